@@ -1,0 +1,104 @@
+//! Actions: everything that an engine wants done.
+
+use alloc::sync::Arc;
+
+use crate::command::Command;
+use crate::error::RequestError;
+use crate::event::RequestId;
+use crate::id::{Address, ServerId};
+use crate::member::State;
+use crate::session::Session;
+use crate::token::Token;
+
+/// Something to do, in causal order: what a response rests on was published and stored before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send a command. It may be lost, repeated or delayed; it must not be changed.
+    Publish {
+        /// To whom.
+        to: To,
+        /// What.
+        command: Command,
+    },
+    /// Keep this copy where request threads read, or drop it.
+    Store {
+        /// Where it lies.
+        address: Address,
+        /// The copy; `None` if there is none any more.
+        copy: Option<Arc<Session>>,
+        /// Whether this server has every write that the copy has seen. Such a copy may be served
+        /// without the engine, by the rule of [`crate::serve_locally`].
+        settled: bool,
+    },
+    /// Answer a request.
+    Respond {
+        /// Which.
+        id: RequestId,
+        /// With what.
+        outcome: Result<Response, RequestError>,
+    },
+    /// Something that people may want to know.
+    Notify(Notice),
+}
+
+/// Whom a command is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum To {
+    /// Every server that can be reached.
+    All,
+    /// One server; dropped if it can't be reached.
+    One(ServerId),
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Response {
+    /// The session, for all requests but delete and leave.
+    Session(Served),
+    /// The session is over.
+    Deleted,
+    /// This server has left.
+    Left {
+        /// Whether every other live server has all of this server's writes.
+        complete: bool,
+    },
+}
+
+/// A session as it is served to a customer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// What the customer must carry from now on.
+    pub token: Token,
+    /// The state.
+    pub session: Arc<Session>,
+    /// Nobody could tell in time whether this is current.
+    pub stale: bool,
+    /// Writes that the customer depends on are lost; this is what is left.
+    pub lost: bool,
+}
+
+/// Something that people may want to know; nothing depends on it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// A server's state changed, as seen from here.
+    Member {
+        /// The server.
+        server: ServerId,
+        /// Its new state.
+        state: State,
+    },
+    /// This server has everything it needs to count as a full member.
+    Joined,
+    /// A peer sent what no correct server sends. It should be cut off.
+    Misbehaving {
+        /// The peer.
+        server: ServerId,
+        /// What it did.
+        why: &'static str,
+    },
+    /// The session ended by its idle limit; said by the server that ended it.
+    Expired {
+        /// The session.
+        session: Arc<Session>,
+    },
+}

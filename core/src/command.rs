@@ -1,0 +1,260 @@
+//! Commands: what servers say to each other. The table of all of them, with sender, receiver and
+//! the file of the conversation, is in `docs/protocol.md`; a test holds it against this file.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{Address, ServerId, SessionId};
+use crate::session::Session;
+use crate::stamp::{Stamp, Timestamp};
+use crate::vector::Vector;
+
+/// One message from one server to another, or to all.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Part of the publisher's stream of writes.
+    Batch(Batch),
+    /// Who has this session? (R66, R93)
+    Query(Query),
+    /// I have it, but it is large: fetch it if you want it from me. (R69, R96)
+    Offer(Offer),
+    /// Send it to me. (R69, R96)
+    Fetch(Fetch),
+    /// The session, or why not. (R63, R67, R95)
+    Answer(Answer),
+    /// My clock, my stream's end, my applied vector, the members as I know them. (R71, R97)
+    Heartbeat(Heartbeat),
+    /// Send me a heartbeat now. (R73, R99)
+    HeartbeatRequest,
+    /// Send me what I lack. (R78)
+    Pull(Pull),
+    /// A part of what you lack. (R78, R94)
+    Delta(Delta),
+    /// My applied entry for your stream.
+    Ack {
+        /// How far the sender has applied the receiver's stream.
+        applied: Stamp,
+    },
+    /// I am going, in order: I take no more requests.
+    Leave {
+        /// The end of the sender's stream.
+        end: Stamp,
+    },
+}
+
+/// Part of a publisher's stream, in stamp order. If `prev` is covered, so is `last` after it;
+/// otherwise there is a gap, which the subscriber merges over and repairs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Batch {
+    /// Whose stream it is; always the sender.
+    pub publisher: ServerId,
+    /// The stamp of the publisher's write before this batch.
+    pub prev: Stamp,
+    /// The writes.
+    pub writes: Vec<Write>,
+    /// The stamp of the last of them.
+    pub last: Stamp,
+    /// Whether a request waits for the subscriber's [`Command::Ack`].
+    pub ack: bool,
+}
+
+/// One write, with its data, in one message (R60, R65). All of them go through one merge; the kind
+/// says why it was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Write {
+    /// Here is a new session (R57, R64, R86 to R88).
+    Create(Arc<Session>),
+    /// Merge this delta (R57 to R62, R86, R89 to R92).
+    Update(Arc<Session>),
+    /// This session is over.
+    Delete(Arc<Session>),
+}
+
+impl Write {
+    /// The session or delta that it carries.
+    pub const fn session(&self) -> &Arc<Session> {
+        let (Self::Create(session) | Self::Update(session) | Self::Delete(session)) = self;
+        session
+    }
+}
+
+/// Asks who has a session (R66, R93).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Query {
+    /// The asker's number for this look-up, repeated in the answers.
+    pub lookup: u64,
+    /// The session.
+    pub id: SessionId,
+    /// What the copy must cover for the asker's customer.
+    pub context: Vector,
+}
+
+/// Says that the sender has the session, which is too large to send unasked (R69, R96).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// The look-up that it answers.
+    pub lookup: u64,
+    /// The session.
+    pub id: SessionId,
+    /// The holder's applied vector: what its copy covers.
+    pub applied: Vector,
+    /// The size of the copy in bytes.
+    pub bytes: u32,
+}
+
+/// Asks one holder for the session that it offered (R69, R96).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fetch {
+    /// The look-up that it belongs to.
+    pub lookup: u64,
+    /// The session.
+    pub id: SessionId,
+}
+
+/// Answers a [`Query`] or a [`Fetch`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Answer {
+    /// The look-up that it answers.
+    pub lookup: u64,
+    /// The session.
+    pub id: SessionId,
+    /// The sender's applied vector.
+    pub applied: Vector,
+    /// What the sender has.
+    pub found: Found,
+}
+
+/// What an asked server has of a session.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Found {
+    /// Its whole copy (or tombstone).
+    Whole(Arc<Session>),
+    /// An update, but not the create.
+    Partial,
+    /// Nothing, and it covers the context.
+    Lacking,
+    /// Nothing, but it doesn't cover the context.
+    Behind,
+    /// What it has (or nothing); but it is joining, so that says little.
+    Joining(Option<Arc<Session>>),
+}
+
+/// Sent to all, periodically and on request (R71 to R73, R97 to R99).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heartbeat {
+    /// The sender's clock.
+    pub clock: Timestamp,
+    /// The stamp of the sender's last write.
+    pub end: Stamp,
+    /// The sender's applied vector.
+    pub applied: Vector,
+    /// For each number, the newest server that the sender counts, itself included.
+    pub members: Vec<ServerId>,
+    /// Whether the sender is still joining.
+    pub joining: bool,
+}
+
+/// Asks for everything beyond a base (R78). The base stays the same through a round.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pull {
+    /// The asker's number for this round.
+    pub round: u64,
+    /// The asker's applied vector when the round started.
+    pub base: Vector,
+    /// Where to go on; `None` starts the round.
+    pub cursor: Option<Cursor>,
+    /// How many bytes of sessions the asker takes at once.
+    pub budget: u32,
+}
+
+/// A place in the holder's change lists.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// Whose list.
+    pub writer: ServerId,
+    /// The last entry sent of it.
+    pub after: Option<(Stamp, Address)>,
+    /// The holder's applied vector when the round started.
+    pub start: Vector,
+    /// The number of parts sent before; the asker takes them in order only.
+    pub part: u32,
+}
+
+/// A part of a round (R78, R94).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Delta {
+    /// The round that it belongs to.
+    pub round: u64,
+    /// Which part of the round this is, from zero.
+    pub part: u32,
+    /// Sessions, each with everything that the base doesn't cover.
+    pub sessions: Vec<Arc<Session>>,
+    /// Where to go on; `None` ends the round.
+    pub next: Option<Cursor>,
+    /// Writers whose list has come to its end, and the stamp that the asker then covers.
+    pub complete: Vec<(ServerId, Stamp)>,
+}
+
+impl Command {
+    /// The command's name as the tables and counters have it.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Batch(_) => "Batch",
+            Self::Query(_) => "Query",
+            Self::Offer(_) => "Offer",
+            Self::Fetch(_) => "Fetch",
+            Self::Answer(_) => "Answer",
+            Self::Heartbeat(_) => "Heartbeat",
+            Self::HeartbeatRequest => "HeartbeatRequest",
+            Self::Pull(_) => "Pull",
+            Self::Delta(_) => "Delta",
+            Self::Ack { .. } => "Ack",
+            Self::Leave { .. } => "Leave",
+        }
+    }
+
+    /// The newest stamp that it holds, of any kind: what the clock rule looks at, with the server
+    /// whose stamp it is, where a vector or a version says so.
+    pub fn newest_stamp(&self) -> Stamp {
+        let newest = |sessions: &[Arc<Session>]| {
+            sessions.iter().map(|s| s.newest()).max().unwrap_or(Stamp::ZERO)
+        };
+        match self {
+            Self::Batch(batch) => {
+                let writes = batch.writes.iter().map(|w| w.session().newest());
+                writes.fold(batch.prev.max(batch.last), Stamp::max)
+            }
+            Self::Query(query) => query.context.newest().max(query.id.created),
+            Self::Offer(offer) => offer.applied.newest().max(offer.id.created),
+            Self::Fetch(fetch) => fetch.id.created,
+            Self::Answer(answer) => {
+                let found = match &answer.found {
+                    Found::Whole(session) | Found::Joining(Some(session)) => session.newest(),
+                    _ => Stamp::ZERO,
+                };
+                found.max(answer.applied.newest()).max(answer.id.created)
+            }
+            Self::Heartbeat(heartbeat) => heartbeat.applied.newest().max(heartbeat.end),
+            Self::HeartbeatRequest => Stamp::ZERO,
+            Self::Pull(pull) => {
+                let cursor = pull.cursor.as_ref().map_or(Stamp::ZERO, Cursor::newest);
+                cursor.max(pull.base.newest())
+            }
+            Self::Delta(delta) => {
+                let next = delta.next.as_ref().map_or(Stamp::ZERO, Cursor::newest);
+                let complete = delta.complete.iter().map(|&(_, stamp)| stamp);
+                complete.fold(next.max(newest(&delta.sessions)), Stamp::max)
+            }
+            Self::Ack { applied } => *applied,
+            Self::Leave { end } => *end,
+        }
+    }
+}
+
+impl Cursor {
+    fn newest(&self) -> Stamp {
+        self.start.newest().max(self.after.map_or(Stamp::ZERO, |(stamp, _)| stamp))
+    }
+}

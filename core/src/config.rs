@@ -1,0 +1,292 @@
+//! Configuration: what the whole farm must agree on, what each server chooses, and the limits.
+
+use core::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::id::ServerId;
+
+/// What all servers of a farm must agree on, compared at the handshake.
+///
+/// Every time is given with the reason to change it. [`Farm::validate`] says which values fit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Farm {
+    /// How many servers are configured: majorities and "everyone" are counted against it. 1 to 64.
+    pub size: u16,
+    /// How far clocks may differ. Messages with stamps further ahead are refused. Raise it where
+    /// clocks are badly kept; sessions then end up to twice this later. 10 ms to 60 s.
+    pub max_drift: Duration,
+    /// The longest life of a session, and how long a long-gone server is remembered. At most a year.
+    pub max_lifetime: Duration,
+    /// The life of a session whose creator names none.
+    pub default_lifetime: Duration,
+    /// The idle timeout of a session whose creator names none.
+    pub default_idle_timeout: Duration,
+    /// How often every server sends a heartbeat. Lower finds dead servers sooner and costs a
+    /// message per pair and beat. 10 ms to 10 s.
+    pub heartbeat_every: Duration,
+    /// Silent for this long: suspect, and asked for a heartbeat. At least twice `heartbeat_every`.
+    pub suspect_after: Duration,
+    /// Silent for this long: down. At least `suspect_after`.
+    pub down_after: Duration,
+    /// Silent for this long: what it alone had counts as lost (it may still come back). At least
+    /// `down_after`.
+    pub give_up_after: Duration,
+    /// Sessions that one server may have created and that are not over, tombstones included.
+    /// At most 2^24.
+    pub slots_per_origin: u32,
+    /// Bytes of sessions that one server may have created.
+    pub bytes_per_origin: u64,
+    /// Bytes of one session, checked at each write. Servers that write to one session at once can
+    /// make it larger when they meet, so a frame must hold a multiple of it.
+    pub session_bytes: u32,
+    /// Attributes of one session, removed ones included until the session is replaced.
+    pub attributes_per_session: u32,
+    /// Bytes of one attribute's value.
+    pub value_bytes: u32,
+    /// Bytes of one message between servers.
+    pub frame_bytes: u32,
+    /// Server processes (numbers and their restarts) remembered at once.
+    pub known_servers: u32,
+}
+
+impl Default for Farm {
+    fn default() -> Self {
+        Self {
+            size: 3,
+            max_drift: Duration::from_millis(500),
+            max_lifetime: Duration::from_secs(30 * 24 * 3600),
+            default_lifetime: Duration::from_secs(24 * 3600),
+            default_idle_timeout: Duration::from_secs(1800),
+            heartbeat_every: Duration::from_millis(200),
+            suspect_after: Duration::from_millis(600),
+            down_after: Duration::from_secs(2),
+            give_up_after: Duration::from_secs(60),
+            slots_per_origin: 1 << 20,
+            bytes_per_origin: 4 << 30,
+            session_bytes: 64 << 10,
+            attributes_per_session: 512,
+            value_bytes: 16 << 10,
+            frame_bytes: 1 << 20,
+            known_servers: 1024,
+        }
+    }
+}
+
+/// A field of a configuration that doesn't fit. Nothing was started.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("configuration: {field} = {value} is not allowed; {allowed}")]
+pub struct ConfigError {
+    /// The field's name.
+    pub field: &'static str,
+    /// Its value.
+    pub value: alloc::string::String,
+    /// What is allowed.
+    pub allowed: &'static str,
+}
+
+impl Farm {
+    /// The allowance for skewed clocks: a copy is kept this much past its deadline. Twice
+    /// `max_drift`.
+    pub fn margin(&self) -> Duration {
+        self.max_drift * 2
+    }
+
+    /// More than half of the configured farm.
+    pub const fn majority(&self) -> u16 {
+        self.size / 2 + 1
+    }
+
+    /// A hash of everything here, for the handshake: servers whose fingerprints differ refuse each
+    /// other.
+    pub fn fingerprint(&self) -> [u8; 16] {
+        let encoded = postcard::to_allocvec(self).unwrap_or_default();
+        let mut short = [0; 16];
+        short.copy_from_slice(&Sha256::digest(&encoded)[..16]);
+        short
+    }
+
+    /// Checks every field and how they fit together.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the first field that doesn't fit, its value, and what is allowed.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        use alloc::format;
+        const MS: fn(u64) -> Duration = Duration::from_millis;
+        const YEAR: Duration = Duration::from_secs(366 * 24 * 3600);
+        let largest = 2 * (u64::from(self.session_bytes) * (u64::from(self.size) + 1) + 4096);
+        let rules: [(bool, &'static str, &dyn core::fmt::Debug, &'static str); 14] = [
+            ((1..=64).contains(&self.size), "size", &self.size, "it must be from 1 to 64"),
+            (
+                (MS(10)..=MS(60_000)).contains(&self.max_drift),
+                "max_drift",
+                &self.max_drift,
+                "it must be from 10 ms to 60 s",
+            ),
+            (
+                (MS(1000)..=YEAR).contains(&self.max_lifetime),
+                "max_lifetime",
+                &self.max_lifetime,
+                "it must be from 1 s to 366 days",
+            ),
+            (
+                (MS(1000)..=self.max_lifetime).contains(&self.default_lifetime),
+                "default_lifetime",
+                &self.default_lifetime,
+                "it must be from 1 s to max_lifetime",
+            ),
+            (
+                (MS(1000)..=self.max_lifetime).contains(&self.default_idle_timeout),
+                "default_idle_timeout",
+                &self.default_idle_timeout,
+                "it must be from 1 s to max_lifetime",
+            ),
+            (
+                (MS(10)..=MS(10_000)).contains(&self.heartbeat_every),
+                "heartbeat_every",
+                &self.heartbeat_every,
+                "it must be from 10 ms to 10 s",
+            ),
+            (
+                self.suspect_after >= self.heartbeat_every * 2,
+                "suspect_after",
+                &self.suspect_after,
+                "it must be at least twice heartbeat_every",
+            ),
+            (
+                self.down_after >= self.suspect_after,
+                "down_after",
+                &self.down_after,
+                "it must be at least suspect_after",
+            ),
+            (
+                self.give_up_after >= self.down_after,
+                "give_up_after",
+                &self.give_up_after,
+                "it must be at least down_after",
+            ),
+            (
+                (1..=1 << 24).contains(&self.slots_per_origin),
+                "slots_per_origin",
+                &self.slots_per_origin,
+                "it must be from 1 to 16777216",
+            ),
+            (
+                (1024..=16 << 20).contains(&self.session_bytes),
+                "session_bytes",
+                &self.session_bytes,
+                "it must be from 1024 to 16777216",
+            ),
+            (
+                (1..=self.session_bytes).contains(&self.value_bytes),
+                "value_bytes",
+                &self.value_bytes,
+                "it must be from 1 to session_bytes",
+            ),
+            (
+                (largest..=256 << 20).contains(&u64::from(self.frame_bytes)),
+                "frame_bytes",
+                &self.frame_bytes,
+                "it must be at least 2 * (session_bytes * (size + 1) + 4096), so that any merged \
+                 session fits, and at most 268435456",
+            ),
+            (
+                (u32::from(self.size)..=1 << 16).contains(&self.known_servers),
+                "known_servers",
+                &self.known_servers,
+                "it must be from size to 65536",
+            ),
+        ];
+        match rules.iter().find(|(holds, ..)| !holds) {
+            None => Ok(()),
+            Some(&(_, field, value, allowed)) => {
+                Err(ConfigError { field, value: format!("{value:?}"), allowed })
+            }
+        }
+    }
+}
+
+/// One server's configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// This process: its number, and the time it started.
+    pub server: ServerId,
+    /// What the farm agrees on.
+    pub farm: Farm,
+    /// What this server chooses for itself.
+    pub local: Local,
+}
+
+/// What each server chooses for itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Local {
+    /// How long a request waits for other servers' answers about a session.
+    pub query_timeout: Duration,
+    /// How long a write waits for acknowledgements, unless the request says.
+    pub ack_timeout: Duration,
+    /// How long after noticing a gap a repair starts: about one round trip, for the missing batch
+    /// may be on its way.
+    pub repair_delay: Duration,
+    /// How long a part of a repair may take before the round starts again elsewhere.
+    pub round_timeout: Duration,
+    /// Bytes of sessions per part of a repair. At most half of the farm's `frame_bytes`.
+    pub pull_budget: u32,
+    /// Copies larger than this are offered, not sent, in answer to a query.
+    pub offer_above: u32,
+    /// Requests that may wait at once; one more is refused.
+    pub pending_requests: u32,
+    /// How long a cold-starting farm waits for silent servers once a majority answers.
+    pub cold_start_after: Duration,
+    /// How long leaving waits for the others to have everything.
+    pub leave_timeout: Duration,
+}
+
+impl Default for Local {
+    fn default() -> Self {
+        Self {
+            query_timeout: Duration::from_millis(500),
+            ack_timeout: Duration::from_secs(2),
+            repair_delay: Duration::from_millis(20),
+            round_timeout: Duration::from_secs(1),
+            pull_budget: 256 << 10,
+            offer_above: 16 << 10,
+            pending_requests: 16 << 10,
+            cold_start_after: Duration::from_secs(3),
+            leave_timeout: Duration::from_secs(3),
+        }
+    }
+}
+
+impl Config {
+    /// A configuration with the default choices.
+    pub fn new(server: ServerId, farm: Farm) -> Self {
+        Self { server, farm, local: Local::default() }
+    }
+
+    /// Checks every field and how they fit together.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the first field that doesn't fit.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        self.farm.validate()?;
+        let budget = self.local.pull_budget;
+        if budget == 0 || budget > self.farm.frame_bytes / 2 {
+            return Err(ConfigError {
+                field: "pull_budget",
+                value: alloc::format!("{budget}"),
+                allowed: "it must be from 1 to half of frame_bytes",
+            });
+        }
+        if self.server == ServerId::ZERO {
+            return Err(ConfigError {
+                field: "server",
+                value: alloc::format!("{}", self.server),
+                allowed: "number and boot time must not both be zero",
+            });
+        }
+        Ok(())
+    }
+}

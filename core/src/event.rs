@@ -1,0 +1,120 @@
+//! Events: everything that can happen to an engine.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::command::Command;
+use crate::id::ServerId;
+use crate::session::{Change, Key, Principal, Value};
+use crate::token::Token;
+
+/// The caller's number for a request; the response carries it. Must not be in use by a request that
+/// still waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// Something that happened, with the time handed to [`crate::Engine::handle`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The application asks for something. It gets exactly one response (G7).
+    Request {
+        /// Repeated in the response.
+        id: RequestId,
+        /// What it asks.
+        request: Request,
+    },
+    /// A command came from another server, decoded. The sender is who the link's handshake says.
+    Command {
+        /// The sender.
+        from: ServerId,
+        /// What it says.
+        command: Command,
+    },
+    /// It may be time: the engine does what is due.
+    Timer,
+    /// Commands can be sent to this server from now on.
+    PeerUp(ServerId),
+    /// Commands can't be sent to this server any more. (Whether it lives, heartbeats tell.)
+    PeerDown(ServerId),
+}
+
+/// What the application asks of its own server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Make a new session (R57a, R74).
+    Create(Create),
+    /// Read a session.
+    Read {
+        /// What the customer carries.
+        token: Token,
+        /// What to do when the farm can't tell in time.
+        policy: ReadPolicy,
+    },
+    /// Change some attributes, the others stay (modify: R61).
+    Update {
+        /// What the customer carries.
+        token: Token,
+        /// The changes, made in order, all or none.
+        changes: Vec<Change>,
+        /// Whom to wait for.
+        acks: Acks,
+    },
+    /// Replace all attributes (delete and add: R62).
+    Replace {
+        /// What the customer carries.
+        token: Token,
+        /// The new attributes.
+        attributes: Vec<(Key, Value)>,
+        /// Whom to wait for.
+        acks: Acks,
+    },
+    /// End the session.
+    Delete {
+        /// What the customer carries.
+        token: Token,
+        /// Whom to wait for.
+        acks: Acks,
+    },
+    /// Leave the farm in order: answered when the others have everything, or `leave_timeout` has
+    /// passed. After it, every request is refused.
+    Leave,
+}
+
+/// A new session's particulars.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Create {
+    /// The first attributes.
+    pub attributes: Vec<(Key, Value)>,
+    /// How long it lives without an access; `None` for the farm's default.
+    pub idle_timeout: Option<Duration>,
+    /// How long it lives at most; `None` for the farm's default.
+    pub lifetime: Option<Duration>,
+    /// Whose it is.
+    pub principal: Option<Principal>,
+    /// Whom to wait for.
+    pub acks: Acks,
+}
+
+/// What to do with a read when the farm can't tell in time whether the copy here is current.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ReadPolicy {
+    /// Say `Unavailable`.
+    #[default]
+    Fresh,
+    /// Serve what is here, marked as stale.
+    BestEffort,
+}
+
+/// How many *other* servers must have a write before it is answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Acks {
+    /// None: answer at once.
+    #[default]
+    Local,
+    /// This many others.
+    Peers(u16),
+    /// So many that with this server they are more than half of the configured farm.
+    Majority,
+    /// Every other server that is not known to be down or to have left.
+    All,
+}

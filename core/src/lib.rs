@@ -1,0 +1,60 @@
+//! Grapevine's protocol as a pure state machine: sessions that every server of a farm holds in its
+//! own memory, spread by a broadcast protocol of commands.
+//!
+//! # The contract
+//! Events go in, actions come out; no clock, no sockets, no threads, no hidden randomness:
+//!
+//! ```text
+//! loop {
+//!     wait for a request, a command, a change of a link, or the time of poll_timeout();
+//!     engine.handle(now, event);              // never fails, never blocks; any number of times
+//!     while let Some(action) = engine.poll_action() { do it }
+//! }
+//! ```
+//!
+//! Draining late costs nothing but time: batches grow. The same seed and the same calls give the
+//! same actions, byte for byte, on any machine (G9).
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod command;
+pub mod wire;
+
+mod action;
+mod config;
+mod engine;
+mod error;
+mod event;
+mod id;
+mod member;
+mod random;
+mod session;
+mod stamp;
+mod status;
+mod token;
+mod vector;
+
+pub use action::{Action, Notice, Response, Served, To};
+pub use command::Command;
+pub use config::{Config, ConfigError, Farm, Local};
+pub use engine::{Engine, Timer};
+pub use error::{LimitError, NotFound, RequestError, Unavailable};
+pub use event::{Acks, Create, Event, ReadPolicy, Request, RequestId};
+pub use id::{Address, Secret, ServerId, SessionId};
+pub use member::{Member, State};
+pub use session::{
+    Attribute, Change, ChangeError, Counter, Expiry, Fixed, Key, KeyError, Life, Principal,
+    Session, Shown, Subtotal, Value,
+};
+pub use stamp::{HybridClock, Stamp, Timestamp, Version};
+pub use status::{Counters, Status, View};
+pub use token::{Token, TokenError, TokenKey};
+pub use vector::Vector;
+pub use wire::MAX_PRINCIPAL_BYTES;
+
+#[doc(inline)]
+pub use engine::{Locally, serve_locally};

@@ -1,0 +1,277 @@
+//! Sessions: the state kept for one customer, as a join-semilattice.
+//!
+//! Merging copies in any order, any number of times, gives the same result. So loss, duplication,
+//! reordering and partitions can delay the farm, but never make its servers disagree for good
+//! (Shapiro et al., 2011). A write makes a *delta*, which is a session too, with only the changed
+//! attributes (Almeida et al., 2018); everything that arrives goes through [`Session::merge`].
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use core::fmt;
+use core::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::id::{ServerId, SessionId};
+use crate::stamp::{Stamp, Timestamp, Version};
+use crate::vector::Vector;
+
+mod attribute;
+mod change;
+mod expiry;
+
+pub use attribute::{Attribute, Counter, Key, KeyError, Subtotal, Value};
+pub use change::{Change, ChangeError};
+pub use expiry::Expiry;
+
+/// The user that a session belongs to, once logged in. Set at create.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Principal(Arc<str>);
+
+impl Principal {
+    /// A principal from the application's name for the user.
+    pub fn new(name: &str) -> Self {
+        Self(Arc::from(name))
+    }
+
+    /// The name.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&*self.0, f)
+    }
+}
+
+impl Serialize for Principal {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Principal {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Self::new(<&str>::deserialize(deserializer)?))
+    }
+}
+
+/// What never changes in a session, sent with every command about it: so a server that gets an
+/// update before the create knows already when the session must end.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Fixed {
+    /// From then on it is served nowhere.
+    pub deadline: Timestamp,
+    /// It ends this long after the last access.
+    pub idle_timeout: Duration,
+    /// Whose it is.
+    pub principal: Option<Principal>,
+}
+
+/// How far a session's life has gone. Later wins for ever.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+pub enum Life {
+    /// In use.
+    #[default]
+    Live,
+    /// Over: a tombstone, which keeps any copy from bringing it back (G4).
+    Deleted,
+}
+
+/// One copy of a session, or a delta of one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// Its name and address.
+    pub id: SessionId,
+    /// What never changes.
+    pub fixed: Arc<Fixed>,
+    /// Whether the create is in it. A copy that got an update but not yet its create is *partial*:
+    /// kept, merged into, neither served nor written to.
+    pub complete: bool,
+    /// Live or over.
+    pub life: Life,
+    /// Registers and epochs below it are gone: the version of the last whole replacement.
+    pub floor: Version,
+    /// The newest access.
+    pub accessed: Stamp,
+    /// Server → stamp of its latest write to this session (R76).
+    pub seen: Vector,
+    /// Key → attribute.
+    pub attributes: BTreeMap<Key, Attribute>,
+}
+
+/// What a reader sees of an attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown<'a> {
+    /// A register's bytes.
+    Bytes(&'a [u8]),
+    /// A counter's value.
+    Count(i64),
+}
+
+impl Session {
+    /// A new session with no attributes, as its origin creates it: complete, seen by its creator.
+    pub fn new(id: SessionId, fixed: Fixed) -> Self {
+        Self {
+            id,
+            fixed: Arc::new(fixed),
+            complete: true,
+            life: Life::Live,
+            floor: Version::ZERO,
+            accessed: id.created,
+            seen: Vector::from_iter([(id.address.origin, id.created)]),
+            attributes: BTreeMap::new(),
+        }
+    }
+
+    /// A delta of this session that says nothing yet but that `version`'s write happened, on top of
+    /// everything this copy has seen.
+    pub(crate) fn delta(&self, version: Version) -> Self {
+        let mut seen = self.seen.clone();
+        let later = seen.raise(version.server, version.stamp);
+        debug_assert!(later, "a write's stamp must be later than its writer's last one");
+        Self {
+            id: self.id,
+            fixed: Arc::clone(&self.fixed),
+            complete: false,
+            life: self.life,
+            floor: self.floor,
+            accessed: version.stamp,
+            seen,
+            attributes: BTreeMap::new(),
+        }
+    }
+
+    /// The delta that ends this session (G4).
+    pub(crate) fn tombstone(&self, version: Version) -> Self {
+        let mut delta = self.delta(version);
+        delta.life = Life::Deleted;
+        delta.settle_end();
+        delta
+    }
+
+    /// The delta that a server with this applied vector lacks: every attribute that it doesn't
+    /// cover, **whoever wrote it**. An attribute overwritten by a third server must come along, or
+    /// the asker would claim a write whose effect it can't show.
+    pub(crate) fn beyond(&self, base: &Vector) -> Self {
+        let created = (self.id.address.origin, self.id.created);
+        let attributes =
+            self.attributes.iter().filter(|(_, attribute)| !attribute.covered_by(base));
+        Self {
+            complete: self.complete && !base.covers_entry(created.0, created.1)
+                || self.life == Life::Deleted,
+            attributes: attributes.map(|(k, a)| (k.clone(), a.clone())).collect(),
+            fixed: Arc::clone(&self.fixed),
+            seen: self.seen.clone(),
+            ..*self
+        }
+    }
+
+    /// Joins another copy or a delta of the same session into this one. Commutative, associative,
+    /// idempotent. Returns whether this changed.
+    ///
+    /// # Panics
+    /// In debug builds, if the IDs differ: which of two sessions owns a slot is decided before.
+    pub fn merge(&mut self, other: &Self) -> bool {
+        debug_assert_eq!(self.id, other.id, "only copies of one session merge");
+        let mut changed = false;
+        if *other.fixed > *self.fixed {
+            self.fixed = Arc::clone(&other.fixed);
+            changed = true;
+        }
+        changed |= raise(&mut self.complete, other.complete);
+        changed |= raise(&mut self.accessed, other.accessed);
+        if !self.seen.covers(&other.seen) {
+            self.seen.join(&other.seen);
+            changed = true;
+        }
+        if raise(&mut self.floor, other.floor) {
+            let floor = self.floor;
+            self.attributes.retain(|_, attribute| attribute.version() >= floor);
+            changed = true;
+        }
+        for (key, theirs) in &other.attributes {
+            if theirs.version() < self.floor {
+                continue;
+            }
+            match self.attributes.get_mut(key) {
+                Some(ours) => changed |= ours.merge(theirs),
+                None => {
+                    self.attributes.insert(key.clone(), theirs.clone());
+                    changed = true;
+                }
+            }
+        }
+        changed |= raise(&mut self.life, other.life);
+        self.settle_end();
+        changed
+    }
+
+    /// A tombstone keeps only what it needs to keep the session from coming back.
+    fn settle_end(&mut self) {
+        if self.life == Life::Deleted {
+            self.attributes.clear();
+            self.floor = Version::ZERO;
+            self.accessed = Stamp::ZERO;
+            self.complete = true;
+        }
+    }
+
+    /// The attribute of this name, if it has one that isn't removed.
+    pub fn get(&self, key: &str) -> Option<Shown<'_>> {
+        let key = Key::new(key).ok()?;
+        self.attributes.get(&key).and_then(shown)
+    }
+
+    /// The attributes that aren't removed, by key.
+    pub fn iter(&self) -> impl Iterator<Item = (&Key, Shown<'_>)> {
+        self.attributes.iter().filter_map(|(key, attribute)| Some((key, shown(attribute)?)))
+    }
+
+    /// The server and stamp of the newest write in it (R76).
+    pub fn newest_write(&self) -> Option<(ServerId, Stamp)> {
+        self.seen.iter().max_by_key(|&(server, stamp)| (stamp, server))
+    }
+
+    /// The newest stamp in it, of any kind: what the clock rule looks at.
+    pub fn newest(&self) -> Stamp {
+        let attributes = self.attributes.values().map(Attribute::newest);
+        attributes
+            .fold(self.seen.newest(), Stamp::max)
+            .max(self.id.created)
+            .max(self.floor.stamp)
+            .max(self.accessed)
+    }
+
+    /// What it counts towards limits, in bytes: an upper bound of its encoding.
+    pub fn weight(&self) -> usize {
+        const FRAME: usize = 112;
+        let principal = self.fixed.principal.as_ref().map_or(0, |p| p.as_str().len() + 5);
+        let attributes = self
+            .attributes
+            .iter()
+            .map(|(key, a)| key.as_str().len() + 3 + a.weight())
+            .sum::<usize>();
+        FRAME + principal + 16 * self.seen.len() + attributes
+    }
+}
+
+fn shown(attribute: &Attribute) -> Option<Shown<'_>> {
+    match attribute {
+        Attribute::Removed { .. } => None,
+        Attribute::Register { value, .. } => Some(Shown::Bytes(value.as_bytes())),
+        Attribute::Counter(counter) => Some(Shown::Count(counter.value())),
+    }
+}
+
+fn raise<T: Ord>(ours: &mut T, theirs: T) -> bool {
+    if theirs <= *ours {
+        return false;
+    }
+    *ours = theirs;
+    true
+}

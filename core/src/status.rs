@@ -1,0 +1,108 @@
+//! What a server can tell about itself: counters, and a summary for people and programs.
+
+use alloc::vec::Vec;
+
+use serde::Serialize;
+
+use crate::id::ServerId;
+use crate::member::Member;
+use crate::stamp::Stamp;
+use crate::vector::Vector;
+
+/// How often things happened since the start. Every drop and refusal is counted here under its
+/// reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counters {
+    /// Requests answered, whatever the outcome.
+    pub requests: u64,
+    /// Sessions created here.
+    pub created: u64,
+    /// Writes made here, creates included.
+    pub writes: u64,
+    /// Writes of others merged from batches.
+    pub merged: u64,
+    /// Sessions merged from repairs.
+    pub repaired: u64,
+    /// Look-ups that asked other servers.
+    pub queries: u64,
+    /// Queries of others answered.
+    pub answers: u64,
+    /// Gaps seen in others' streams.
+    pub gaps: u64,
+    /// Repair rounds started.
+    pub rounds: u64,
+    /// Repair rounds broken off: the holder fell silent or its answer did not fit.
+    pub rounds_broken: u64,
+    /// Responses marked as stale.
+    pub served_stale: u64,
+    /// Responses marked as lost, and sessions lost as a whole.
+    pub served_lost: u64,
+    /// Sessions ended here by their idle limit.
+    pub expired: u64,
+    /// Copies dropped after their deadline.
+    pub dropped: u64,
+    /// Requests refused by a limit.
+    pub limited: u64,
+    /// Commands ignored: a stamp too far ahead of this server's clock.
+    pub ignored_skewed: u64,
+    /// Commands ignored: the sender's process is not its number's newest, or is not of this farm.
+    pub ignored_stranger: u64,
+    /// Batches ignored: not the sender's own stream, or not in order within.
+    pub ignored_malformed: u64,
+    /// Writes ignored: a slot number or a number of servers beyond the limits.
+    pub ignored_over_limit: u64,
+    /// Answers, offers and deltas ignored: nobody waits for them any more.
+    pub ignored_late: u64,
+    /// Writes ignored: about a session whose deadline has passed.
+    pub ignored_expired: u64,
+    /// Writes ignored: the slot already belongs to a later session.
+    pub ignored_superseded: u64,
+}
+
+/// A summary of one server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// This process.
+    pub server: ServerId,
+    /// The configured size of the farm.
+    pub farm_size: u16,
+    /// The others.
+    pub members: Vec<Member>,
+    /// What this server has of each stream, its own included.
+    pub applied: Vector,
+    /// The end of its own stream.
+    pub end: Stamp,
+    /// Copies held: live and complete ones.
+    pub sessions: u64,
+    /// Copies whose create has not come yet.
+    pub partial: u64,
+    /// Tombstones.
+    pub tombstones: u64,
+    /// Bytes that all copies count towards limits.
+    pub bytes: u64,
+    /// Requests that wait.
+    pub waiting: u64,
+    /// Whether it is still joining.
+    pub joining: bool,
+    /// Whether it hears from fewer than a majority of the configured farm.
+    pub isolated: bool,
+    /// Whether its own clock differs too much from the majority's.
+    pub skewed: bool,
+    /// Whether it is leaving or has left.
+    pub leaving: bool,
+    /// How often things happened.
+    pub counters: Counters,
+}
+
+/// What request threads need to serve reads without the engine. It changes when `generation` does.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct View {
+    /// What this server has of each stream.
+    pub applied: Vector,
+    /// What every configured server is known to have: context that need not be carried any more.
+    /// Empty while a configured server is down or was never heard from.
+    pub stable: Vector,
+    /// Whether settled copies may be served without asking anybody: not while joining, leaving or
+    /// skewed.
+    pub serving: bool,
+}

@@ -1,0 +1,126 @@
+//! Bytes and commands: the only place that knows how a command looks on the wire.
+//!
+//! One command is one [postcard](https://docs.rs/postcard) message: its number in
+//! [`crate::Command`], then its fields in order. Stamps, servers and times are eight bytes,
+//! little-endian; other integers are varints. Framing (length, batches of frames) is the
+//! transport's. Decoding is total: any bytes give a command or an error, never a panic, and never
+//! more memory than a small multiple of the bytes.
+
+use alloc::vec::Vec;
+
+use crate::command::{Command, Found};
+use crate::config::Farm;
+use crate::session::Session;
+
+/// The version of the wire format; servers with different versions refuse each other.
+pub const WIRE_VERSION: u16 = 1;
+
+/// The longest principal, in bytes.
+pub const MAX_PRINCIPAL_BYTES: usize = 256;
+
+/// Why bytes are no command. The message is dropped whole and counted; nothing changed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum WireError {
+    /// More bytes than a frame may have.
+    #[error("a frame of {bytes} bytes; {allowed} are allowed")]
+    TooLong {
+        /// How many there are.
+        bytes: usize,
+        /// The farm's `frame_bytes`.
+        allowed: u32,
+    },
+    /// Not the encoding of any command.
+    #[error("the bytes are not the encoding of a command")]
+    Malformed,
+    /// A command, but more bytes follow.
+    #[error("{0} bytes follow the command")]
+    Trailing(usize),
+    /// A vector with more servers than a farm remembers.
+    #[error("a vector of {servers} servers; {allowed} are allowed")]
+    Vector {
+        /// How many it has.
+        servers: usize,
+        /// The farm's `known_servers`.
+        allowed: u32,
+    },
+    /// A principal that is too long.
+    #[error("a principal of {bytes} bytes; {allowed} are allowed", allowed = MAX_PRINCIPAL_BYTES)]
+    Principal {
+        /// Its length.
+        bytes: usize,
+    },
+}
+
+/// Appends the encoding of `command` to `out`.
+pub fn encode(command: &Command, out: &mut Vec<u8>) {
+    let buffer = core::mem::take(out);
+    match postcard::to_extend(command, buffer) {
+        Ok(filled) => *out = filled,
+        // Memory is the only thing that encoding into a growing buffer can run out of.
+        Err(error) => unreachable!("a command that can't be encoded: {error}"),
+    }
+}
+
+/// The command that `bytes` encode.
+///
+/// # Errors
+/// [`WireError`], when they encode none, or one over the farm's limits.
+pub fn decode(bytes: &[u8], farm: &Farm) -> Result<Command, WireError> {
+    if bytes.len() > farm.frame_bytes as usize {
+        return Err(WireError::TooLong { bytes: bytes.len(), allowed: farm.frame_bytes });
+    }
+    let (command, rest) =
+        postcard::take_from_bytes::<Command>(bytes).map_err(|_| WireError::Malformed)?;
+    if !rest.is_empty() {
+        return Err(WireError::Trailing(rest.len()));
+    }
+    check(&command, farm)?;
+    Ok(command)
+}
+
+/// What the types don't say: numbers of servers, lengths of names.
+fn check(command: &Command, farm: &Farm) -> Result<(), WireError> {
+    let vector = |servers: usize| {
+        let allowed = farm.known_servers;
+        if servers > allowed as usize {
+            Err(WireError::Vector { servers, allowed })
+        } else {
+            Ok(())
+        }
+    };
+    let session = |session: &Session| {
+        vector(session.seen.len())?;
+        let bytes = session.fixed.principal.as_ref().map_or(0, |p| p.as_str().len());
+        if bytes > MAX_PRINCIPAL_BYTES { Err(WireError::Principal { bytes }) } else { Ok(()) }
+    };
+    match command {
+        Command::Batch(batch) => batch.writes.iter().try_for_each(|w| session(w.session())),
+        Command::Query(query) => vector(query.context.len()),
+        Command::Offer(offer) => vector(offer.applied.len()),
+        Command::Answer(answer) => {
+            vector(answer.applied.len())?;
+            match &answer.found {
+                Found::Whole(whole) | Found::Joining(Some(whole)) => session(whole),
+                _ => Ok(()),
+            }
+        }
+        Command::Heartbeat(heartbeat) => {
+            vector(heartbeat.applied.len())?;
+            vector(heartbeat.members.len())
+        }
+        Command::Pull(pull) => {
+            vector(pull.base.len())?;
+            vector(pull.cursor.as_ref().map_or(0, |cursor| cursor.start.len()))
+        }
+        Command::Delta(delta) => {
+            vector(delta.complete.len())?;
+            vector(delta.next.as_ref().map_or(0, |cursor| cursor.start.len()))?;
+            delta.sessions.iter().try_for_each(|s| session(s))
+        }
+        Command::Fetch(_)
+        | Command::HeartbeatRequest
+        | Command::Ack { .. }
+        | Command::Leave { .. } => Ok(()),
+    }
+}
