@@ -6,7 +6,7 @@ use alloc::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::id::ServerId;
-use crate::stamp::Stamp;
+use crate::stamp::{Stamp, Version};
 
 /// Server → stamp. A server without an entry stands at [`Stamp::ZERO`].
 ///
@@ -76,9 +76,10 @@ impl Vector {
         self.0.is_empty()
     }
 
-    /// The newest stamp of all entries.
-    pub fn newest(&self) -> Stamp {
-        self.0.values().copied().max().unwrap_or(Stamp::ZERO)
+    /// The newest entry.
+    pub fn newest(&self) -> Version {
+        let entries = self.0.iter().map(|(&server, &stamp)| Version::new(stamp, server));
+        entries.max().unwrap_or(Version::ZERO)
     }
 }
 

@@ -274,11 +274,14 @@ impl Attribute {
             }
     }
 
-    /// The newest stamp in it.
-    pub fn newest(&self) -> Stamp {
-        let own = self.version().stamp;
+    /// The newest stamp in it, and whose it is.
+    pub fn newest(&self) -> Version {
+        let own = self.version();
         match self {
-            Self::Counter(c) => c.subtotals.values().map(|s| s.stamp).fold(own, Stamp::max),
+            Self::Counter(counter) => {
+                let adds = counter.subtotals.iter();
+                adds.map(|(&server, add)| Version::new(add.stamp, server)).fold(own, Version::max)
+            }
             _ => own,
         }
     }

@@ -237,14 +237,12 @@ impl Session {
         self.seen.iter().max_by_key(|&(server, stamp)| (stamp, server))
     }
 
-    /// The newest stamp in it, of any kind: what the clock rule looks at.
-    pub fn newest(&self) -> Stamp {
+    /// The newest stamp in it, of any kind, and whose it is: what the clock rule looks at.
+    pub fn newest(&self) -> Version {
+        let created = Version::new(self.id.created, self.id.address.origin);
+        let accessed = Version::new(self.accessed, ServerId::ZERO);
         let attributes = self.attributes.values().map(Attribute::newest);
-        attributes
-            .fold(self.seen.newest(), Stamp::max)
-            .max(self.id.created)
-            .max(self.floor.stamp)
-            .max(self.accessed)
+        attributes.fold(self.seen.newest(), Version::max).max(created).max(self.floor).max(accessed)
     }
 
     /// What it counts towards limits, in bytes: an upper bound of its encoding.
