@@ -202,9 +202,11 @@ fn merging_shares_values_and_copies_no_contents() {
     let b = holding(register(version(2, 1), "new"));
     let copy = merged(&a, &b);
     assert!(Arc::ptr_eq(&copy.fixed, &a.fixed));
-    let bytes = |s: &Session| s.get("n").map(|shown| match shown {
-        grapevine_core::Shown::Bytes(bytes) => bytes.as_ptr(),
-        grapevine_core::Shown::Count(_) => std::ptr::null(),
-    });
+    let bytes = |s: &Session| {
+        s.get("n").map(|shown| match shown {
+            grapevine_core::Shown::Bytes(bytes) => bytes.as_ptr(),
+            grapevine_core::Shown::Count(_) => std::ptr::null(),
+        })
+    };
     assert_eq!(bytes(&copy), bytes(&b));
 }

@@ -19,6 +19,8 @@ use crate::vector::Vector;
 mod attribute;
 mod change;
 mod expiry;
+#[cfg(test)]
+mod tests;
 
 pub use attribute::{Attribute, Counter, Key, KeyError, Subtotal, Value};
 pub use change::{Change, ChangeError};
