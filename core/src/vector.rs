@@ -22,7 +22,17 @@ use crate::stamp::{Stamp, Version};
 /// assert!(applied.covers_entry(server, Stamp::from_bits(7)));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "BTreeMap<ServerId, Stamp>")]
 pub struct Vector(BTreeMap<ServerId, Stamp>);
+
+/// Entries at [`Stamp::ZERO`] say nothing and are left out, so that vectors that mean the same are
+/// equal whatever a peer sends.
+impl From<BTreeMap<ServerId, Stamp>> for Vector {
+    fn from(mut entries: BTreeMap<ServerId, Stamp>) -> Self {
+        entries.retain(|_, stamp| *stamp > Stamp::ZERO);
+        Self(entries)
+    }
+}
 
 impl Vector {
     /// The entry of `server`, or [`Stamp::ZERO`].
