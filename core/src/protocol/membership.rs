@@ -333,6 +333,9 @@ impl Engine {
         }
         if known != Some(server) {
             // A new number, or a restart: nothing that the predecessor said holds any more.
+            if let Some(predecessor) = known {
+                self.forget_run(predecessor);
+            }
             self.members.peers.insert(server.number(), Peer::new(server, self.now));
             self.member_changed(server, State::Alive);
         }

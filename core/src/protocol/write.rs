@@ -225,9 +225,10 @@ impl Engine {
             self.misbehaving(from, "it published a session over the farm's limits");
         } else if gap {
             self.counters.gaps += 1;
+            self.note_run(from, batch.prev, batch.last);
             self.notice_behind(from, batch.last);
-        } else if self.applied.raise(from, batch.last) {
-            self.view_changed();
+        } else {
+            self.raise_applied(from, batch.last);
         }
         if batch.ack {
             self.outbox.acks.insert(from);
