@@ -253,7 +253,8 @@ impl Engine {
             self.counters.ignored_over_limit += 1;
             return Err(Refused::OverLimit);
         }
-        if session.expiry(self.now, farm.margin()) == Expiry::Gone {
+        let gone = |now| session.expiry(now, farm.margin()) == Expiry::Gone;
+        if gone(self.now) && gone(self.trusted_now()) {
             self.counters.ignored_expired += 1;
             return Ok(());
         }
