@@ -444,6 +444,7 @@ impl Engine {
         if let Found::Whole(session) = &found
             && session.weight() > self.config.local.offer_above as usize
         {
+            self.counters.offers += 1;
             let bytes = u32::try_from(session.weight()).unwrap_or(u32::MAX);
             let offer = Offer { lookup, id: query.id, applied, bytes };
             return self.send(from, Command::Offer(offer));
