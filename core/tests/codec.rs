@@ -212,6 +212,20 @@ fn a_vector_with_more_servers_than_a_farm_remembers_is_refused_wherever_it_stand
 }
 
 #[test]
+fn a_session_that_no_correct_server_has_is_refused() {
+    let attribute = Attribute::Removed { version: Version::ZERO };
+    let attributes = BTreeMap::from([(Key::new("user").unwrap(), attribute)]);
+    let floor = Version::new(Stamp::from_bits(1), ServerId::from_bits(1));
+    let below = Session { floor, attributes: attributes.clone(), ..plain_session() };
+    let dead = Session { life: Life::Deleted, accessed: Stamp::ZERO, ..plain_session() };
+    let haunted = Session { attributes, ..dead.clone() };
+    for (session, wanted) in [(dead, true), (haunted, false), (below, false)] {
+        let decoded = decode(&encoded(&carried(session)), &Farm::default());
+        assert_eq!(decoded.is_ok(), wanted, "{decoded:?}");
+    }
+}
+
+#[test]
 fn a_principal_over_the_limit_is_refused() {
     for (bytes, wanted) in [(MAX_PRINCIPAL_BYTES, true), (MAX_PRINCIPAL_BYTES + 1, false)] {
         let mut session = plain_session();

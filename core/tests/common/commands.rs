@@ -10,7 +10,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
-use super::{raw_session, server, stamp, vector};
+use super::{held_session, server, stamp, vector};
 
 fn any_id() -> impl Strategy<Value = SessionId> {
     (any::<u64>(), any::<u32>(), any::<u64>(), any::<[u8; 16]>()).prop_map(
@@ -45,7 +45,7 @@ fn part() -> impl Strategy<Value = u32> {
 }
 
 fn session() -> impl Strategy<Value = Arc<Session>> {
-    (raw_session(), drawn_id()).prop_map(|(session, id)| Arc::new(Session { id, ..session }))
+    (held_session(), drawn_id()).prop_map(|(session, id)| Arc::new(Session { id, ..session }))
 }
 
 fn write() -> impl Strategy<Value = Write> {

@@ -90,7 +90,7 @@ pub(crate) fn raw_session() -> impl Strategy<Value = Session> {
 
 /// A session as servers hold it: merged into an empty copy, so nothing below its floor is left, and
 /// a tombstone has no contents.
-pub(crate) fn session() -> impl Strategy<Value = Session> {
+pub(crate) fn held_session() -> impl Strategy<Value = Session> {
     raw_session().prop_map(|raw| {
         let mut held = Session {
             fixed: Arc::clone(&raw.fixed),
