@@ -250,7 +250,8 @@ impl Members {
         peer.clock = peer.clock.max(heartbeat.clock);
         peer.end = peer.end.max(heartbeat.end);
         peer.applied.join(&heartbeat.applied);
-        let offset = heartbeat.clock.as_micros() as i64 - now.as_micros() as i64;
+        let offset = i128::from(heartbeat.clock.as_micros()) - i128::from(now.as_micros());
+        let offset = i64::try_from(offset).unwrap_or(i64::MAX);
         if peer.offsets.len() == CLOCK_READINGS {
             peer.offsets.remove(0);
         }

@@ -208,7 +208,8 @@ impl Engine {
             next: None,
             complete: Vec::new(),
         };
-        let budget = pull.budget.min(self.config.farm.frame_bytes / 4) as usize;
+        // At least one session a part, or a round would never end.
+        let budget = pull.budget.clamp(1, self.config.farm.frame_bytes / 4) as usize;
         let (mut bytes, mut steps) = (0, 0);
         let mut writers: BTreeSet<ServerId> = self.facts.changes().writers().collect();
         writers.extend(self.applied.iter().map(|(writer, _)| writer));
@@ -219,7 +220,7 @@ impl Engine {
                 if bytes >= budget || steps >= STEPS {
                     let start = start.clone();
                     let after = Some(place);
-                    part.next = Some(Cursor { writer, after, start, part: number + 1 });
+                    part.next = Some(Cursor { writer, after, start, part: number.saturating_add(1) });
                     return part;
                 }
                 steps += 1;

@@ -37,7 +37,7 @@ fn drawn_id() -> impl Strategy<Value = SessionId> {
 
 /// Numbers of look-ups and rounds: mostly small, as an engine counts them.
 fn number() -> impl Strategy<Value = u64> {
-    prop_oneof![3 => 0..4_u64, 1 => any::<u64>()]
+    prop_oneof![6 => 0..4_u64, 1 => any::<u64>(), 1 => Just(1 << 63), 1 => Just(u64::MAX)]
 }
 
 fn part() -> impl Strategy<Value = u32> {
@@ -120,8 +120,9 @@ fn repairs() -> impl Strategy<Value = Command> {
         option::of(cursor()),
         vec((server(), stamp()), 0..3),
     );
+    let budget = prop_oneof![Just(0), Just(300), any::<u32>()];
     prop_oneof![
-        (number(), vector(), option::of(cursor()), any::<u32>(), any::<bool>()).prop_map(
+        (number(), vector(), option::of(cursor()), budget, any::<bool>()).prop_map(
             |(round, base, cursor, budget, partial)| {
                 Command::Pull(Pull { round, base, cursor, budget, partial })
             },

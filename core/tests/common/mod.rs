@@ -68,7 +68,9 @@ pub(crate) fn id() -> SessionId {
 
 pub(crate) fn fixed() -> impl Strategy<Value = Fixed> {
     let principal = prop_oneof![Just(None), Just(Some(Principal::new("ann")))];
-    (90..=91_u64, 1..=2_u64, principal).prop_map(|(deadline, idle, principal)| Fixed {
+    let deadline = prop_oneof![9 => 90..=91_u64, 1 => Just(u64::MAX), 2 => Just(60_000)];
+    let idle = prop_oneof![9 => 1..=2_u64, 1 => Just(0), 1 => Just(u64::MAX)];
+    (deadline, idle, principal).prop_map(|(deadline, idle, principal)| Fixed {
         deadline: Timestamp::from_millis(deadline),
         idle_timeout: Duration::from_secs(idle),
         principal,
