@@ -220,7 +220,8 @@ impl Engine {
                 if bytes >= budget || steps >= STEPS {
                     let start = start.clone();
                     let after = Some(place);
-                    part.next = Some(Cursor { writer, after, start, part: number.saturating_add(1) });
+                    part.next =
+                        Some(Cursor { writer, after, start, part: number.saturating_add(1) });
                     return part;
                 }
                 steps += 1;
