@@ -23,7 +23,7 @@ fn any_id() -> impl Strategy<Value = SessionId> {
 }
 
 /// Mostly one of a few, so that commands meet.
-fn drawn_id() -> impl Strategy<Value = SessionId> {
+fn drawn_id() -> BoxedStrategy<SessionId> {
     let few =
         (server(), 0..3_u32, 1..=3_u64, 1..=2_u8).prop_map(|(origin, slot, stamp, secret)| {
             SessionId {
@@ -32,7 +32,7 @@ fn drawn_id() -> impl Strategy<Value = SessionId> {
                 secret: Secret::from_bytes([secret; 16]),
             }
         });
-    prop_oneof![9 => few, 1 => any_id()]
+    prop_oneof![9 => few, 1 => any_id()].boxed()
 }
 
 /// Numbers of look-ups and rounds: mostly small, as an engine counts them.
@@ -44,19 +44,22 @@ fn part() -> impl Strategy<Value = u32> {
     prop_oneof![3 => 0..3_u32, 1 => any::<u32>(), 1 => Just(u32::MAX)]
 }
 
-fn session() -> impl Strategy<Value = Arc<Session>> {
-    (held_session(), drawn_id()).prop_map(|(session, id)| Arc::new(Session { id, ..session }))
+fn session() -> BoxedStrategy<Arc<Session>> {
+    (held_session(), drawn_id())
+        .prop_map(|(session, id)| Arc::new(Session { id, ..session }))
+        .boxed()
 }
 
-fn write() -> impl Strategy<Value = Write> {
+fn write() -> BoxedStrategy<Write> {
     prop_oneof![
         session().prop_map(Write::Create),
         session().prop_map(Write::Update),
         session().prop_map(Write::Delete),
     ]
+    .boxed()
 }
 
-fn found() -> impl Strategy<Value = Found> {
+fn found() -> BoxedStrategy<Found> {
     prop_oneof![
         session().prop_map(Found::Whole),
         Just(Found::Partial),
@@ -64,26 +67,28 @@ fn found() -> impl Strategy<Value = Found> {
         Just(Found::Behind),
         option::of(session()).prop_map(Found::Joining),
     ]
+    .boxed()
 }
 
 fn address() -> impl Strategy<Value = Address> {
     (server(), any::<u32>()).prop_map(|(origin, slot)| Address { origin, slot })
 }
 
-fn cursor() -> impl Strategy<Value = Cursor> {
+fn cursor() -> BoxedStrategy<Cursor> {
     (server(), option::of((stamp(), address())), vector(), part())
         .prop_map(|(writer, after, start, part)| Cursor { writer, after, start, part })
+        .boxed()
 }
 
-fn batch() -> impl Strategy<Value = Command> {
-    (server(), stamp(), vec(write(), 0..3), stamp(), any::<bool>()).prop_map(
-        |(publisher, prev, writes, last, ack)| {
+fn batch() -> BoxedStrategy<Command> {
+    (server(), stamp(), vec(write(), 0..3), stamp(), any::<bool>())
+        .prop_map(|(publisher, prev, writes, last, ack)| {
             Command::Batch(Batch { publisher, prev, writes, last, ack })
-        },
-    )
+        })
+        .boxed()
 }
 
-fn lookups() -> impl Strategy<Value = Command> {
+fn lookups() -> BoxedStrategy<Command> {
     let head = || (number(), drawn_id());
     prop_oneof![
         (head(), vector())
@@ -96,9 +101,10 @@ fn lookups() -> impl Strategy<Value = Command> {
             Command::Answer(Answer { lookup, id, applied, found })
         }),
     ]
+    .boxed()
 }
 
-fn heartbeats() -> impl Strategy<Value = Command> {
+fn heartbeats() -> BoxedStrategy<Command> {
     let flags = (any::<bool>(), any::<bool>());
     let heartbeat = (number(), stamp(), vector(), vec(server(), 0..4), flags);
     prop_oneof![
@@ -110,9 +116,10 @@ fn heartbeats() -> impl Strategy<Value = Command> {
         1 => stamp().prop_map(|applied| Command::Ack { applied }),
         1 => stamp().prop_map(|end| Command::Leave { end }),
     ]
+    .boxed()
 }
 
-fn repairs() -> impl Strategy<Value = Command> {
+fn repairs() -> BoxedStrategy<Command> {
     let delta = (
         number(),
         part(),
@@ -131,8 +138,9 @@ fn repairs() -> impl Strategy<Value = Command> {
             Command::Delta(Delta { round, part, sessions, next, complete })
         }),
     ]
+    .boxed()
 }
 
-pub(crate) fn command() -> impl Strategy<Value = Command> {
-    prop_oneof![batch(), lookups(), heartbeats(), repairs()]
+pub(crate) fn command() -> BoxedStrategy<Command> {
+    prop_oneof![batch(), lookups(), heartbeats(), repairs()].boxed()
 }
