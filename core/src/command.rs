@@ -180,6 +180,9 @@ pub struct Cursor {
     pub writer: ServerId,
     /// The last entry sent of it.
     pub after: Option<(Stamp, Address)>,
+    /// What the holder had applied of this writer when it began the list: all that it may claim at
+    /// the list's end, for later arrivals may have been sorted in behind this place.
+    pub claim: Stamp,
     /// The holder's applied vector when the round started.
     pub start: Vector,
     /// The number of parts sent before; the asker takes them in order only.
@@ -261,6 +264,6 @@ impl Command {
 impl Cursor {
     fn newest(&self) -> Version {
         let after = self.after.map_or(Stamp::ZERO, |(stamp, _)| stamp);
-        self.start.newest().max(Version::new(after, self.writer))
+        self.start.newest().max(Version::new(after.max(self.claim), self.writer))
     }
 }

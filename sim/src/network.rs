@@ -17,6 +17,8 @@ pub struct Network {
     pub loss: u32,
     /// Of a thousand messages, so many arrive twice.
     pub repeats: u32,
+    /// Whether messages of one link keep their order, as on a TCP connection.
+    pub in_order: bool,
     /// Links that lose everything: (from, to), by index of the server.
     pub cut: BTreeSet<(usize, usize)>,
 }
@@ -28,6 +30,7 @@ impl Default for Network {
             delay_max: Duration::from_millis(2),
             loss: 0,
             repeats: 0,
+            in_order: false,
             cut: BTreeSet::new(),
         }
     }

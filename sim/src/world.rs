@@ -30,6 +30,7 @@ struct Node {
     paused: bool,
     held: Vec<Happening>,
     timer: Option<Timestamp>,
+    boot: Timestamp,
 }
 
 /// Servers on one event queue. `check_invariants` runs after every event.
@@ -46,8 +47,12 @@ pub struct World {
     answers: BTreeMap<RequestId, Result<Response, RequestError>>,
     notices: Vec<(usize, Notice)>,
     messages: u64,
+    /// When the last message of each link arrives: (from, to).
+    last_arrival: BTreeMap<(usize, usize), Timestamp>,
     /// The network; change it to cause faults.
     pub network: Network,
+    /// Whether [`World::check_claims`] runs after every event. It looks at every copy.
+    pub strict: bool,
 }
 
 impl World {
@@ -68,7 +73,9 @@ impl World {
             answers: BTreeMap::new(),
             notices: Vec::new(),
             messages: 0,
+            last_arrival: BTreeMap::new(),
             network: Network::default(),
+            strict: false,
             farm,
             local,
         };
@@ -79,6 +86,7 @@ impl World {
                 paused: false,
                 held: Vec::new(),
                 timer: None,
+                boot: Timestamp::ZERO,
             });
         }
         for server in 0..world.nodes.len() {
@@ -110,6 +118,11 @@ impl World {
         self.nodes[server].engine.as_ref().expect("the server is down")
     }
 
+    /// Whether a server runs.
+    pub fn is_up(&self, server: usize) -> bool {
+        self.nodes[server].engine.is_some()
+    }
+
     /// A server's summary.
     ///
     /// # Panics
@@ -132,7 +145,10 @@ impl World {
     pub fn start(&mut self, server: usize) {
         assert!(self.nodes[server].engine.is_none(), "the server runs");
         let now = self.clock(server);
-        let id = ServerId::new(server as u16 + 1, now);
+        // No process starts twice in a millisecond.
+        let boot = now.max(self.nodes[server].boot + Duration::from_millis(1));
+        self.nodes[server].boot = boot;
+        let id = ServerId::new(server as u16 + 1, boot);
         let mut config = Config::new(id, self.farm.clone());
         config.local = self.local.clone();
         let mut seed = [0; 32];
@@ -269,6 +285,38 @@ impl World {
             self.arm(server, due.since(now));
         }
         self.nodes[server].engine = Some(engine);
+        if self.strict {
+            self.check_claims(server);
+        }
+    }
+
+    /// Checks the one invariant that all rests on: an applied vector never lies. What a running
+    /// server wrote to a session, `server` has, if its applied entry for that writer says so.
+    ///
+    /// # Panics
+    /// If it lies.
+    pub fn check_claims(&self, server: usize) {
+        let Some(engine) = &self.nodes[server].engine else { return };
+        let applied = engine.status().applied;
+        let mine: BTreeMap<_, _> = engine.copies().map(|copy| (copy.id.address, copy)).collect();
+        for writer in self.nodes.iter().filter_map(|node| node.engine.as_ref()) {
+            let id = writer.server();
+            for copy in writer.copies() {
+                let wrote = copy.seen.get(id);
+                if wrote > applied.get(id) || wrote == grapevine_core::Stamp::ZERO {
+                    continue;
+                }
+                let has = mine.get(&copy.id.address);
+                assert!(
+                    has.is_some_and(|has| has.id > copy.id || has.seen.get(id) >= wrote),
+                    "{} says it has everything of {id} up to {}, but lacks its write {wrote} to {}: \
+                     {has:?}",
+                    engine.server(),
+                    applied.get(id),
+                    copy.id
+                );
+            }
+        }
     }
 
     fn arm(&mut self, server: usize, wait: Duration) {
@@ -293,7 +341,13 @@ impl World {
                 for to in targets {
                     for delay in self.network.deliveries(&mut self.rng, server, to) {
                         let bytes = bytes.clone();
-                        self.schedule(self.now + delay, Happening::Message { from, to, bytes });
+                        let mut due = self.now + delay;
+                        if self.network.in_order {
+                            let last = self.last_arrival.entry((server, to)).or_insert(due);
+                            due = due.max(*last);
+                            *last = due;
+                        }
+                        self.schedule(due, Happening::Message { from, to, bytes });
                     }
                 }
             }

@@ -12,12 +12,17 @@ use crate::command::Write;
 use crate::engine::Engine;
 use crate::event::Acks;
 use crate::session::{Expiry, Life, Session};
-use crate::stamp::Version;
+use crate::stamp::{Timestamp, Version};
 
 /// Copies looked at per call, so that a crowd of deadlines doesn't hold up requests.
 const SWEEP: usize = 256;
 
 impl Engine {
+    /// The time by which copies may be dropped.
+    pub(crate) fn trusted_now(&self) -> Timestamp {
+        self.members.trusted(self.now, &self.config.farm)
+    }
+
     /// Whether nobody can have accessed this idle copy's session within its idle timeout.
     pub(crate) fn idle_is_certain(&self, copy: &Session) -> bool {
         let margin = self.config.farm.margin();
@@ -40,7 +45,11 @@ impl Engine {
                 self.facts.rearm(address, beat);
                 continue;
             }
-            match copy.expiry(self.now, self.config.farm.margin()) {
+            let margin = self.config.farm.margin();
+            match copy.expiry(self.now, margin) {
+                Expiry::Gone if copy.expiry(self.trusted_now(), margin) < Expiry::Gone => {
+                    self.facts.rearm(address, beat);
+                }
                 Expiry::Gone => {
                     self.facts.drop_copy(address);
                     self.counters.dropped += 1;
@@ -52,7 +61,7 @@ impl Engine {
                 }
                 Expiry::Idle => self.facts.rearm(address, beat),
                 Expiry::Over if copy.life == Life::Live => {
-                    let end = copy.fixed.deadline + self.config.farm.margin();
+                    let end = copy.fixed.deadline + margin;
                     self.facts.rearm(address, end);
                 }
                 Expiry::Over | Expiry::Fresh => self.facts.rearm(address, self.now),

@@ -5,6 +5,7 @@ use crate::action::{Action, To};
 use crate::command::{Command, Heartbeat};
 use crate::engine::Engine;
 use crate::id::ServerId;
+use crate::stamp::Stamp;
 
 // The sender's half.
 impl Engine {
@@ -60,6 +61,9 @@ impl Engine {
             || !self.covered_entry(&self.applied, from, heartbeat.end);
         let acked = heartbeat.applied.get(me);
         let partial = heartbeat.partial;
+        if heartbeat.clock > self.now + self.config.farm.max_drift {
+            self.skewed(from, Stamp::at(heartbeat.clock));
+        }
         self.members.on_heartbeat(from, heartbeat, &self.applied, self.now, &self.config);
         self.view_changed();
         if behind {

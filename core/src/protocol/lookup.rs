@@ -139,11 +139,12 @@ impl Engine {
     fn judge(&self, token: &Token, lookup: Option<&Lookup>) -> Verdict {
         let fail = |why| Verdict::Fail(RequestError::NotFound(why));
         let unavailable = |why| Verdict::Fail(RequestError::Unavailable(why));
-        if self.now >= token.deadline {
-            return fail(NotFound::Deadline);
-        }
         if self.members.self_skewed() {
             return unavailable(Unavailable::Skewed);
+        }
+        if self.now >= token.deadline {
+            let over = self.trusted_now() >= token.deadline;
+            return if over { fail(NotFound::Deadline) } else { unavailable(Unavailable::Skewed) };
         }
         let newest = token.context.newest().stamp.max(token.id.created);
         if newest.time() > self.now + self.config.farm.max_drift {

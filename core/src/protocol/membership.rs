@@ -231,6 +231,22 @@ impl Members {
         entries.any(|(server, stamp)| gone(server) && !applied.covers_entry(server, stamp))
     }
 
+    /// The time that a majority of the configured farm has reached, as well as this server knows,
+    /// and no more than its own: what may be ended by. A clock that has just stepped ahead ends
+    /// nothing. A server that hears no majority has only its own clock.
+    pub(crate) fn trusted(&self, now: Timestamp, farm: &Farm) -> Timestamp {
+        let alive = self.peers.values().filter(|p| p.introduced && p.state != State::Down);
+        let mut clocks: Vec<Timestamp> =
+            alive.filter(|peer| peer.state != State::Left).map(|peer| peer.clock).collect();
+        clocks.push(now);
+        clocks.sort();
+        let majority = usize::from(farm.majority());
+        match clocks.len().checked_sub(majority) {
+            Some(nth) => now.min(clocks[nth] + farm.max_drift),
+            None => now,
+        }
+    }
+
     /// Takes a heartbeat in. The sender is admitted already.
     pub(crate) fn on_heartbeat(
         &mut self,
@@ -334,6 +350,9 @@ impl Engine {
         }
         if known != Some(server) {
             // A new number, or a restart: nothing that the predecessor said holds any more.
+            if let Some(predecessor) = known {
+                self.forget_run(predecessor);
+            }
             self.members.peers.insert(server.number(), Peer::new(server, self.now));
             self.member_changed(server, State::Alive);
         }

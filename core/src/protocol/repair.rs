@@ -5,9 +5,11 @@
 //! applied vector is the round's *base* and stays the same through the round. The holder walks its
 //! change lists, writer by writer, in stamp order, to their ends. The applied entry of a writer
 //! moves only when that writer's list has come to its end, and then to the stamp that the holder
-//! had applied at that moment: the holder may list sessions from beyond a gap of its own.
+//! had applied when it began that list: beyond it the holder may have gaps, and what fills them
+//! may be sorted in behind the place that the walk has come to
+//! (`docs/decisions/0001-claims-from-the-start-of-a-list.md`).
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -40,6 +42,8 @@ pub(crate) struct Repair {
     due: Option<Timestamp>,
     /// The holder whose round broke last: another is preferred.
     broken: Option<ServerId>,
+    /// Per publisher, the last unbroken run of batches beyond a gap: from where, to where.
+    runs: BTreeMap<ServerId, (Stamp, Stamp)>,
 }
 
 impl Repair {
@@ -56,6 +60,36 @@ impl Engine {
         self.members.saw_end(from, end);
         if self.repair.due.is_none() {
             self.repair.due = Some(self.now + self.config.local.repair_delay);
+        }
+    }
+
+    /// Notes a batch from beyond a gap, so that it counts once the gap is closed. Without that, a
+    /// busy publisher would always be ahead of what a repair can claim.
+    pub(crate) fn note_run(&mut self, publisher: ServerId, prev: Stamp, last: Stamp) {
+        let run = self.repair.runs.entry(publisher).or_insert((prev, last));
+        if prev > run.1 || last < run.0 {
+            *run = (prev, last);
+        } else if last > run.1 {
+            run.1 = last;
+        }
+    }
+
+    /// A process is gone: nothing more comes from it directly.
+    pub(crate) fn forget_run(&mut self, publisher: ServerId) {
+        self.repair.runs.remove(&publisher);
+    }
+
+    /// Moves the applied entry of a writer, past the run that it meets.
+    pub(crate) fn raise_applied(&mut self, writer: ServerId, stamp: Stamp) {
+        let mut moved = self.applied.raise(writer, stamp);
+        if let Some(&(from, to)) = self.repair.runs.get(&writer)
+            && self.applied.covers_entry(writer, from)
+        {
+            moved |= self.applied.raise(writer, to);
+            self.repair.runs.remove(&writer);
+        }
+        if moved {
+            self.view_changed();
         }
     }
 
@@ -157,8 +191,8 @@ impl Engine {
             self.misbehaving(from, "it sent a session over the farm's limits in a repair");
         } else {
             for &(writer, stamp) in &delta.complete {
-                if writer != self.config.server && self.applied.raise(writer, stamp) {
-                    self.view_changed();
+                if writer != self.config.server {
+                    self.raise_applied(writer, stamp);
                 }
             }
             self.next_part(delta.next);
@@ -198,50 +232,70 @@ impl Engine {
     }
 
     fn walk(&self, pull: &Pull) -> Delta {
-        let start = pull.cursor.as_ref().map_or(&self.applied, |cursor| &cursor.start);
-        let number = pull.cursor.as_ref().map_or(0, |cursor| cursor.part);
-        let from = pull.cursor.as_ref().map(|cursor| (cursor.writer, cursor.after));
-        let mut part = Delta {
-            round: pull.round,
-            part: number,
-            sessions: Vec::new(),
-            next: None,
-            complete: Vec::new(),
+        let cursor = pull.cursor.as_ref();
+        let start = cursor.map_or(&self.applied, |cursor| &cursor.start);
+        let part = cursor.map_or(0, |cursor| cursor.part);
+        let (sessions, complete) = (Vec::new(), Vec::new());
+        let mut delta = Delta { round: pull.round, part, sessions, next: None, complete };
+        let mut room = Room {
+            // At least one session a part, or a round would never end.
+            bytes: pull.budget.clamp(1, self.config.farm.frame_bytes / 4) as usize,
+            steps: STEPS,
         };
-        // At least one session a part, or a round would never end.
-        let budget = pull.budget.clamp(1, self.config.farm.frame_bytes / 4) as usize;
-        let (mut bytes, mut steps) = (0, 0);
         let mut writers: BTreeSet<ServerId> = self.facts.changes().writers().collect();
         writers.extend(self.applied.iter().map(|(writer, _)| writer));
-        for writer in writers.range(from.map_or(ServerId::ZERO, |(writer, _)| writer)..).copied() {
-            let resumed = from.filter(|&(at, _)| at == writer).and_then(|(_, after)| after);
-            let mut place = resumed.unwrap_or_else(|| after_base(&pull.base, writer));
-            for entry in self.facts.changes().after(writer, place) {
-                if bytes >= budget || steps >= STEPS {
-                    let start = start.clone();
-                    let after = Some(place);
-                    part.next =
-                        Some(Cursor { writer, after, start, part: number.saturating_add(1) });
-                    return part;
-                }
-                steps += 1;
-                place = entry;
-                let Some(session) = self.facts.array().get(entry.1) else { continue };
-                if sent_before(session, writer, &pull.base, start) {
-                    continue;
-                }
-                let beyond = session.beyond(&pull.base);
-                bytes += beyond.weight();
-                part.sessions.push(Arc::new(beyond));
+        for &writer in writers.range(cursor.map_or(ServerId::ZERO, |cursor| cursor.writer)..) {
+            let resumed = cursor.filter(|cursor| cursor.writer == writer);
+            let place = resumed.and_then(|cursor| cursor.after);
+            let place = place.unwrap_or_else(|| after_base(&pull.base, writer));
+            let claim = match resumed {
+                // Its own stream has no gaps that something could be sorted into.
+                Some(cursor) if writer != self.config.server => cursor.claim,
+                _ => self.applied.get(writer),
+            };
+            if let Err(place) = self.walk_list(writer, place, pull, start, &mut room, &mut delta) {
+                let (after, start, part) = (Some(place), start.clone(), part.saturating_add(1));
+                delta.next = Some(Cursor { writer, after, claim, start, part });
+                return delta;
             }
-            // To the applied stamp of this moment, not to the last stamp listed.
-            let applied = self.applied.get(writer);
-            if applied > pull.base.get(writer) {
-                part.complete.push((writer, applied));
+            if claim > pull.base.get(writer) {
+                delta.complete.push((writer, claim));
             }
         }
-        part
+        delta
     }
+
+    /// Walks one list from a place to its end. `Err` has the place where there was no more room.
+    fn walk_list(
+        &self,
+        writer: ServerId,
+        mut place: Entry,
+        pull: &Pull,
+        start: &Vector,
+        room: &mut Room,
+        delta: &mut Delta,
+    ) -> Result<(), Entry> {
+        for entry in self.facts.changes().after(writer, place) {
+            if room.bytes == 0 || room.steps == 0 {
+                return Err(place);
+            }
+            room.steps -= 1;
+            place = entry;
+            let Some(session) = self.facts.array().get(entry.1) else { continue };
+            if !sent_before(session, writer, &pull.base, start) {
+                let beyond = session.beyond(&pull.base);
+                room.bytes = room.bytes.saturating_sub(beyond.weight());
+                delta.sessions.push(Arc::new(beyond));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a part may still take.
+struct Room {
+    bytes: usize,
+    steps: usize,
 }
 
 /// The place in a writer's list from which on the base covers nothing.

@@ -225,9 +225,10 @@ impl Engine {
             self.misbehaving(from, "it published a session over the farm's limits");
         } else if gap {
             self.counters.gaps += 1;
+            self.note_run(from, batch.prev, batch.last);
             self.notice_behind(from, batch.last);
-        } else if self.applied.raise(from, batch.last) {
-            self.view_changed();
+        } else {
+            self.raise_applied(from, batch.last);
         }
         if batch.ack {
             self.outbox.acks.insert(from);
@@ -252,7 +253,8 @@ impl Engine {
             self.counters.ignored_over_limit += 1;
             return Err(Refused::OverLimit);
         }
-        if session.expiry(self.now, farm.margin()) == Expiry::Gone {
+        let gone = |now| session.expiry(now, farm.margin()) == Expiry::Gone;
+        if gone(self.now) && gone(self.trusted_now()) {
             self.counters.ignored_expired += 1;
             return Ok(());
         }

@@ -75,8 +75,8 @@ fn address() -> impl Strategy<Value = Address> {
 }
 
 fn cursor() -> BoxedStrategy<Cursor> {
-    (server(), option::of((stamp(), address())), vector(), part())
-        .prop_map(|(writer, after, start, part)| Cursor { writer, after, start, part })
+    (server(), option::of((stamp(), address())), stamp(), vector(), part())
+        .prop_map(|(writer, after, claim, start, part)| Cursor { writer, after, claim, start, part })
         .boxed()
 }
 
