@@ -23,7 +23,7 @@ fn any_id() -> impl Strategy<Value = SessionId> {
 }
 
 /// Mostly one of a few, so that commands meet.
-fn drawn_id() -> impl Strategy<Value = SessionId> {
+fn drawn_id() -> BoxedStrategy<SessionId> {
     let few =
         (server(), 0..3_u32, 1..=3_u64, 1..=2_u8).prop_map(|(origin, slot, stamp, secret)| {
             SessionId {
@@ -32,7 +32,7 @@ fn drawn_id() -> impl Strategy<Value = SessionId> {
                 secret: Secret::from_bytes([secret; 16]),
             }
         });
-    prop_oneof![9 => few, 1 => any_id()]
+    prop_oneof![9 => few, 1 => any_id()].boxed()
 }
 
 /// Numbers of look-ups and rounds: mostly small, as an engine counts them.
@@ -50,15 +50,16 @@ fn session() -> BoxedStrategy<Arc<Session>> {
         .boxed()
 }
 
-fn write() -> impl Strategy<Value = Write> {
+fn write() -> BoxedStrategy<Write> {
     prop_oneof![
         session().prop_map(Write::Create),
         session().prop_map(Write::Update),
         session().prop_map(Write::Delete),
     ]
+    .boxed()
 }
 
-fn found() -> impl Strategy<Value = Found> {
+fn found() -> BoxedStrategy<Found> {
     prop_oneof![
         session().prop_map(Found::Whole),
         Just(Found::Partial),
@@ -66,6 +67,7 @@ fn found() -> impl Strategy<Value = Found> {
         Just(Found::Behind),
         option::of(session()).prop_map(Found::Joining),
     ]
+    .boxed()
 }
 
 fn address() -> impl Strategy<Value = Address> {
@@ -73,20 +75,20 @@ fn address() -> impl Strategy<Value = Address> {
 }
 
 fn cursor() -> BoxedStrategy<Cursor> {
-    let cursor = |(writer, after, claim, start, part)| Cursor { writer, after, claim, start, part };
-    let after = option::of((stamp(), address()));
-    (server(), after, stamp(), vector(), part()).prop_map(cursor).boxed()
+    (server(), option::of((stamp(), address())), stamp(), vector(), part())
+        .prop_map(|(writer, after, claim, start, part)| Cursor { writer, after, claim, start, part })
+        .boxed()
 }
 
-fn batch() -> impl Strategy<Value = Command> {
-    (server(), stamp(), vec(write(), 0..3), stamp(), any::<bool>()).prop_map(
-        |(publisher, prev, writes, last, ack)| {
+fn batch() -> BoxedStrategy<Command> {
+    (server(), stamp(), vec(write(), 0..3), stamp(), any::<bool>())
+        .prop_map(|(publisher, prev, writes, last, ack)| {
             Command::Batch(Batch { publisher, prev, writes, last, ack })
-        },
-    )
+        })
+        .boxed()
 }
 
-fn lookups() -> impl Strategy<Value = Command> {
+fn lookups() -> BoxedStrategy<Command> {
     let head = || (number(), drawn_id());
     prop_oneof![
         (head(), vector())
@@ -99,9 +101,10 @@ fn lookups() -> impl Strategy<Value = Command> {
             Command::Answer(Answer { lookup, id, applied, found })
         }),
     ]
+    .boxed()
 }
 
-fn heartbeats() -> impl Strategy<Value = Command> {
+fn heartbeats() -> BoxedStrategy<Command> {
     let flags = (any::<bool>(), any::<bool>());
     let heartbeat = (number(), stamp(), vector(), vec(server(), 0..4), flags);
     prop_oneof![
@@ -113,9 +116,10 @@ fn heartbeats() -> impl Strategy<Value = Command> {
         1 => stamp().prop_map(|applied| Command::Ack { applied }),
         1 => stamp().prop_map(|end| Command::Leave { end }),
     ]
+    .boxed()
 }
 
-fn repairs() -> impl Strategy<Value = Command> {
+fn repairs() -> BoxedStrategy<Command> {
     let delta = (
         number(),
         part(),
@@ -134,10 +138,9 @@ fn repairs() -> impl Strategy<Value = Command> {
             Command::Delta(Delta { round, part, sessions, next, complete })
         }),
     ]
+    .boxed()
 }
 
-pub(crate) fn command() -> impl Strategy<Value = Command> {
-    // Boxed, because the strategies of all commands at once are more than a test's stack holds.
-    let batch = batch().boxed();
-    prop_oneof![batch, lookups().boxed(), heartbeats().boxed(), repairs().boxed()]
+pub(crate) fn command() -> BoxedStrategy<Command> {
+    prop_oneof![batch(), lookups(), heartbeats(), repairs()].boxed()
 }

@@ -30,8 +30,8 @@ pub(crate) fn version() -> impl Strategy<Value = Version> {
     prop_oneof![8 => written, 1 => Just(Version::ZERO)]
 }
 
-pub(crate) fn vector() -> impl Strategy<Value = Vector> {
-    vec((server(), stamp()), 0..5).prop_map(Vector::from_iter)
+pub(crate) fn vector() -> BoxedStrategy<Vector> {
+    vec((server(), stamp()), 0..5).prop_map(Vector::from_iter).boxed()
 }
 
 pub(crate) fn key() -> impl Strategy<Value = Key> {
@@ -48,7 +48,7 @@ fn subtotal() -> impl Strategy<Value = Subtotal> {
     (stamp(), sum).prop_map(|(stamp, sum)| Subtotal { stamp, sum })
 }
 
-pub(crate) fn attribute() -> impl Strategy<Value = Attribute> {
+pub(crate) fn attribute() -> BoxedStrategy<Attribute> {
     let counter = (version(), -1..=1_i64, btree_map(server(), subtotal(), 0..4))
         .prop_map(|(epoch, base, subtotals)| Counter { epoch, base, subtotals });
     prop_oneof![
@@ -56,6 +56,7 @@ pub(crate) fn attribute() -> impl Strategy<Value = Attribute> {
         2 => (version(), value()).prop_map(|(version, value)| Attribute::Register { version, value }),
         3 => counter.prop_map(Attribute::Counter),
     ]
+    .boxed()
 }
 
 pub(crate) fn id() -> SessionId {
@@ -66,45 +67,51 @@ pub(crate) fn id() -> SessionId {
     }
 }
 
-pub(crate) fn fixed() -> impl Strategy<Value = Fixed> {
+pub(crate) fn fixed() -> BoxedStrategy<Fixed> {
     let principal = prop_oneof![Just(None), Just(Some(Principal::new("ann")))];
     let deadline = prop_oneof![9 => 90..=91_u64, 1 => Just(u64::MAX), 2 => Just(60_000)];
     let idle = prop_oneof![9 => 1..=2_u64, 1 => Just(0), 1 => Just(u64::MAX)];
-    (deadline, idle, principal).prop_map(|(deadline, idle, principal)| Fixed {
-        deadline: Timestamp::from_millis(deadline),
-        idle_timeout: Duration::from_secs(idle),
-        principal,
-    })
+    (deadline, idle, principal)
+        .prop_map(|(deadline, idle, principal)| Fixed {
+            deadline: Timestamp::from_millis(deadline),
+            idle_timeout: Duration::from_secs(idle),
+            principal,
+        })
+        .boxed()
 }
 
 /// Anything that the type can hold, well-formed or not: what a peer could send.
-pub(crate) fn raw_session() -> impl Strategy<Value = Session> {
+pub(crate) fn raw_session() -> BoxedStrategy<Session> {
     let life = prop_oneof![7 => Just(Life::Live), 1 => Just(Life::Deleted)];
     let floor = prop_oneof![2 => Just(Version::ZERO), 1 => version()];
     let attributes = btree_map(key(), attribute(), 0..4);
     let rest = (life, floor, stamp(), vector(), attributes);
-    (fixed(), any::<bool>(), rest).prop_map(|(fixed, complete, rest)| {
-        let (life, floor, accessed, seen, attributes) = rest;
-        let fixed = Arc::new(fixed);
-        Session { id: id(), fixed, complete, life, floor, accessed, seen, attributes }
-    })
+    (fixed(), any::<bool>(), rest)
+        .prop_map(|(fixed, complete, rest)| {
+            let (life, floor, accessed, seen, attributes) = rest;
+            let fixed = Arc::new(fixed);
+            Session { id: id(), fixed, complete, life, floor, accessed, seen, attributes }
+        })
+        .boxed()
 }
 
 /// A session as servers hold it: merged into an empty copy, so nothing below its floor is left, and
 /// a tombstone has no contents.
-pub(crate) fn held_session() -> impl Strategy<Value = Session> {
-    raw_session().prop_map(|raw| {
-        let mut held = Session {
-            fixed: Arc::clone(&raw.fixed),
-            complete: false,
-            life: Life::Live,
-            floor: Version::ZERO,
-            accessed: Stamp::ZERO,
-            seen: Vector::default(),
-            attributes: BTreeMap::new(),
-            ..raw
-        };
-        held.merge(&raw);
-        held
-    })
+pub(crate) fn held_session() -> BoxedStrategy<Session> {
+    raw_session()
+        .prop_map(|raw| {
+            let mut held = Session {
+                fixed: Arc::clone(&raw.fixed),
+                complete: false,
+                life: Life::Live,
+                floor: Version::ZERO,
+                accessed: Stamp::ZERO,
+                seen: Vector::default(),
+                attributes: BTreeMap::new(),
+                ..raw
+            };
+            held.merge(&raw);
+            held
+        })
+        .boxed()
 }
