@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{Address, ServerId, SessionId};
 use crate::session::Session;
-use crate::stamp::{Stamp, Timestamp};
+use crate::stamp::{Stamp, Timestamp, Version};
 use crate::vector::Vector;
 
 /// One message from one server to another, or to all.
@@ -154,6 +154,8 @@ pub struct Heartbeat {
     pub members: Vec<ServerId>,
     /// Whether the sender is still joining.
     pub joining: bool,
+    /// Whether the sender holds sessions only in part; then its applied vector acknowledges nothing.
+    pub partial: bool,
 }
 
 /// Asks for everything beyond a base (R78). The base stays the same through a round.
@@ -167,6 +169,8 @@ pub struct Pull {
     pub cursor: Option<Cursor>,
     /// How many bytes of sessions the asker takes at once.
     pub budget: u32,
+    /// Whether the asker holds sessions only in part; then the base acknowledges nothing.
+    pub partial: bool,
 }
 
 /// A place in the holder's change lists.
@@ -176,6 +180,9 @@ pub struct Cursor {
     pub writer: ServerId,
     /// The last entry sent of it.
     pub after: Option<(Stamp, Address)>,
+    /// What the holder had applied of this writer when it began the list: all that it may claim at
+    /// the list's end, for later arrivals may have been sorted in behind this place.
+    pub claim: Stamp,
     /// The holder's applied vector when the round started.
     pub start: Vector,
     /// The number of parts sent before; the asker takes them in order only.
@@ -215,46 +222,48 @@ impl Command {
         }
     }
 
-    /// The newest stamp that it holds, of any kind: what the clock rule looks at, with the server
-    /// whose stamp it is, where a vector or a version says so.
-    pub fn newest_stamp(&self) -> Stamp {
-        let newest = |sessions: &[Arc<Session>]| {
-            sessions.iter().map(|s| s.newest()).max().unwrap_or(Stamp::ZERO)
-        };
+    /// The newest stamp that it holds, of any kind, with the server whose stamp it is (zero where
+    /// the command doesn't say): what the clock rule looks at.
+    pub fn newest(&self) -> Version {
+        let of = |stamp| Version::new(stamp, ServerId::ZERO);
+        let created = |id: &SessionId| Version::new(id.created, id.address.origin);
         match self {
             Self::Batch(batch) => {
                 let writes = batch.writes.iter().map(|w| w.session().newest());
-                writes.fold(batch.prev.max(batch.last), Stamp::max)
+                let end = Version::new(batch.prev.max(batch.last), batch.publisher);
+                writes.fold(end, Version::max)
             }
-            Self::Query(query) => query.context.newest().max(query.id.created),
-            Self::Offer(offer) => offer.applied.newest().max(offer.id.created),
-            Self::Fetch(fetch) => fetch.id.created,
+            Self::Query(query) => query.context.newest().max(created(&query.id)),
+            Self::Offer(offer) => offer.applied.newest().max(created(&offer.id)),
+            Self::Fetch(fetch) => created(&fetch.id),
             Self::Answer(answer) => {
                 let found = match &answer.found {
                     Found::Whole(session) | Found::Joining(Some(session)) => session.newest(),
-                    _ => Stamp::ZERO,
+                    _ => Version::ZERO,
                 };
-                found.max(answer.applied.newest()).max(answer.id.created)
+                found.max(answer.applied.newest()).max(created(&answer.id))
             }
-            Self::Heartbeat(heartbeat) => heartbeat.applied.newest().max(heartbeat.end),
-            Self::HeartbeatRequest => Stamp::ZERO,
+            Self::Heartbeat(heartbeat) => heartbeat.applied.newest().max(of(heartbeat.end)),
+            Self::HeartbeatRequest => Version::ZERO,
             Self::Pull(pull) => {
-                let cursor = pull.cursor.as_ref().map_or(Stamp::ZERO, Cursor::newest);
+                let cursor = pull.cursor.as_ref().map_or(Version::ZERO, Cursor::newest);
                 cursor.max(pull.base.newest())
             }
             Self::Delta(delta) => {
-                let next = delta.next.as_ref().map_or(Stamp::ZERO, Cursor::newest);
-                let complete = delta.complete.iter().map(|&(_, stamp)| stamp);
-                complete.fold(next.max(newest(&delta.sessions)), Stamp::max)
+                let next = delta.next.as_ref().map_or(Version::ZERO, Cursor::newest);
+                let sessions = delta.sessions.iter().map(|session| session.newest());
+                let complete = delta.complete.iter().map(|&(server, s)| Version::new(s, server));
+                sessions.chain(complete).fold(next, Version::max)
             }
-            Self::Ack { applied } => *applied,
-            Self::Leave { end } => *end,
+            Self::Ack { applied } => of(*applied),
+            Self::Leave { end } => of(*end),
         }
     }
 }
 
 impl Cursor {
-    fn newest(&self) -> Stamp {
-        self.start.newest().max(self.after.map_or(Stamp::ZERO, |(stamp, _)| stamp))
+    fn newest(&self) -> Version {
+        let after = self.after.map_or(Stamp::ZERO, |(stamp, _)| stamp);
+        self.start.newest().max(Version::new(after.max(self.claim), self.writer))
     }
 }

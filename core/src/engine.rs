@@ -1,78 +1,299 @@
-//! The engine: the only place where events are dispatched.
+//! The engine: the one place where events are dispatched. The rules are in [`crate::protocol`].
 
-use crate::action::{Action, Served};
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::sync::Arc;
+
+use crate::action::{Action, Response, To};
+use crate::command::{Batch, Command};
 use crate::config::{Config, ConfigError};
-use crate::event::Event;
+use crate::error::{RequestError, Unavailable};
+use crate::event::{Event, Request, RequestId};
+use crate::facts::Facts;
+use crate::id::ServerId;
+use crate::protocol::acknowledge::Waiting;
+use crate::protocol::leave::Leaving;
+use crate::protocol::lookup::{Ask, Lookups};
+use crate::protocol::membership::Members;
+use crate::protocol::repair::Repair;
+use crate::random::Random;
 use crate::session::Session;
-use crate::stamp::Timestamp;
-use crate::status::{Status, View};
-use crate::token::Token;
+use crate::stamp::{HybridClock, Stamp, Timestamp};
+use crate::status::{Counters, Status, View};
+use crate::vector::Vector;
 
 /// Why the engine wants to be called at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Timer {
     /// Heartbeats are due.
     Heartbeat,
+    /// A server may have been silent for too long.
+    Membership,
+    /// A look-up asks again, or gives up.
+    Lookup,
+    /// A write has waited long enough for acknowledgements.
+    Acknowledge,
+    /// A repair starts, or its holder is too slow.
+    Repair,
+    /// A copy reaches its deadline.
+    Expiry,
+    /// Leaving has taken long enough.
+    Leave,
 }
 
-/// The state machine.
+/// The state machine of one server. See the crate's first page for the contract.
+///
+/// ```
+/// use grapevine_core::*;
+/// let now = Timestamp::from_millis(1_700_000_000_000);
+/// let farm = Farm { size: 1, ..Farm::default() };
+/// let mut engine = Engine::new(Config::new(ServerId::new(1, now), farm), [7; 32], now)?;
+/// let create = Create { attributes: vec![(Key::new("user").unwrap(), "ann".into())], ..Create::default() };
+/// engine.handle(now, Event::Request { id: RequestId(1), request: Request::Create(create) });
+/// let mut answered = false;
+/// while let Some(action) = engine.poll_action() {
+///     if let Action::Respond { outcome: Ok(Response::Session(served)), .. } = action {
+///         assert_eq!(served.session.get("user"), Some(Shown::Bytes(b"ann")));
+///         answered = true;
+///     }
+/// }
+/// assert!(answered);
+/// # Ok::<(), ConfigError>(())
+/// ```
 #[derive(Debug)]
-pub struct Engine {}
+pub struct Engine {
+    pub(crate) now: Timestamp,
+    pub(crate) config: Config,
+    pub(crate) random: Random,
+    pub(crate) clock: HybridClock,
+    pub(crate) facts: Facts,
+    /// What this server has of each stream; its own entry is the end of its own stream.
+    pub(crate) applied: Vector,
+    pub(crate) members: Members,
+    pub(crate) lookups: Lookups,
+    pub(crate) waiting: Waiting,
+    pub(crate) repair: Repair,
+    pub(crate) leaving: Option<Leaving>,
+    pub(crate) counters: Counters,
+    pub(crate) outbox: Outbox,
+    view_generation: u64,
+}
+
+/// What waits to be drained.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    /// Own writes since the last draining: they go out before anything that rests on them.
+    pub(crate) batches: VecDeque<Batch>,
+    actions: VecDeque<Action>,
+    /// Publishers that want to know how far their streams are applied here.
+    pub(crate) acks: BTreeSet<ServerId>,
+}
 
 impl Engine {
-    /// A new, empty, joining server.
+    /// A new, empty server, which joins the farm.
+    ///
+    /// `seed` must come from a CSPRNG: session secrets are made of it. `now` is the time of the
+    /// start; later calls must not go back behind it.
     ///
     /// # Errors
-    /// [`ConfigError`], if the configuration is refused.
-    pub fn new(_config: Config, _seed: [u8; 32], _now: Timestamp) -> Result<Self, ConfigError> {
-        todo!()
+    /// [`ConfigError`], if a field of the configuration doesn't fit.
+    pub fn new(config: Config, seed: [u8; 32], now: Timestamp) -> Result<Self, ConfigError> {
+        config.validate()?;
+        let mut engine = Self {
+            now,
+            random: Random::new(seed),
+            clock: HybridClock::default(),
+            facts: Facts::new(config.server, config.farm.margin()),
+            applied: Vector::default(),
+            members: Members::new(&config, now),
+            lookups: Lookups::default(),
+            waiting: Waiting::default(),
+            repair: Repair::default(),
+            leaving: None,
+            counters: Counters::default(),
+            outbox: Outbox::default(),
+            view_generation: 0,
+            config,
+        };
+        engine.check_joined();
+        Ok(engine)
     }
-    /// Takes an event.
-    pub fn handle(&mut self, _now: Timestamp, _event: Event) {
-        todo!()
+
+    /// Takes an event at a time. Never fails and never blocks; what there is to do afterwards comes
+    /// from [`Engine::poll_action`]. May be called many times before draining.
+    pub fn handle(&mut self, now: Timestamp, event: Event) {
+        self.now = self.now.max(now);
+        match event {
+            Event::Request { id, request } => self.on_request(id, request),
+            Event::Command { from, command } => self.on_command(from, command),
+            Event::PeerUp(server) => self.on_peer_up(server),
+            Event::PeerDown(server) => self.on_peer_down(server),
+            Event::Timer => {}
+        }
+        self.run_due();
     }
-    /// The next thing to do.
+
+    fn on_request(&mut self, id: RequestId, request: Request) {
+        self.counters.requests += 1;
+        if self.leaving.is_some() {
+            return self.respond(id, Err(RequestError::Unavailable(Unavailable::Leaving)));
+        }
+        match request {
+            Request::Create(create) => self.create(id, create),
+            Request::Read { token, policy } => self.look_up(id, token, Ask::Read(policy)),
+            Request::Update { token, changes, acks } => {
+                self.look_up(id, token, Ask::Update(changes, acks));
+            }
+            Request::Replace { token, attributes, acks } => {
+                self.look_up(id, token, Ask::Replace(attributes, acks));
+            }
+            Request::Delete { token, acks } => self.look_up(id, token, Ask::Delete(acks)),
+            Request::Leave => self.leave(id),
+        }
+    }
+
+    fn on_command(&mut self, from: ServerId, command: Command) {
+        if !self.admit(from) || !self.in_time(from, &command) {
+            return;
+        }
+        match command {
+            Command::Batch(batch) => self.on_batch(from, batch),
+            Command::Query(query) => self.on_query(from, query),
+            Command::Offer(offer) => self.on_offer(from, offer),
+            Command::Fetch(fetch) => self.on_fetch(from, fetch),
+            Command::Answer(answer) => self.on_answer(from, answer),
+            Command::Heartbeat(heartbeat) => self.on_heartbeat(from, heartbeat),
+            Command::HeartbeatRequest => self.on_heartbeat_request(from),
+            Command::Pull(pull) => self.on_pull(from, pull),
+            Command::Delta(delta) => self.on_delta(from, delta),
+            Command::Ack { applied } => self.on_ack(from, applied),
+            Command::Leave { end } => self.on_leave(from, end),
+        }
+    }
+
+    /// Does what is due, in the order of [`Timer`].
+    fn run_due(&mut self) {
+        while let Some((due, timer)) = self.poll_timeout() {
+            if due > self.now {
+                break;
+            }
+            match timer {
+                Timer::Heartbeat => self.send_heartbeats(),
+                Timer::Membership => self.review_members(),
+                Timer::Lookup => self.review_lookups(),
+                Timer::Acknowledge => self.review_waiting(),
+                Timer::Repair => self.review_repair(),
+                Timer::Expiry => {
+                    // A bounded part; the rest comes up again at the next call.
+                    self.sweep();
+                    break;
+                }
+                Timer::Leave => self.review_leaving(),
+            }
+        }
+    }
+
+    /// The next thing to do, in causal order; `None` if there is nothing.
     pub fn poll_action(&mut self) -> Option<Action> {
-        todo!()
+        if let Some(batch) = self.outbox.batches.pop_front() {
+            return Some(Action::Publish { to: To::All, command: Command::Batch(batch) });
+        }
+        if let Some(action) = self.outbox.actions.pop_front() {
+            return Some(action);
+        }
+        let publisher = self.outbox.acks.pop_first()?;
+        Some(self.ack_for(publisher))
     }
-    /// When to come back at the latest, and why.
+
+    /// When to call [`Engine::handle`] with [`Event::Timer`] at the latest, and why. An earlier or
+    /// a later call does no harm.
     pub fn poll_timeout(&self) -> Option<(Timestamp, Timer)> {
-        todo!()
+        let timers = [
+            (Some(self.members.next_heartbeat()), Timer::Heartbeat),
+            (self.members.next_review(&self.config.farm), Timer::Membership),
+            (self.lookups.next_review(), Timer::Lookup),
+            (self.waiting.next_deadline(), Timer::Acknowledge),
+            (self.repair.next_review(), Timer::Repair),
+            (self.facts.next_deadline(), Timer::Expiry),
+            (self.leaving.as_ref().and_then(Leaving::next_review), Timer::Leave),
+        ];
+        let due = timers.into_iter().filter_map(|(due, timer)| Some((due?, timer)));
+        due.min()
     }
-    /// A summary.
+
+    /// This process.
+    pub const fn server(&self) -> ServerId {
+        self.config.server
+    }
+
+    /// The configuration.
+    pub const fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// All copies that this server has, by address: live ones, partial ones, tombstones.
+    pub fn copies(&self) -> impl Iterator<Item = &Arc<Session>> {
+        self.facts.array().iter()
+    }
+
+    /// A summary for people and programs.
     pub fn status(&self) -> Status {
-        todo!()
+        let totals = self.facts.totals();
+        Status {
+            server: self.config.server,
+            farm_size: self.config.farm.size,
+            members: self.members.show(),
+            applied: self.applied.clone(),
+            end: self.end(),
+            sessions: totals.live,
+            partial: totals.partial,
+            tombstones: totals.tombstones,
+            bytes: self.facts.array().total_bytes(),
+            waiting: (self.lookups.waiting() + self.waiting.len()) as u64,
+            joining: self.members.joining(),
+            isolated: self.isolated(),
+            skewed: self.members.self_skewed(),
+            leaving: self.leaving.is_some(),
+            counters: self.counters,
+        }
     }
+
     /// What request threads need to serve reads without the engine.
     pub fn view(&self) -> View {
-        todo!()
+        View {
+            applied: self.applied.clone(),
+            stable: self.stable(),
+            serving: !self.members.joining()
+                && !self.members.self_skewed()
+                && self.leaving.is_none(),
+        }
     }
-    /// Changes whenever [`Engine::view`] would give something else.
-    pub fn view_generation(&self) -> u64 {
-        todo!()
-    }
-    /// Checks everything that must always hold.
-    pub fn check_invariants(&self) {
-        todo!()
-    }
-}
 
-/// What request threads may do with a copy of the local array.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Locally {
-    /// Serve it.
-    Serve(Served),
-    /// Ask the engine.
-    Ask,
-}
+    /// Changes whenever [`Engine::view`] may give something else than before.
+    pub const fn view_generation(&self) -> u64 {
+        self.view_generation
+    }
 
-/// Whether a request thread may serve this copy without the engine.
-pub fn serve_locally(
-    _copy: &alloc::sync::Arc<Session>,
-    _settled: bool,
-    _view: &View,
-    _token: &Token,
-    _now: Timestamp,
-) -> Locally {
-    todo!()
+    /// The end of this server's own stream.
+    pub(crate) fn end(&self) -> Stamp {
+        self.applied.get(self.config.server)
+    }
+
+    pub(crate) const fn view_changed(&mut self) {
+        self.view_generation += 1;
+    }
+
+    pub(crate) fn act(&mut self, action: Action) {
+        self.outbox.actions.push_back(action);
+    }
+
+    pub(crate) fn send(&mut self, to: ServerId, command: Command) {
+        self.act(Action::Publish { to: To::One(to), command });
+    }
+
+    pub(crate) fn respond(&mut self, id: RequestId, outcome: Result<Response, RequestError>) {
+        if matches!(outcome, Err(RequestError::Limit(_))) {
+            self.counters.limited += 1;
+        }
+        self.act(Action::Respond { id, outcome });
+    }
 }

@@ -29,8 +29,11 @@ mod config;
 mod engine;
 mod error;
 mod event;
+mod facts;
 mod id;
+mod invariants;
 mod member;
+mod protocol;
 mod random;
 mod session;
 mod stamp;
@@ -46,6 +49,7 @@ pub use error::{LimitError, NotFound, RequestError, Unavailable};
 pub use event::{Acks, Create, Event, ReadPolicy, Request, RequestId};
 pub use id::{Address, Secret, ServerId, SessionId};
 pub use member::{Member, State};
+pub use protocol::serve::{Locally, serve_locally};
 pub use session::{
     Attribute, Change, ChangeError, Counter, Expiry, Fixed, Key, KeyError, Life, Principal,
     Session, Shown, Subtotal, Value,
@@ -55,6 +59,3 @@ pub use status::{Counters, Status, View};
 pub use token::{Token, TokenError, TokenKey};
 pub use vector::Vector;
 pub use wire::MAX_PRINCIPAL_BYTES;
-
-#[doc(inline)]
-pub use engine::{Locally, serve_locally};

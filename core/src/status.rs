@@ -27,6 +27,8 @@ pub struct Counters {
     pub queries: u64,
     /// Queries of others answered.
     pub answers: u64,
+    /// Queries of others answered by an offer, because the copy is large.
+    pub offers: u64,
     /// Gaps seen in others' streams.
     pub gaps: u64,
     /// Repair rounds started.

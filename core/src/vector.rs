@@ -6,7 +6,7 @@ use alloc::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::id::ServerId;
-use crate::stamp::Stamp;
+use crate::stamp::{Stamp, Version};
 
 /// Server → stamp. A server without an entry stands at [`Stamp::ZERO`].
 ///
@@ -22,7 +22,17 @@ use crate::stamp::Stamp;
 /// assert!(applied.covers_entry(server, Stamp::from_bits(7)));
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "BTreeMap<ServerId, Stamp>")]
 pub struct Vector(BTreeMap<ServerId, Stamp>);
+
+/// Entries at [`Stamp::ZERO`] say nothing and are left out, so that vectors that mean the same are
+/// equal whatever a peer sends.
+impl From<BTreeMap<ServerId, Stamp>> for Vector {
+    fn from(mut entries: BTreeMap<ServerId, Stamp>) -> Self {
+        entries.retain(|_, stamp| *stamp > Stamp::ZERO);
+        Self(entries)
+    }
+}
 
 impl Vector {
     /// The entry of `server`, or [`Stamp::ZERO`].
@@ -76,9 +86,10 @@ impl Vector {
         self.0.is_empty()
     }
 
-    /// The newest stamp of all entries.
-    pub fn newest(&self) -> Stamp {
-        self.0.values().copied().max().unwrap_or(Stamp::ZERO)
+    /// The newest entry.
+    pub fn newest(&self) -> Version {
+        let entries = self.0.iter().map(|(&server, &stamp)| Version::new(stamp, server));
+        entries.max().unwrap_or(Version::ZERO)
     }
 }
 

@@ -1,1 +1,22 @@
-//! placeholder
+//! Many engines on one event queue, in virtual time: no async, no sockets, no wall clock. One seed
+//! gives one run, byte for byte.
+//!
+//! ```
+//! use core::time::Duration;
+//! use grapevine_core::{Create, Farm, Request};
+//! use grapevine_sim::World;
+//!
+//! let mut world = World::new(7, Farm::default());
+//! world.run_for(Duration::from_secs(5));
+//! let served = world.ask(0, Request::Create(Create::default())).unwrap();
+//! world.run_for(Duration::from_secs(1));
+//! assert!(world.differences().is_empty());
+//! # let _ = served;
+//! ```
+#![forbid(unsafe_code)]
+
+mod network;
+mod world;
+
+pub use network::Network;
+pub use world::World;

@@ -1,6 +1,7 @@
 //! Attributes: registers, removals and counters, and how two copies of one merge.
 
 use alloc::collections::BTreeMap;
+use alloc::collections::btree_map::Entry;
 use alloc::sync::Arc;
 use core::fmt;
 
@@ -188,13 +189,16 @@ impl Counter {
             changed = true;
         }
         for (&server, &theirs) in &other.subtotals {
-            let ours = self
-                .subtotals
-                .entry(server)
-                .or_insert(Subtotal { stamp: Stamp::ZERO, sum: i64::MIN });
-            if theirs > *ours {
-                *ours = theirs;
-                changed = true;
+            match self.subtotals.entry(server) {
+                Entry::Vacant(vacant) => {
+                    vacant.insert(theirs);
+                    changed = true;
+                }
+                Entry::Occupied(mut ours) if theirs > *ours.get() => {
+                    ours.insert(theirs);
+                    changed = true;
+                }
+                Entry::Occupied(_) => {}
             }
         }
         changed
@@ -274,11 +278,14 @@ impl Attribute {
             }
     }
 
-    /// The newest stamp in it.
-    pub fn newest(&self) -> Stamp {
-        let own = self.version().stamp;
+    /// The newest stamp in it, and whose it is.
+    pub fn newest(&self) -> Version {
+        let own = self.version();
         match self {
-            Self::Counter(c) => c.subtotals.values().map(|s| s.stamp).fold(own, Stamp::max),
+            Self::Counter(counter) => {
+                let adds = counter.subtotals.iter();
+                adds.map(|(&server, add)| Version::new(add.stamp, server)).fold(own, Version::max)
+            }
             _ => own,
         }
     }

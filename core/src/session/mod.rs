@@ -19,6 +19,8 @@ use crate::vector::Vector;
 mod attribute;
 mod change;
 mod expiry;
+#[cfg(test)]
+mod tests;
 
 pub use attribute::{Attribute, Counter, Key, KeyError, Subtotal, Value};
 pub use change::{Change, ChangeError};
@@ -183,12 +185,18 @@ impl Session {
             self.fixed = Arc::clone(&other.fixed);
             changed = true;
         }
-        changed |= raise(&mut self.complete, other.complete);
-        changed |= raise(&mut self.accessed, other.accessed);
         if !self.seen.covers(&other.seen) {
             self.seen.join(&other.seen);
             changed = true;
         }
+        changed |= raise(&mut self.life, other.life);
+        if self.life == Life::Deleted {
+            // Nothing else can change a tombstone; saying so keeps repeats from looking like news.
+            self.settle_end();
+            return changed;
+        }
+        changed |= raise(&mut self.complete, other.complete);
+        changed |= raise(&mut self.accessed, other.accessed);
         if raise(&mut self.floor, other.floor) {
             let floor = self.floor;
             self.attributes.retain(|_, attribute| attribute.version() >= floor);
@@ -206,8 +214,6 @@ impl Session {
                 }
             }
         }
-        changed |= raise(&mut self.life, other.life);
-        self.settle_end();
         changed
     }
 
@@ -237,14 +243,12 @@ impl Session {
         self.seen.iter().max_by_key(|&(server, stamp)| (stamp, server))
     }
 
-    /// The newest stamp in it, of any kind: what the clock rule looks at.
-    pub fn newest(&self) -> Stamp {
+    /// The newest stamp in it, of any kind, and whose it is: what the clock rule looks at.
+    pub fn newest(&self) -> Version {
+        let created = Version::new(self.id.created, self.id.address.origin);
+        let accessed = Version::new(self.accessed, ServerId::ZERO);
         let attributes = self.attributes.values().map(Attribute::newest);
-        attributes
-            .fold(self.seen.newest(), Stamp::max)
-            .max(self.id.created)
-            .max(self.floor.stamp)
-            .max(self.accessed)
+        attributes.fold(self.seen.newest(), Version::max).max(created).max(self.floor).max(accessed)
     }
 
     /// What it counts towards limits, in bytes: an upper bound of its encoding.

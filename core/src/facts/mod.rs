@@ -1,0 +1,248 @@
+//! The facts of one server: the array of copies and its indexes. Every copy changes here, through
+//! [`Facts::merge`], so the indexes can't drift from the array.
+
+use alloc::collections::BTreeSet;
+use alloc::sync::Arc;
+use core::time::Duration;
+
+mod array;
+mod changes;
+mod slots;
+
+pub(crate) use array::Array;
+pub(crate) use changes::{Changes, Entry};
+pub(crate) use slots::Slots;
+
+use crate::id::{Address, ServerId, SessionId};
+use crate::session::{Life, Session};
+use crate::stamp::{Stamp, Timestamp};
+
+/// What lies where a session should.
+#[derive(Debug)]
+pub(crate) enum Place<'a> {
+    /// A copy of it: live, partial or a tombstone.
+    Here(&'a Arc<Session>),
+    /// Nothing, or an earlier session.
+    Lacking,
+    /// A later session: this one is over.
+    Superseded(&'a Arc<Session>),
+    /// Another session of the same create: the ID was never issued.
+    Unknown,
+}
+
+/// What a merge did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Merged {
+    /// The copy changed, or is new.
+    Changed,
+    /// The copy had it all.
+    Same,
+    /// A later session has the slot.
+    Superseded,
+}
+
+/// How many copies there are of each kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Totals {
+    pub(crate) live: u64,
+    pub(crate) partial: u64,
+    pub(crate) tombstones: u64,
+}
+
+/// All copies of one server, indexed by writer, by deadline, and by being partial.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    me: ServerId,
+    margin: Duration,
+    array: Array,
+    changes: Changes,
+    slots: Slots,
+    partial: BTreeSet<Address>,
+    /// One entry per copy, never later than the copy's next deadline; re-armed when it comes up,
+    /// not when the copy is touched.
+    deadlines: BTreeSet<(Timestamp, Address)>,
+    totals: Totals,
+}
+
+impl Facts {
+    pub(crate) fn new(me: ServerId, margin: Duration) -> Self {
+        Self {
+            me,
+            margin,
+            array: Array::default(),
+            changes: Changes::default(),
+            slots: Slots::default(),
+            partial: BTreeSet::new(),
+            deadlines: BTreeSet::new(),
+            totals: Totals::default(),
+        }
+    }
+
+    pub(crate) fn array(&self) -> &Array {
+        &self.array
+    }
+
+    pub(crate) fn changes(&self) -> &Changes {
+        &self.changes
+    }
+
+    pub(crate) fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
+    pub(crate) fn totals(&self) -> Totals {
+        self.totals
+    }
+
+    /// What lies at the session's address. Secrets are compared in constant time.
+    pub(crate) fn find(&self, id: &SessionId) -> Place<'_> {
+        match self.array.get(id.address) {
+            Some(copy) if copy.id == *id => Place::Here(copy),
+            Some(copy) if copy.id.created > id.created => Place::Superseded(copy),
+            Some(copy) if copy.id.created == id.created => Place::Unknown,
+            _ => Place::Lacking,
+        }
+    }
+
+    /// Merges a session or a delta into the copy at its address. In one slot the session with the
+    /// higher create stamp wins.
+    pub(crate) fn merge(&mut self, session: &Arc<Session>) -> Merged {
+        let next = match self.array.get(session.id.address) {
+            Some(copy) if copy.id == session.id => {
+                let mut merged = (**copy).clone();
+                if !merged.merge(session) {
+                    return Merged::Same;
+                }
+                Arc::new(merged)
+            }
+            Some(copy) if copy.id > session.id => return Merged::Superseded,
+            _ => Arc::clone(session),
+        };
+        self.put(next);
+        Merged::Changed
+    }
+
+    fn put(&mut self, copy: Arc<Session>) {
+        let address = copy.id.address;
+        let old = self.array.get(address).cloned();
+        if address.origin == self.me && !self.slots.in_use(address.slot) {
+            self.slots.take(address.slot);
+        }
+        self.changes.move_entries(old.as_deref(), &copy);
+        let due = copy.next_deadline(self.margin);
+        match &old {
+            Some(old) => {
+                self.count(old, -1);
+                if old.id != copy.id || due < old.next_deadline(self.margin) {
+                    // The old entry may stay: it comes up, finds nothing due, and goes.
+                    self.deadlines.insert((due, address));
+                }
+            }
+            None => {
+                self.deadlines.insert((due, address));
+            }
+        }
+        if copy.complete {
+            self.partial.remove(&address);
+        } else {
+            self.partial.insert(address);
+        }
+        self.count(&copy, 1);
+        self.array.put(copy);
+    }
+
+    /// Drops the copy at this address. If it is this server's own, the slot is free again.
+    pub(crate) fn drop_copy(&mut self, address: Address) {
+        if let Some(old) = self.array.take(address) {
+            self.changes.remove(&old);
+            self.partial.remove(&address);
+            self.count(&old, -1);
+            if address.origin == self.me {
+                self.slots.free(address.slot);
+            }
+        }
+    }
+
+    fn count(&mut self, copy: &Session, by: i64) {
+        let total = if copy.life == Life::Deleted {
+            &mut self.totals.tombstones
+        } else if copy.complete {
+            &mut self.totals.live
+        } else {
+            &mut self.totals.partial
+        };
+        *total = total.wrapping_add_signed(by);
+    }
+
+    /// When the first deadline may come up.
+    pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
+        self.deadlines.first().map(|&(due, _)| due)
+    }
+
+    /// Takes the next copy whose deadline has come up off the list. The caller drops it, or calls
+    /// [`Facts::rearm`].
+    pub(crate) fn take_due(&mut self, now: Timestamp) -> Option<Address> {
+        let &(due, address) = self.deadlines.first()?;
+        if due > now {
+            return None;
+        }
+        self.deadlines.pop_first();
+        Some(address)
+    }
+
+    /// Has the copy at this address come up again, not before `due`.
+    pub(crate) fn rearm(&mut self, address: Address, due: Timestamp) {
+        if let Some(copy) = self.array.get(address) {
+            self.deadlines.insert((copy.next_deadline(self.margin).max(due), address));
+        }
+    }
+
+    /// The last stamp of a writer up to which no session is held only in part.
+    pub(crate) fn whole_up_to(&self, writer: ServerId, applied: Stamp) -> Stamp {
+        let partial = self.partial.iter().filter_map(|&address| self.array.get(address));
+        let seen = partial.map(|copy| copy.seen.get(writer)).filter(|&stamp| stamp > Stamp::ZERO);
+        seen.map(Stamp::previous).fold(applied, Stamp::min)
+    }
+
+    /// Whether any copy is partial.
+    pub(crate) fn has_partial(&self) -> bool {
+        !self.partial.is_empty()
+    }
+
+    /// Checks that the indexes say what the array has.
+    pub(crate) fn check_invariants(&self) {
+        let mut totals = Totals::default();
+        let mut entries = 0;
+        for copy in self.array.iter() {
+            let address = copy.id.address;
+            match (copy.life, copy.complete) {
+                (Life::Deleted, complete) => {
+                    assert!(complete, "a tombstone is not partial");
+                    assert!(copy.attributes.is_empty(), "a tombstone has no attributes");
+                    totals.tombstones += 1;
+                }
+                (Life::Live, true) => totals.live += 1,
+                (Life::Live, false) => totals.partial += 1,
+            }
+            assert_eq!(self.partial.contains(&address), !copy.complete, "partial index");
+            for (writer, stamp) in copy.seen.iter() {
+                let mut first = self.changes.after(writer, (stamp.previous(), last_address()));
+                assert!(first.any(|entry| entry == (stamp, address)), "change list lacks a write");
+                entries += 1;
+            }
+            for attribute in copy.attributes.values() {
+                assert!(attribute.version() >= copy.floor, "an attribute below the floor");
+            }
+            if address.origin == self.me {
+                assert!(self.slots.in_use(address.slot), "own slot in use but free");
+            }
+        }
+        assert_eq!(self.changes.len(), entries, "the change list has an entry of no copy");
+        assert_eq!(self.totals, totals, "totals");
+        assert!(self.deadlines.len() as u64 >= totals.live + totals.partial + totals.tombstones);
+    }
+}
+
+const fn last_address() -> Address {
+    Address { origin: ServerId::from_bits(u64::MAX), slot: u32::MAX }
+}

@@ -1,0 +1,157 @@
+//! Acknowledgement: `Ack`, and writes that wait for it (section 7 of the protocol page; G2).
+//!
+//! A server acknowledges by its applied entry, no further than the first write whose session it
+//! holds only in part. It counts once per number, and only as its number's newest process.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
+
+use crate::action::{Action, Response, To};
+use crate::command::Command;
+use crate::engine::Engine;
+use crate::error::{RequestError, Unavailable};
+use crate::event::{Acks, RequestId};
+use crate::id::ServerId;
+use crate::stamp::{Stamp, Timestamp};
+
+#[derive(Debug)]
+struct Write {
+    request: RequestId,
+    acks: Acks,
+    until: Timestamp,
+    response: Response,
+}
+
+/// Writes made here that wait for others, by stamp.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    writes: BTreeMap<Stamp, Write>,
+    deadlines: BTreeSet<(Timestamp, Stamp)>,
+}
+
+impl Waiting {
+    pub(crate) fn len(&self) -> usize {
+        self.writes.len()
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Timestamp> {
+        self.deadlines.first().map(|&(due, _)| due)
+    }
+
+    fn take(&mut self, stamp: Stamp) -> Option<Write> {
+        let write = self.writes.remove(&stamp)?;
+        self.deadlines.remove(&(write.until, stamp));
+        Some(write)
+    }
+}
+
+// The writer's half.
+impl Engine {
+    /// Answers a write when enough other servers have it.
+    pub(crate) fn wait_for_acks(
+        &mut self,
+        request: RequestId,
+        stamp: Stamp,
+        acks: Acks,
+        response: Response,
+    ) {
+        if acks == Acks::Local || self.enough(stamp, acks) {
+            return self.respond(request, Ok(response));
+        }
+        let limit = self.config.local.pending_requests;
+        let until = if self.lookups.waiting() + self.waiting.len() >= limit as usize {
+            // No room to wait: the answer is honest at once.
+            self.now
+        } else {
+            self.now + self.config.local.ack_timeout
+        };
+        let write = Write { request, acks, until, response };
+        if until <= self.now {
+            return self.not_replicated(stamp, write);
+        }
+        self.waiting.deadlines.insert((until, stamp));
+        self.waiting.writes.insert(stamp, write);
+    }
+
+    fn wanted(&self, acks: Acks) -> u16 {
+        match acks {
+            Acks::Local => 0,
+            Acks::Peers(peers) => peers,
+            Acks::Majority => self.config.farm.majority() - 1,
+            Acks::All => self.members.live(),
+        }
+    }
+
+    fn enough(&self, stamp: Stamp, acks: Acks) -> bool {
+        match acks {
+            Acks::All => self.members.all_acked(stamp),
+            _ => self.members.acked(stamp) >= self.wanted(acks),
+        }
+    }
+
+    fn not_replicated(&mut self, stamp: Stamp, write: Write) {
+        let token = match write.response {
+            Response::Session(served) => Some(served.token),
+            Response::Deleted | Response::Left { .. } => None,
+        };
+        let (acked, wanted) = (self.members.acked(stamp), self.wanted(write.acks));
+        self.respond(write.request, Err(RequestError::NotReplicated { acked, wanted, token }));
+    }
+
+    /// Takes how far a server has applied this server's stream.
+    pub(crate) fn on_ack(&mut self, from: ServerId, applied: Stamp) {
+        if applied > self.end() {
+            self.counters.ignored_malformed += 1;
+            return self.misbehaving(from, "it acknowledged writes that were never made");
+        }
+        if self.members.on_ack(from, applied) {
+            self.answer_up_to(applied);
+            self.review_leaving();
+        }
+    }
+
+    fn answer_up_to(&mut self, applied: Stamp) {
+        let stamps: Vec<Stamp> = self.waiting.writes.range(..=applied).map(|(&s, _)| s).collect();
+        for stamp in stamps {
+            let acks = self.waiting.writes.get(&stamp).map_or(Acks::Local, |write| write.acks);
+            if self.enough(stamp, acks)
+                && let Some(write) = self.waiting.take(stamp)
+            {
+                self.respond(write.request, Ok(write.response));
+            }
+        }
+    }
+
+    /// Answers writes that have waited long enough, and those that no longer need to.
+    pub(crate) fn review_waiting(&mut self) {
+        self.answer_up_to(Stamp::MAX);
+        while let Some(&(due, stamp)) = self.waiting.deadlines.first() {
+            if due > self.now {
+                return;
+            }
+            if let Some(write) = self.waiting.take(stamp) {
+                self.not_replicated(stamp, write);
+            }
+        }
+    }
+
+    /// Answers everything that waits, because this server stops serving.
+    pub(crate) fn stop_waiting(&mut self) {
+        let stamps: Vec<Stamp> = self.waiting.writes.keys().copied().collect();
+        for stamp in stamps {
+            if let Some(write) = self.waiting.take(stamp) {
+                self.not_replicated(stamp, write);
+            }
+        }
+        self.fail_lookups(Unavailable::Leaving);
+    }
+}
+
+// The subscriber's half.
+impl Engine {
+    /// What this server acknowledges of a publisher's stream now.
+    pub(crate) fn ack_for(&mut self, publisher: ServerId) -> Action {
+        let applied = self.facts.whole_up_to(publisher, self.applied.get(publisher));
+        Action::Publish { to: To::One(publisher), command: Command::Ack { applied } }
+    }
+}

@@ -1,0 +1,89 @@
+//! Expiry: what happens when a copy's time is over (section 9 of the protocol page; G5).
+//!
+//! Past its absolute deadline and the margin, every server drops its copy, without a message. An
+//! idle copy is ended by a `Delete` of one server, once it is certain that nobody else was accessed
+//! later: when every configured server's stream is covered up to after the idle deadline plus
+//! margin. Until then its content is kept.
+
+use alloc::sync::Arc;
+
+use crate::action::{Action, Notice};
+use crate::command::Write;
+use crate::engine::Engine;
+use crate::event::Acks;
+use crate::session::{Expiry, Life, Session};
+use crate::stamp::{Timestamp, Version};
+
+/// Copies looked at per call, so that a crowd of deadlines doesn't hold up requests.
+const SWEEP: usize = 256;
+
+impl Engine {
+    /// The time by which copies may be dropped.
+    pub(crate) fn trusted_now(&self) -> Timestamp {
+        self.members.trusted(self.now, &self.config.farm)
+    }
+
+    /// Whether nobody can have accessed this idle copy's session within its idle timeout.
+    pub(crate) fn idle_is_certain(&self, copy: &Session) -> bool {
+        let margin = self.config.farm.margin();
+        let deadline = copy.idle_deadline() + margin;
+        let covered = self.members.all_covered_until(&self.applied);
+        copy.complete
+            && self.now > deadline
+            && covered.is_some_and(|until| until > deadline)
+            && !self.members.lacks_of_gone(&self.applied, self.config.server)
+    }
+
+    /// Looks at the copies whose deadlines have come up: a bounded part of them.
+    pub(crate) fn sweep(&mut self) {
+        for _ in 0..SWEEP {
+            let Some(address) = self.facts.take_due(self.now) else { return };
+            let Some(copy) = self.facts.array().get(address).cloned() else { continue };
+            let beat = self.now + self.config.farm.heartbeat_every;
+            if self.members.self_skewed() {
+                // Its own clock can't be trusted: nothing is dropped.
+                self.facts.rearm(address, beat);
+                continue;
+            }
+            let margin = self.config.farm.margin();
+            match copy.expiry(self.now, margin) {
+                Expiry::Gone if copy.expiry(self.trusted_now(), margin) < Expiry::Gone => {
+                    self.facts.rearm(address, beat);
+                }
+                Expiry::Gone => {
+                    self.facts.drop_copy(address);
+                    self.counters.dropped += 1;
+                    self.store(address);
+                }
+                Expiry::Idle if self.ends_sessions_of(&copy) && self.idle_is_certain(&copy) => {
+                    self.end_idle(&copy);
+                    self.facts.rearm(address, self.now);
+                }
+                Expiry::Idle => self.facts.rearm(address, beat),
+                Expiry::Over if copy.life == Life::Live => {
+                    let end = copy.fixed.deadline + margin;
+                    self.facts.rearm(address, end);
+                }
+                Expiry::Over | Expiry::Fresh => self.facts.rearm(address, self.now),
+            }
+        }
+    }
+
+    /// One server ends an idle session: its origin, or if that is gone the live one with the lowest
+    /// number.
+    fn ends_sessions_of(&self, copy: &Session) -> bool {
+        let origin = copy.id.address.origin;
+        let me = self.config.server;
+        let lowest = self.members.alive().map(|server| server.number()).min();
+        origin == me
+            || !self.members.alive().any(|server| server == origin)
+                && lowest.is_none_or(|lowest| me.number() < lowest)
+    }
+
+    fn end_idle(&mut self, copy: &Arc<Session>) {
+        let version = Version::new(self.clock.tick(self.now), self.config.server);
+        self.publish(Write::Delete(Arc::new(copy.tombstone(version))), Acks::Local);
+        self.counters.expired += 1;
+        self.act(Action::Notify(Notice::Expired { session: Arc::clone(copy) }));
+    }
+}

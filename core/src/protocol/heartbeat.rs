@@ -1,0 +1,78 @@
+//! Heartbeats: `Heartbeat`, `HeartbeatRequest` (R71 to R73, R97 to R99). They tell who lives, how
+//! far each one's stream goes and has been applied, and what the clocks say.
+
+use crate::action::{Action, To};
+use crate::command::{Command, Heartbeat};
+use crate::engine::Engine;
+use crate::id::ServerId;
+use crate::stamp::Stamp;
+
+// The sender's half.
+impl Engine {
+    /// Sends everybody a heartbeat, and asks the silent ones for theirs.
+    pub(crate) fn send_heartbeats(&mut self) {
+        self.members.heartbeat_sent(self.now, &self.config.farm);
+        let command = Command::Heartbeat(self.heartbeat());
+        self.act(Action::Publish { to: To::All, command });
+        for server in self.members.suspects() {
+            self.send(server, Command::HeartbeatRequest);
+        }
+        self.check_joined();
+    }
+
+    fn heartbeat(&self) -> Heartbeat {
+        Heartbeat {
+            clock: self.now,
+            end: self.end(),
+            applied: self.applied.clone(),
+            members: self.members.newest(self.config.server),
+            joining: self.members.joining(),
+            partial: self.facts.has_partial(),
+        }
+    }
+
+    /// Answers at once (R73, R99).
+    pub(crate) fn on_heartbeat_request(&mut self, from: ServerId) {
+        let heartbeat = self.heartbeat();
+        self.send(from, Command::Heartbeat(heartbeat));
+    }
+
+    /// A link came up: say hello, and hear what was missed.
+    pub(crate) fn on_peer_up(&mut self, server: ServerId) {
+        if self.admit(server) {
+            self.members.reachable(server, true);
+            self.on_heartbeat_request(server);
+            self.send(server, Command::HeartbeatRequest);
+        }
+    }
+
+    /// A link went down. Whether the server lives, heartbeats tell.
+    pub(crate) fn on_peer_down(&mut self, server: ServerId) {
+        self.members.reachable(server, false);
+    }
+}
+
+// The receiver's half.
+impl Engine {
+    /// Takes what a server says of itself.
+    pub(crate) fn on_heartbeat(&mut self, from: ServerId, heartbeat: Heartbeat) {
+        let me = self.config.server;
+        let behind = !self.covered(&self.applied, &heartbeat.applied)
+            || !self.covered_entry(&self.applied, from, heartbeat.end);
+        let acked = heartbeat.applied.get(me);
+        let partial = heartbeat.partial;
+        if heartbeat.clock > self.now + self.config.farm.max_drift {
+            self.skewed(from, Stamp::at(heartbeat.clock));
+        }
+        self.members.on_heartbeat(from, heartbeat, &self.applied, self.now, &self.config);
+        self.view_changed();
+        if behind {
+            self.notice_behind(from, self.members.end(from));
+        }
+        if !partial {
+            self.on_ack(from, acked);
+        }
+        self.check_joined();
+        self.review_leaving();
+    }
+}

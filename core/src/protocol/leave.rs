@@ -1,0 +1,72 @@
+//! Leaving in order: `Leave` (section 8 of the protocol page). A leaving server takes no more
+//! requests, waits until the others have its stream, says that it goes, and is not counted any more.
+
+use crate::action::{Action, Response, To};
+use crate::command::Command;
+use crate::engine::Engine;
+use crate::event::RequestId;
+use crate::id::ServerId;
+use crate::member::State;
+use crate::stamp::{Stamp, Timestamp};
+
+/// A server's own leaving.
+#[derive(Debug)]
+pub(crate) struct Leaving {
+    request: RequestId,
+    until: Timestamp,
+    done: bool,
+}
+
+impl Leaving {
+    pub(crate) fn next_review(&self) -> Option<Timestamp> {
+        (!self.done).then_some(self.until)
+    }
+}
+
+// The leaving server's half.
+impl Engine {
+    /// Stops taking requests, and waits for the others to have everything.
+    pub(crate) fn leave(&mut self, request: RequestId) {
+        let until = self.now + self.config.local.leave_timeout;
+        self.leaving = Some(Leaving { request, until, done: false });
+        self.view_changed();
+        self.stop_waiting();
+        // Heartbeats carry what the others have applied; don't wait for the next one.
+        self.send_heartbeats();
+        self.act(Action::Publish { to: To::All, command: Command::HeartbeatRequest });
+        self.review_leaving();
+    }
+
+    /// Says that it goes, once every other live server has everything, or time is over.
+    pub(crate) fn review_leaving(&mut self) {
+        // With nobody else alive, nobody has anything.
+        let alone = self.config.farm.size > 1 && self.members.acked(self.end()) == 0;
+        let complete = self.members.all_acked(self.end()) && !alone;
+        let now = self.now;
+        let Some(leaving) = &mut self.leaving else { return };
+        if leaving.done || !complete && now < leaving.until {
+            return;
+        }
+        leaving.done = true;
+        let request = leaving.request;
+        let end = self.end();
+        self.act(Action::Publish { to: To::All, command: Command::Leave { end } });
+        self.respond(request, Ok(Response::Left { complete }));
+    }
+}
+
+// The others' half.
+impl Engine {
+    /// Takes a server's leave: it is not counted from then on.
+    pub(crate) fn on_leave(&mut self, from: ServerId, end: Stamp) {
+        self.members.saw_end(from, end);
+        self.members.left(from);
+        self.member_changed(from, State::Left);
+        if !self.covered_entry(&self.applied, from, end) {
+            self.notice_behind(from, end);
+        }
+        self.check_joined();
+        self.review_waiting();
+        self.settle_lookups();
+    }
+}

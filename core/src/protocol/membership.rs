@@ -1,0 +1,472 @@
+//! Membership: who is of the farm, who lives, who is joining, whose clock is off (section 8 of the
+//! protocol page). Numbers are configured; processes make themselves known by heartbeats.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use crate::action::{Action, Notice};
+use crate::command::Heartbeat;
+use crate::config::{Config, Farm};
+use crate::engine::Engine;
+use crate::id::ServerId;
+use crate::member::{Member, State};
+use crate::stamp::{Stamp, Timestamp};
+use crate::vector::Vector;
+
+/// Clock readings kept per peer. A reading comes late by the time its message took, so of several
+/// the one furthest ahead is the truest.
+const CLOCK_READINGS: usize = 8;
+
+#[derive(Clone, Debug)]
+struct Peer {
+    server: ServerId,
+    state: State,
+    joining: bool,
+    reachable: bool,
+    heard: Timestamp,
+    /// Whether a heartbeat of this process has come.
+    introduced: bool,
+    clock: Timestamp,
+    offsets: Vec<i64>,
+    end: Stamp,
+    applied: Vector,
+    acked: Stamp,
+    /// Up to this reading of its clock, all its writes are here.
+    covered_until: Timestamp,
+    /// What must be covered here before this process counts for joining: its vector when it first
+    /// named this server.
+    named_me_at: Option<Vector>,
+    skewed_until: Timestamp,
+}
+
+/// What a server knows of the farm.
+#[derive(Debug)]
+pub(crate) struct Members {
+    peers: BTreeMap<u16, Peer>,
+    size: usize,
+    started: Timestamp,
+    next_heartbeat: Timestamp,
+    joining: bool,
+    self_skewed: bool,
+}
+
+impl Members {
+    pub(crate) fn new(config: &Config, now: Timestamp) -> Self {
+        Self {
+            peers: BTreeMap::new(),
+            size: usize::from(config.farm.size),
+            started: now,
+            next_heartbeat: now,
+            joining: true,
+            self_skewed: false,
+        }
+    }
+
+    pub(crate) fn next_heartbeat(&self) -> Timestamp {
+        self.next_heartbeat
+    }
+
+    pub(crate) fn heartbeat_sent(&mut self, now: Timestamp, farm: &Farm) {
+        self.next_heartbeat = now + farm.heartbeat_every;
+    }
+
+    /// When a silence becomes too long, or joining may end by time alone.
+    pub(crate) fn next_review(&self, farm: &Farm) -> Option<Timestamp> {
+        let silences = self.peers.values().filter_map(|peer| match peer.state {
+            State::Alive => Some(peer.heard + farm.suspect_after),
+            State::Suspect => Some(peer.heard + farm.down_after),
+            State::Skewed => Some(peer.skewed_until),
+            State::Down | State::Left => None,
+        });
+        silences.min()
+    }
+
+    pub(crate) const fn joining(&self) -> bool {
+        self.joining
+    }
+
+    pub(crate) const fn self_skewed(&self) -> bool {
+        self.self_skewed
+    }
+
+    fn of(&self, server: ServerId) -> Option<&Peer> {
+        self.peers.get(&server.number()).filter(|peer| peer.server == server)
+    }
+
+    fn of_mut(&mut self, server: ServerId) -> Option<&mut Peer> {
+        self.peers.get_mut(&server.number()).filter(|peer| peer.server == server)
+    }
+
+    pub(crate) fn suspects(&self) -> Vec<ServerId> {
+        let silent =
+            self.peers.values().filter(|p| matches!(p.state, State::Suspect | State::Down));
+        silent.map(|peer| peer.server).collect()
+    }
+
+    /// The newest process of each number, this server included.
+    pub(crate) fn newest(&self, me: ServerId) -> Vec<ServerId> {
+        let mut newest: Vec<ServerId> = self.peers.values().map(|peer| peer.server).collect();
+        newest.push(me);
+        newest.sort();
+        newest
+    }
+
+    pub(crate) fn reachable(&mut self, server: ServerId, reachable: bool) {
+        if let Some(peer) = self.of_mut(server) {
+            peer.reachable = reachable;
+        }
+    }
+
+    /// The end of a server's stream, as it last said.
+    pub(crate) fn end(&self, server: ServerId) -> Stamp {
+        self.of(server).map_or(Stamp::ZERO, |peer| peer.end)
+    }
+
+    /// A batch shows that a server's stream goes at least this far.
+    pub(crate) fn saw_end(&mut self, server: ServerId, end: Stamp) {
+        if let Some(peer) = self.of_mut(server) {
+            peer.end = peer.end.max(end);
+        }
+    }
+
+    /// Whether this process is its number's newest and has not left.
+    pub(crate) fn counts(&self, server: ServerId) -> bool {
+        self.of(server).is_some_and(|peer| peer.state != State::Left)
+    }
+
+    /// How many other numbers are configured, without those that left.
+    pub(crate) fn expected(&self) -> usize {
+        let left = self.peers.values().filter(|peer| peer.state == State::Left).count();
+        (self.size - 1).saturating_sub(left)
+    }
+
+    /// The processes that are heard from.
+    pub(crate) fn alive(&self) -> impl Iterator<Item = ServerId> + '_ {
+        let heard = |peer: &&Peer| {
+            peer.introduced && matches!(peer.state, State::Alive | State::Suspect | State::Skewed)
+        };
+        self.peers.values().filter(heard).map(|peer| peer.server)
+    }
+
+    /// Whether nothing more can be expected from this process for now: its number is known under a
+    /// newer boot, it left, it is not configured, or it was silent for `give_up_after`.
+    pub(crate) fn given_up(&self, server: ServerId, now: Timestamp, config: &Config) -> bool {
+        if server == config.server {
+            return false;
+        }
+        match self.peers.get(&server.number()) {
+            Some(peer) if peer.server == server => {
+                peer.state == State::Left || now.since(peer.heard) >= config.farm.give_up_after
+            }
+            Some(peer) => peer.server > server,
+            None if server.number() == config.server.number() => server < config.server,
+            None => now.since(self.started) >= config.farm.give_up_after,
+        }
+    }
+
+    /// How many other servers have acknowledged a stamp of this server's stream.
+    pub(crate) fn acked(&self, stamp: Stamp) -> u16 {
+        self.peers.values().filter(|peer| peer.acked >= stamp).count() as u16
+    }
+
+    /// How many other servers are not known to be down or to have left.
+    pub(crate) fn live(&self) -> u16 {
+        let live = |peer: &&Peer| !matches!(peer.state, State::Down | State::Left);
+        self.peers.values().filter(live).count() as u16
+    }
+
+    /// Whether every other live server has acknowledged a stamp.
+    pub(crate) fn all_acked(&self, stamp: Stamp) -> bool {
+        let live = self.peers.values().filter(|p| !matches!(p.state, State::Down | State::Left));
+        live.into_iter().all(|peer| peer.acked >= stamp)
+    }
+
+    /// Notes how far a server has applied this server's stream. Returns whether that is news.
+    pub(crate) fn on_ack(&mut self, server: ServerId, stamp: Stamp) -> bool {
+        match self.of_mut(server) {
+            Some(peer) if peer.acked < stamp => {
+                peer.acked = stamp;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    pub(crate) fn left(&mut self, server: ServerId) {
+        if let Some(peer) = self.of_mut(server) {
+            peer.state = State::Left;
+        }
+    }
+
+    /// What each server that can be reached has, by its last heartbeat.
+    pub(crate) fn sources(&self) -> impl Iterator<Item = (ServerId, &Vector, Stamp)> {
+        let usable = |peer: &&Peer| {
+            peer.reachable && matches!(peer.state, State::Alive | State::Suspect | State::Skewed)
+        };
+        self.peers.values().filter(usable).map(|peer| (peer.server, &peer.applied, peer.end))
+    }
+
+    /// Up to which reading of their clocks all writes of all configured servers are here; `None`
+    /// if one was never heard from.
+    pub(crate) fn all_covered_until(&self, applied: &Vector) -> Option<Timestamp> {
+        let counted =
+            self.peers.values().filter(|peer| peer.state != State::Left && peer.introduced);
+        let untils = counted.map(|peer| {
+            if applied.covers_entry(peer.server, peer.end) {
+                peer.clock
+            } else {
+                peer.covered_until
+            }
+        });
+        let (count, until) = untils.fold((0, Timestamp::MAX), |(n, min), t| (n + 1, min.min(t)));
+        (count >= self.expected()).then_some(until)
+    }
+
+    /// Whether any server that can be heard has a part of a stream, of a process that is gone, that
+    /// `applied` lacks.
+    pub(crate) fn lacks_of_gone(&self, applied: &Vector, me: ServerId) -> bool {
+        let gone = |server: ServerId| server != me && self.of(server).is_none();
+        let vectors = self.peers.values().filter(|peer| peer.state != State::Left);
+        let mut entries = vectors.flat_map(|peer| peer.applied.iter());
+        entries.any(|(server, stamp)| gone(server) && !applied.covers_entry(server, stamp))
+    }
+
+    /// The time that a majority of the configured farm has reached, as well as this server knows,
+    /// and no more than its own: what may be ended by. A clock that has just stepped ahead ends
+    /// nothing. A server that hears no majority has only its own clock.
+    pub(crate) fn trusted(&self, now: Timestamp, farm: &Farm) -> Timestamp {
+        let alive = self.peers.values().filter(|p| p.introduced && p.state != State::Down);
+        let mut clocks: Vec<Timestamp> =
+            alive.filter(|peer| peer.state != State::Left).map(|peer| peer.clock).collect();
+        clocks.push(now);
+        clocks.sort();
+        let majority = usize::from(farm.majority());
+        match clocks.len().checked_sub(majority) {
+            Some(nth) => now.min(clocks[nth] + farm.max_drift),
+            None => now,
+        }
+    }
+
+    /// Takes a heartbeat in. The sender is admitted already.
+    pub(crate) fn on_heartbeat(
+        &mut self,
+        from: ServerId,
+        heartbeat: Heartbeat,
+        applied: &Vector,
+        now: Timestamp,
+        config: &Config,
+    ) {
+        let named = heartbeat.members.contains(&config.server);
+        let Some(peer) = self.of_mut(from) else { return };
+        if applied.covers_entry(from, peer.end) {
+            peer.covered_until = peer.covered_until.max(peer.clock);
+        }
+        peer.introduced = true;
+        peer.joining = heartbeat.joining;
+        peer.clock = peer.clock.max(heartbeat.clock);
+        peer.end = peer.end.max(heartbeat.end);
+        peer.applied.join(&heartbeat.applied);
+        let offset = heartbeat.clock.as_micros() as i64 - now.as_micros() as i64;
+        if peer.offsets.len() == CLOCK_READINGS {
+            peer.offsets.remove(0);
+        }
+        peer.offsets.push(offset);
+        if named && peer.named_me_at.is_none() {
+            let mut target = heartbeat.applied;
+            target.raise(from, heartbeat.end);
+            target.retain(|server, _| server != config.server);
+            peer.named_me_at = Some(target);
+        }
+        self.judge_own_clock(&config.farm);
+    }
+
+    /// A server more than `max_drift` from the majority's clocks must not expire or serve anything.
+    fn judge_own_clock(&mut self, farm: &Farm) {
+        let drift = i64::try_from(farm.max_drift.as_micros()).unwrap_or(i64::MAX);
+        let offsets = self.peers.values().filter_map(Peer::clock_offset);
+        let off = offsets.filter(|offset| offset.saturating_abs() > drift).count();
+        self.self_skewed = self.size > 1 && off >= usize::from(farm.majority());
+    }
+
+    /// The others, as people see them.
+    pub(crate) fn show(&self) -> Vec<Member> {
+        let show = |peer: &Peer| Member {
+            server: peer.server,
+            state: peer.state,
+            joining: peer.joining,
+            reachable: peer.reachable,
+            heard: peer.heard,
+            clock_offset_us: peer.clock_offset().unwrap_or(0),
+            end: peer.end,
+            acked: peer.acked,
+        };
+        self.peers.values().map(show).collect()
+    }
+
+    pub(crate) fn check_invariants(&self, config: &Config) {
+        assert!(self.peers.len() < self.size.max(1), "more servers than configured");
+        assert!(!self.peers.contains_key(&config.server.number()), "a peer with this number");
+        assert!(self.peers.values().all(|peer| peer.offsets.len() <= CLOCK_READINGS));
+    }
+}
+
+impl Peer {
+    fn new(server: ServerId, now: Timestamp) -> Self {
+        Self {
+            server,
+            state: State::Alive,
+            joining: true,
+            reachable: false,
+            heard: now,
+            introduced: false,
+            clock: Timestamp::ZERO,
+            offsets: Vec::new(),
+            end: Stamp::ZERO,
+            applied: Vector::default(),
+            acked: Stamp::ZERO,
+            covered_until: Timestamp::ZERO,
+            named_me_at: None,
+            skewed_until: Timestamp::ZERO,
+        }
+    }
+
+    fn clock_offset(&self) -> Option<i64> {
+        self.offsets.iter().copied().max()
+    }
+}
+
+impl Engine {
+    /// Whether a server may speak here: a configured number, and its newest process. It counts as
+    /// heard from.
+    pub(crate) fn admit(&mut self, server: ServerId) -> bool {
+        let known = self.members.peers.get(&server.number()).map(|peer| peer.server);
+        let stranger = server.number() == self.config.server.number()
+            || known.is_some_and(|known| known > server)
+            || known.is_none() && self.members.peers.len() + 1 >= self.members.size;
+        if stranger {
+            self.counters.ignored_stranger += 1;
+            return false;
+        }
+        if known != Some(server) {
+            // A new number, or a restart: nothing that the predecessor said holds any more.
+            if let Some(predecessor) = known {
+                self.forget_run(predecessor);
+            }
+            self.members.peers.insert(server.number(), Peer::new(server, self.now));
+            self.member_changed(server, State::Alive);
+        }
+        let now = self.now;
+        let Some(peer) = self.members.of_mut(server) else { return false };
+        if peer.state == State::Left {
+            // It serves nothing after it left; coming back is a restart.
+            self.counters.ignored_stranger += 1;
+            return false;
+        }
+        peer.heard = now;
+        if matches!(peer.state, State::Suspect | State::Down) {
+            peer.state = State::Alive;
+            self.member_changed(server, State::Alive);
+        }
+        true
+    }
+
+    pub(crate) fn member_changed(&mut self, server: ServerId, state: State) {
+        self.view_changed();
+        self.act(Action::Notify(Notice::Member { server, state }));
+    }
+
+    /// Marks the server whose stamp was too far ahead.
+    pub(crate) fn skewed(&mut self, server: ServerId, stamp: Stamp) {
+        let until = stamp.time().before(self.config.farm.max_drift);
+        if let Some(peer) = self.members.of_mut(server) {
+            peer.skewed_until = peer.skewed_until.max(until);
+            if peer.state != State::Skewed && peer.state != State::Left {
+                peer.state = State::Skewed;
+                self.member_changed(server, State::Skewed);
+            }
+        }
+    }
+
+    /// Finds silences that have become too long.
+    pub(crate) fn review_members(&mut self) {
+        let farm = &self.config.farm;
+        let mut changed = Vec::new();
+        for peer in self.members.peers.values_mut() {
+            let silent = self.now.since(peer.heard);
+            let next = match peer.state {
+                State::Skewed if self.now < peer.skewed_until => State::Skewed,
+                State::Left => State::Left,
+                _ if silent >= farm.down_after => State::Down,
+                _ if silent >= farm.suspect_after => State::Suspect,
+                _ => State::Alive,
+            };
+            if next != peer.state {
+                peer.state = next;
+                changed.push((peer.server, next));
+            }
+        }
+        for (server, state) in changed {
+            self.member_changed(server, state);
+            if state == State::Suspect {
+                self.send(server, crate::Command::HeartbeatRequest);
+            }
+        }
+        self.check_joined();
+        self.review_waiting();
+    }
+
+    /// Whether this server hears from fewer than a majority of the configured farm.
+    pub(crate) fn isolated(&self) -> bool {
+        self.members.alive().count() + 1 < usize::from(self.config.farm.majority())
+    }
+
+    /// Context that need not be carried: what every configured server has, by the latest heartbeat
+    /// of its newest process. Empty if one is not alive.
+    pub(crate) fn stable(&self) -> Vector {
+        let peers = || self.members.peers.values().filter(|peer| peer.state != State::Left);
+        let alive = |peer: &Peer| peer.introduced && peer.state == State::Alive;
+        if peers().count() < self.members.expected() || !peers().all(alive) {
+            return Vector::default();
+        }
+        let everywhere = |(server, stamp): (ServerId, Stamp)| {
+            let least = peers().map(|peer| peer.applied.get(server)).fold(stamp, Stamp::min);
+            (server, least)
+        };
+        self.applied.iter().map(everywhere).collect()
+    }
+
+    /// Joining ends when each configured number has been caught up with since it counts this
+    /// process, or was silent so long that it acts on nothing of a predecessor; or, when the whole
+    /// farm starts cold, after `cold_start_after`.
+    pub(crate) fn check_joined(&mut self) {
+        if !self.members.joining {
+            return;
+        }
+        let farm = &self.config.farm;
+        let waited = self.now.since(self.members.started);
+        let silent_end = farm.down_after + farm.margin();
+        let (mut level, mut silent, mut all_joining) = (0, 0, true);
+        for peer in self.members.peers.values() {
+            let target = peer.named_me_at.as_ref();
+            if peer.state == State::Left
+                || target.is_some_and(|target| self.covered(&self.applied, target))
+            {
+                level += 1;
+            } else if !peer.introduced || self.now.since(peer.heard) >= silent_end {
+                silent += 1;
+            }
+            all_joining &= peer.joining || !peer.introduced;
+        }
+        silent += self.members.size - 1 - self.members.peers.len();
+        let cold = all_joining
+            && level + 1 >= usize::from(farm.majority())
+            && waited >= self.config.local.cold_start_after;
+        let enough = silent == 0 || waited >= silent_end || cold;
+        if level + silent + 1 >= self.members.size && enough {
+            self.members.joining = false;
+            self.view_changed();
+            self.act(Action::Notify(Notice::Joined));
+            self.settle_lookups();
+        }
+    }
+}

@@ -1,0 +1,12 @@
+//! The rules, one file per conversation, with both halves in it: the side that sends a command and
+//! the side that gets it.
+
+pub(crate) mod acknowledge;
+pub(crate) mod expiry;
+pub(crate) mod heartbeat;
+pub(crate) mod leave;
+pub(crate) mod lookup;
+pub(crate) mod membership;
+pub(crate) mod repair;
+pub(crate) mod serve;
+pub(crate) mod write;

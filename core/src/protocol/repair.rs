@@ -1,0 +1,320 @@
+//! Repair, joining and healing, which are one mechanism: `Pull` and `Delta` (R78, R94; section 6 of
+//! the protocol page).
+//!
+//! A server that lacks a part of any stream starts a *round* with one server that is ahead. Its
+//! applied vector is the round's *base* and stays the same through the round. The holder walks its
+//! change lists, writer by writer, in stamp order, to their ends. The applied entry of a writer
+//! moves only when that writer's list has come to its end, and then to the stamp that the holder
+//! had applied when it began that list: beyond it the holder may have gaps, and what fills them
+//! may be sorted in behind the place that the walk has come to
+//! (`docs/decisions/0001-claims-from-the-start-of-a-list.md`).
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::command::{Command, Cursor, Delta, Pull};
+use crate::engine::Engine;
+use crate::facts::Entry;
+use crate::id::{Address, ServerId};
+use crate::session::Session;
+use crate::stamp::{Stamp, Timestamp};
+use crate::vector::Vector;
+
+/// Entries that a holder looks at for one part, so that skipping much costs a bounded time.
+const STEPS: usize = 4096;
+
+#[derive(Debug)]
+struct Round {
+    number: u64,
+    holder: ServerId,
+    base: Vector,
+    part: u32,
+    until: Timestamp,
+}
+
+/// The asker's side of repair.
+#[derive(Debug, Default)]
+pub(crate) struct Repair {
+    rounds: u64,
+    round: Option<Round>,
+    /// When to start a round, if this server is still behind then.
+    due: Option<Timestamp>,
+    /// The holder whose round broke last: another is preferred.
+    broken: Option<ServerId>,
+    /// Per publisher, the last unbroken run of batches beyond a gap: from where, to where.
+    runs: BTreeMap<ServerId, (Stamp, Stamp)>,
+}
+
+impl Repair {
+    pub(crate) fn next_review(&self) -> Option<Timestamp> {
+        self.round.as_ref().map(|round| round.until).or(self.due)
+    }
+}
+
+// The asker's half.
+impl Engine {
+    /// A gap, or a heartbeat, shows that this server lacks a part of a stream. It waits for one
+    /// round trip: what is missing may be on its way.
+    pub(crate) fn notice_behind(&mut self, from: ServerId, end: Stamp) {
+        self.members.saw_end(from, end);
+        if self.repair.due.is_none() {
+            self.repair.due = Some(self.now + self.config.local.repair_delay);
+        }
+    }
+
+    /// Notes a batch from beyond a gap, so that it counts once the gap is closed. Without that, a
+    /// busy publisher would always be ahead of what a repair can claim.
+    pub(crate) fn note_run(&mut self, publisher: ServerId, prev: Stamp, last: Stamp) {
+        let run = self.repair.runs.entry(publisher).or_insert((prev, last));
+        if prev > run.1 || last < run.0 {
+            *run = (prev, last);
+        } else if last > run.1 {
+            run.1 = last;
+        }
+    }
+
+    /// A process is gone: nothing more comes from it directly.
+    pub(crate) fn forget_run(&mut self, publisher: ServerId) {
+        self.repair.runs.remove(&publisher);
+    }
+
+    /// Moves the applied entry of a writer, past the run that it meets.
+    pub(crate) fn raise_applied(&mut self, writer: ServerId, stamp: Stamp) {
+        let mut moved = self.applied.raise(writer, stamp);
+        if let Some(&(from, to)) = self.repair.runs.get(&writer)
+            && self.applied.covers_entry(writer, from)
+        {
+            moved |= self.applied.raise(writer, to);
+            self.repair.runs.remove(&writer);
+        }
+        if moved {
+            self.view_changed();
+        }
+    }
+
+    /// Starts the round that is due, or breaks off the one whose holder is too slow.
+    pub(crate) fn review_repair(&mut self) {
+        if let Some(round) = &self.repair.round {
+            if round.until > self.now {
+                return;
+            }
+            self.break_round();
+        }
+        if self.repair.due.is_some_and(|due| due <= self.now) {
+            self.repair.due = None;
+            self.start_round();
+        }
+    }
+
+    fn break_round(&mut self) {
+        if let Some(round) = self.repair.round.take() {
+            self.counters.rounds_broken += 1;
+            self.repair.broken = Some(round.holder);
+            self.repair.due = Some(self.now + self.config.local.repair_delay);
+        }
+    }
+
+    fn start_round(&mut self) {
+        let Some(holder) = self.choose_holder() else { return };
+        self.repair.rounds += 1;
+        self.counters.rounds += 1;
+        let base = self.applied.clone();
+        let until = self.now + self.config.local.round_timeout;
+        let round = Round { number: self.repair.rounds, holder, base, part: 0, until };
+        self.pull(&round, None);
+        self.repair.round = Some(round);
+    }
+
+    fn pull(&mut self, round: &Round, cursor: Option<Cursor>) {
+        let pull = Pull {
+            round: round.number,
+            base: round.base.clone(),
+            cursor,
+            budget: self.config.local.pull_budget,
+            partial: self.facts.has_partial(),
+        };
+        self.send(round.holder, Command::Pull(pull));
+    }
+
+    /// A server that is ahead: the writer of something that is missing, if it can be reached; else
+    /// any that has it.
+    fn choose_holder(&mut self) -> Option<ServerId> {
+        let mut ahead = Vec::new();
+        for (server, applied, end) in self.members.sources() {
+            let mut has = applied.clone();
+            has.raise(server, end);
+            let lacking = has.iter().filter(|&(writer, stamp)| self.lacks(writer, stamp));
+            let missing: Vec<ServerId> = lacking.map(|(writer, _)| writer).collect();
+            if !missing.is_empty() {
+                ahead.push((server, missing.contains(&server)));
+            }
+        }
+        if let Some(broken) = self.repair.broken.take()
+            && ahead.len() > 1
+        {
+            ahead.retain(|&(server, _)| server != broken);
+        }
+        if ahead.iter().any(|&(_, writer)| writer) {
+            ahead.retain(|&(_, writer)| writer);
+        }
+        let chosen = self.random.below(ahead.len());
+        ahead.get(chosen).map(|&(server, _)| server)
+    }
+
+    /// Whether this server lacks writes up to here and may take them now: what the clock rule keeps
+    /// out is not asked for.
+    fn lacks(&self, writer: ServerId, stamp: Stamp) -> bool {
+        writer != self.config.server
+            && !self.covered_entry(&self.applied, writer, stamp)
+            && stamp.time() <= self.now + self.config.farm.max_drift
+    }
+
+    /// Takes a part of a round.
+    pub(crate) fn on_delta(&mut self, from: ServerId, delta: Delta) {
+        let current = self.repair.round.as_ref();
+        let fits = current.is_some_and(|round| {
+            round.holder == from && round.number == delta.round && round.part == delta.part
+        });
+        if !fits {
+            self.counters.ignored_late += 1;
+            return;
+        }
+        let mut changed = BTreeSet::new();
+        let mut refused = false;
+        for session in &delta.sessions {
+            refused |= self.merge_in(session, &mut changed).is_err();
+            self.counters.repaired += 1;
+        }
+        if refused {
+            self.break_round();
+            self.misbehaving(from, "it sent a session over the farm's limits in a repair");
+        } else {
+            for &(writer, stamp) in &delta.complete {
+                if writer != self.config.server {
+                    self.raise_applied(writer, stamp);
+                }
+            }
+            self.next_part(delta.next);
+        }
+        self.merged(changed);
+        self.check_joined();
+    }
+
+    fn next_part(&mut self, next: Option<Cursor>) {
+        let Some(mut round) = self.repair.round.take() else { return };
+        if let Some(mut cursor) = next {
+            round.part += 1;
+            cursor.part = round.part;
+            round.until = self.now + self.config.local.round_timeout;
+            self.pull(&round, Some(cursor));
+            self.repair.round = Some(round);
+        } else {
+            // Others may be ahead of that holder; and whoever waits for this server's word gets it.
+            self.repair.broken = None;
+            self.outbox.acks.extend(self.members.alive());
+            if self.choose_holder().is_some() {
+                self.repair.due = Some(self.now + self.config.local.repair_delay);
+            }
+        }
+    }
+}
+
+// The holder's half.
+impl Engine {
+    /// Sends a part of what a peer lacks. Keeps nothing: the cursor has it all.
+    pub(crate) fn on_pull(&mut self, from: ServerId, pull: Pull) {
+        if !pull.partial {
+            self.on_ack(from, pull.base.get(self.config.server));
+        }
+        let part = self.walk(&pull);
+        self.send(from, Command::Delta(part));
+    }
+
+    fn walk(&self, pull: &Pull) -> Delta {
+        let cursor = pull.cursor.as_ref();
+        let start = cursor.map_or(&self.applied, |cursor| &cursor.start);
+        let part = cursor.map_or(0, |cursor| cursor.part);
+        let (sessions, complete) = (Vec::new(), Vec::new());
+        let mut delta = Delta { round: pull.round, part, sessions, next: None, complete };
+        let mut room = Room {
+            bytes: pull.budget.min(self.config.farm.frame_bytes / 4) as usize,
+            steps: STEPS,
+        };
+        let mut writers: BTreeSet<ServerId> = self.facts.changes().writers().collect();
+        writers.extend(self.applied.iter().map(|(writer, _)| writer));
+        for &writer in writers.range(cursor.map_or(ServerId::ZERO, |cursor| cursor.writer)..) {
+            let resumed = cursor.filter(|cursor| cursor.writer == writer);
+            let place = resumed.and_then(|cursor| cursor.after);
+            let place = place.unwrap_or_else(|| after_base(&pull.base, writer));
+            let claim = match resumed {
+                // Its own stream has no gaps that something could be sorted into.
+                Some(cursor) if writer != self.config.server => cursor.claim,
+                _ => self.applied.get(writer),
+            };
+            if let Err(place) = self.walk_list(writer, place, pull, start, &mut room, &mut delta) {
+                let (after, start, part) = (Some(place), start.clone(), part + 1);
+                delta.next = Some(Cursor { writer, after, claim, start, part });
+                return delta;
+            }
+            if claim > pull.base.get(writer) {
+                delta.complete.push((writer, claim));
+            }
+        }
+        delta
+    }
+
+    /// Walks one list from a place to its end. `Err` has the place where there was no more room.
+    fn walk_list(
+        &self,
+        writer: ServerId,
+        mut place: Entry,
+        pull: &Pull,
+        start: &Vector,
+        room: &mut Room,
+        delta: &mut Delta,
+    ) -> Result<(), Entry> {
+        for entry in self.facts.changes().after(writer, place) {
+            if room.bytes == 0 || room.steps == 0 {
+                return Err(place);
+            }
+            room.steps -= 1;
+            place = entry;
+            let Some(session) = self.facts.array().get(entry.1) else { continue };
+            if !sent_before(session, writer, &pull.base, start) {
+                let beyond = session.beyond(&pull.base);
+                room.bytes = room.bytes.saturating_sub(beyond.weight());
+                delta.sessions.push(Arc::new(beyond));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a part may still take.
+struct Room {
+    bytes: usize,
+    steps: usize,
+}
+
+/// The place in a writer's list from which on the base covers nothing.
+fn after_base(base: &Vector, writer: ServerId) -> Entry {
+    let last = Address { origin: ServerId::from_bits(u64::MAX), slot: u32::MAX };
+    (base.get(writer), last)
+}
+
+/// Whether this round has sent the session already, as it is, in the walk of an earlier writer's
+/// list.
+///
+/// What the holder had applied when the round started was in its copies then and stays in them. So
+/// if an earlier writer's latest write to the session is among it, and beyond the base, then the
+/// walk of that writer's list met the session; and if this writer's latest write is among it too,
+/// the walk sent that along.
+fn sent_before(session: &Session, writer: ServerId, base: &Vector, start: &Vector) -> bool {
+    start.covers_entry(writer, session.seen.get(writer))
+        && session.seen.iter().take_while(|&(earlier, _)| earlier < writer).any(
+            |(earlier, stamp)| {
+                !base.covers_entry(earlier, stamp) && start.covers_entry(earlier, stamp)
+            },
+        )
+}

@@ -1,0 +1,343 @@
+//! Writes: create, update, replace, delete, and the stream that carries them (`Create`, `Update`,
+//! `Delete` in a `Batch`; R57 to R62, R64, R65, R86 to R92).
+//!
+//! The publisher's half makes a delta, merges it into its own array and appends it to its stream.
+//! The subscriber's half merges what it gets; if the batch starts where its applied entry stands,
+//! the entry moves, otherwise there is a gap, which repair closes.
+
+use alloc::collections::BTreeSet;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use crate::action::{Action, Notice, Response};
+use crate::command::{Batch, Command, Write};
+use crate::engine::Engine;
+use crate::error::{LimitError, RequestError, Unavailable};
+use crate::event::{Acks, Create, RequestId};
+use crate::facts::Merged;
+use crate::id::{Address, ServerId, SessionId};
+use crate::protocol::serve::Grounds;
+use crate::session::{Change, Expiry, Fixed, Key, Life, Session, Value};
+use crate::stamp::{Stamp, Timestamp, Version};
+use crate::wire::MAX_PRINCIPAL_BYTES;
+
+/// A batch is closed at this many writes or bytes, so that it stays far below any frame limit.
+const BATCH_WRITES: usize = 64;
+const BATCH_BYTES: usize = 64 << 10;
+
+/// What a request wants written to a session.
+#[derive(Clone, Debug)]
+pub(crate) enum Wanted {
+    Update(Vec<Change>),
+    Replace(Vec<(Key, Value)>),
+    Delete,
+}
+
+/// Why a session that came from a peer was not merged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// It breaks a limit that every correct peer keeps: what carried it doesn't count.
+    OverLimit,
+}
+
+// The publisher's half.
+impl Engine {
+    /// Makes a new session (R57a, R74, R86a).
+    pub(crate) fn create(&mut self, id: RequestId, create: Create) {
+        let acks = create.acks;
+        match self.make_session(create) {
+            Ok(session) => {
+                self.counters.created += 1;
+                let stamp = session.id.created;
+                self.publish(Write::Create(Arc::clone(&session)), acks);
+                let served = self.served(&session, &Grounds::default());
+                self.wait_for_acks(id, stamp, acks, Response::Session(served));
+            }
+            Err(error) => self.respond(id, Err(error)),
+        }
+    }
+
+    fn make_session(&mut self, create: Create) -> Result<Arc<Session>, RequestError> {
+        let farm = &self.config.farm;
+        let max = farm.max_lifetime;
+        let second = core::time::Duration::from_secs(1);
+        let lifetime = create.lifetime.unwrap_or(farm.default_lifetime);
+        if !(second..=max).contains(&lifetime) {
+            return Err(LimitError::Lifetime { asked: lifetime, allowed: max }.into());
+        }
+        let idle_timeout = create.idle_timeout.unwrap_or(farm.default_idle_timeout);
+        if !(second..=max).contains(&idle_timeout) {
+            return Err(LimitError::IdleTimeout { asked: idle_timeout, allowed: max }.into());
+        }
+        if let Some(bytes) = create.principal.as_ref().map(|p| p.as_str().len())
+            && bytes > MAX_PRINCIPAL_BYTES
+        {
+            return Err(LimitError::Principal { bytes, allowed: MAX_PRINCIPAL_BYTES }.into());
+        }
+        if self.members.self_skewed() {
+            return Err(RequestError::Unavailable(Unavailable::Skewed));
+        }
+        let allowed = farm.slots_per_origin;
+        let slot = self.facts.slots().next(allowed).ok_or(LimitError::Slots { allowed })?;
+        let created = self.clock.tick(self.now);
+        let address = Address { origin: self.config.server, slot };
+        let id = SessionId { address, created, secret: self.random.secret() };
+        let deadline = Timestamp::from_millis((created.time() + lifetime).as_millis());
+        let fixed = Fixed { deadline, idle_timeout, principal: create.principal };
+        let version = Version::new(created, self.config.server);
+        let session = Session::new(id, fixed).with_attributes(create.attributes, version);
+        self.check_limits(None, &session)?;
+        Ok(Arc::new(session))
+    }
+
+    /// Writes to a copy that may be written to: complete, live, and covered. Responds, or waits for
+    /// acknowledgements.
+    pub(crate) fn write(
+        &mut self,
+        id: RequestId,
+        copy: &Arc<Session>,
+        grounds: &Grounds,
+        wanted: &Wanted,
+        acks: Acks,
+    ) -> Result<(), RequestError> {
+        assert!(copy.complete && copy.life == Life::Live, "only whole live copies are written to");
+        self.clock.observe(grounds.context.newest().stamp);
+        let version = Version::new(self.clock.tick(self.now), self.config.server);
+        let write = match wanted {
+            Wanted::Update(changes) => {
+                copy.modify(changes, version)?.map(Arc::new).map(Write::Update)
+            }
+            Wanted::Replace(attributes) => {
+                let delta = copy.replace(attributes.iter().cloned(), version);
+                Some(Write::Update(Arc::new(delta)))
+            }
+            Wanted::Delete => Some(Write::Delete(Arc::new(copy.tombstone(version)))),
+        };
+        let Some(write) = write else {
+            // Nothing to change is no write, and nothing to wait for.
+            let served = self.served(copy, grounds);
+            self.respond(id, Ok(Response::Session(served)));
+            return Ok(());
+        };
+        if !matches!(wanted, Wanted::Delete) {
+            let mut merged = (**copy).clone();
+            merged.merge(write.session());
+            self.check_limits(Some(copy), &merged)?;
+        }
+        self.publish(write, acks);
+        let response = match self.facts.array().get(copy.id.address) {
+            Some(written) if written.life == Life::Live => {
+                let written = Arc::clone(written);
+                Response::Session(self.served(&written, grounds))
+            }
+            _ => Response::Deleted,
+        };
+        self.wait_for_acks(id, version.stamp, acks, response);
+        Ok(())
+    }
+
+    /// Limits on sessions and bytes are checked here, where a write is made, never in merge: a
+    /// refused merge would make the applied vector lie.
+    fn check_limits(&self, before: Option<&Session>, after: &Session) -> Result<(), LimitError> {
+        let farm = &self.config.farm;
+        let count = after.attributes.len();
+        if count > farm.attributes_per_session as usize {
+            return Err(LimitError::Attributes { count, allowed: farm.attributes_per_session });
+        }
+        for (key, shown) in after.iter() {
+            let bytes = match shown {
+                crate::Shown::Bytes(bytes) => bytes.len(),
+                crate::Shown::Count(_) => 0,
+            };
+            if bytes > farm.value_bytes as usize {
+                let key = alloc::string::String::from(key.as_str());
+                return Err(LimitError::Value { key, bytes, allowed: farm.value_bytes });
+            }
+        }
+        let (old, new) = (before.map_or(0, Session::weight), after.weight());
+        let grows = new > old;
+        if grows && new > farm.session_bytes as usize {
+            return Err(LimitError::Session { bytes: new, allowed: farm.session_bytes });
+        }
+        let held = self.facts.array().bytes(after.id.address.origin) - old as u64;
+        if grows && held + new as u64 > farm.bytes_per_origin {
+            return Err(LimitError::Bytes { allowed: farm.bytes_per_origin });
+        }
+        Ok(())
+    }
+
+    /// Merges an own write into the array and appends it to the stream.
+    pub(crate) fn publish(&mut self, write: Write, acks: Acks) {
+        let me = self.config.server;
+        let session = Arc::clone(write.session());
+        let (prev, stamp) = (self.end(), session.seen.get(me));
+        assert!(stamp > prev, "a write must come after the end of the stream");
+        let merged = self.facts.merge(&session);
+        assert_eq!(merged, Merged::Changed, "an own write must change the copy");
+        self.applied.raise(me, stamp);
+        self.view_changed();
+        self.counters.writes += 1;
+        self.append(write, prev, stamp, acks != Acks::Local);
+        self.store(session.id.address);
+    }
+
+    fn append(&mut self, write: Write, prev: Stamp, last: Stamp, ack: bool) {
+        if let Some(batch) = self.outbox.batches.back_mut() {
+            let bytes = batch.writes.iter().map(|w| w.session().weight()).sum::<usize>();
+            if batch.writes.len() < BATCH_WRITES && bytes < BATCH_BYTES {
+                batch.writes.push(write);
+                batch.last = last;
+                batch.ack |= ack;
+                return;
+            }
+        }
+        let publisher = self.config.server;
+        let writes = Vec::from([write]);
+        self.outbox.batches.push_back(Batch { publisher, prev, writes, last, ack });
+    }
+
+    /// Has the copy at this address, or its absence, shown to request threads.
+    pub(crate) fn store(&mut self, address: Address) {
+        let copy = self.facts.array().get(address).cloned();
+        let settled = copy.as_ref().is_some_and(|copy| self.covered(&self.applied, &copy.seen));
+        self.act(Action::Store { address, copy, settled });
+    }
+}
+
+// The subscriber's half.
+impl Engine {
+    /// Merges a part of a peer's stream (R57d, R59, R112b2).
+    pub(crate) fn on_batch(&mut self, from: ServerId, batch: Batch) {
+        if !well_formed(from, &batch) {
+            self.counters.ignored_malformed += 1;
+            return self.misbehaving(from, "it published a batch that is not part of its stream");
+        }
+        let gap = !self.covered_entry(&self.applied, from, batch.prev);
+        let mut changed = BTreeSet::new();
+        let mut refused = None;
+        for write in &batch.writes {
+            match self.merge_in(write.session(), &mut changed) {
+                Ok(()) => self.counters.merged += 1,
+                Err(why) => refused = Some(why),
+            }
+        }
+        if refused.is_some() {
+            self.misbehaving(from, "it published a session over the farm's limits");
+        } else if gap {
+            self.counters.gaps += 1;
+            self.note_run(from, batch.prev, batch.last);
+            self.notice_behind(from, batch.last);
+        } else {
+            self.raise_applied(from, batch.last);
+        }
+        if batch.ack {
+            self.outbox.acks.insert(from);
+        }
+        self.merged(changed);
+    }
+
+    /// Merges one session or delta that came from a peer, by whatever path. Notes the address if
+    /// the copy changed.
+    pub(crate) fn merge_in(
+        &mut self,
+        session: &Arc<Session>,
+        changed: &mut BTreeSet<Address>,
+    ) -> Result<(), Refused> {
+        let Address { origin, slot } = session.id.address;
+        let farm = &self.config.farm;
+        let longest = session.id.created.time() + farm.max_lifetime;
+        if slot >= farm.slots_per_origin
+            || session.fixed.deadline > longest
+            || !self.room_for(session)
+        {
+            self.counters.ignored_over_limit += 1;
+            return Err(Refused::OverLimit);
+        }
+        let gone = |now| session.expiry(now, farm.margin()) == Expiry::Gone;
+        if gone(self.now) && gone(self.trusted_now()) {
+            self.counters.ignored_expired += 1;
+            return Ok(());
+        }
+        if origin == self.config.server && !self.is_own(session) {
+            // Only the origin gives slots out, and this one is not in use, or not for this session.
+            self.counters.ignored_superseded += 1;
+            return Ok(());
+        }
+        self.clock.observe(session.newest().stamp);
+        match self.facts.merge(session) {
+            Merged::Changed => {
+                changed.insert(session.id.address);
+            }
+            Merged::Same => {}
+            Merged::Superseded => self.counters.ignored_superseded += 1,
+        }
+        Ok(())
+    }
+
+    fn is_own(&self, session: &Session) -> bool {
+        let copy = self.facts.array().get(session.id.address);
+        copy.is_some_and(|copy| copy.id == session.id)
+    }
+
+    /// Whether the servers named in it still fit into what this server remembers.
+    fn room_for(&self, session: &Session) -> bool {
+        let changes = self.facts.changes();
+        let array = self.facts.array();
+        let limit = self.config.farm.known_servers as usize;
+        let new = session.seen.iter().filter(|&(server, _)| !changes.knows(server)).count();
+        let origin = session.id.address.origin;
+        let origins = array.origins().len() + usize::from(!array.knows(origin));
+        changes.writers().len() + new <= limit
+            && origins <= limit
+            && session.seen.get(self.config.server) <= self.end()
+    }
+
+    /// What follows a merge: request threads see the copies, and look-ups may be answered.
+    pub(crate) fn merged(&mut self, changed: BTreeSet<Address>) {
+        for address in changed {
+            self.store(address);
+        }
+        self.settle_lookups();
+    }
+
+    /// Tells that a peer does what no correct server does; the runtime cuts it off.
+    pub(crate) fn misbehaving(&mut self, server: ServerId, why: &'static str) {
+        self.act(Action::Notify(Notice::Misbehaving { server, why }));
+    }
+
+    /// The clock rule: a message with a stamp more than `max_drift` ahead is neither merged nor
+    /// counted, in whole, whoever sends it; the server whose stamp it is is shown as skewed.
+    pub(crate) fn in_time(&mut self, from: ServerId, command: &Command) -> bool {
+        let newest = command.newest();
+        let limit = self.now + self.config.farm.max_drift;
+        if newest.stamp.time() <= limit {
+            return true;
+        }
+        self.counters.ignored_skewed += 1;
+        let owner = if newest.server == ServerId::ZERO { from } else { newest.server };
+        self.skewed(owner, newest.stamp);
+        false
+    }
+}
+
+/// Whether a batch is what its sender's stream can hold: its own writes, in stamp order, from after
+/// `prev` to `last`.
+fn well_formed(from: ServerId, batch: &Batch) -> bool {
+    let mut newest = batch.prev;
+    for write in &batch.writes {
+        let stamp = write.session().seen.get(from);
+        if stamp <= newest {
+            return false;
+        }
+        newest = stamp;
+        let fits = match write {
+            Write::Create(session) => session.complete && session.id.address.origin == from,
+            Write::Update(session) => !session.complete && session.life == Life::Live,
+            Write::Delete(session) => session.life == Life::Deleted,
+        };
+        if !fits {
+            return false;
+        }
+    }
+    batch.publisher == from && !batch.writes.is_empty() && newest == batch.last
+}

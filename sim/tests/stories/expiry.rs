@@ -1,0 +1,126 @@
+//! Idle and absolute limits.
+
+use core::time::Duration;
+
+use grapevine_core::{Create, NotFound, Notice, Request, RequestError, Served};
+use grapevine_sim::World;
+
+use crate::common::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn short(world: &mut World, idle: u32, lifetime: u32) -> Served {
+    let create = Create {
+        idle_timeout: Some(SECOND * idle),
+        lifetime: Some(SECOND * lifetime),
+        ..Create::default()
+    };
+    world.ask(0, Request::Create(create)).expect("created")
+}
+
+#[test]
+fn an_idle_session_ends_everywhere_with_one_notice() {
+    let mut world = farm(40);
+    let served = short(&mut world, 10, 1000);
+    world.run_for(SECOND * 9);
+    assert!(world.read(1, &served.token).is_ok());
+    world.run_for(SECOND * 30);
+    for server in 0..3 {
+        let read = world.read(server, &served.token);
+        assert!(matches!(read, Err(RequestError::NotFound(_))), "{read:?}");
+        assert_eq!(world.status(server).tombstones, 1);
+    }
+    let expired = world.notices().iter().filter(|(_, n)| matches!(n, Notice::Expired { .. }));
+    assert_eq!(expired.count(), 1);
+    assert_eq!(world.differences(), Vec::<String>::new());
+}
+
+#[test]
+fn a_session_in_use_at_any_server_does_not_end() {
+    let mut world = farm(41);
+    let mut served = short(&mut world, 8, 1000);
+    for round in 0..30 {
+        world.run_for(SECOND * 5);
+        served = world.read(round % 3, &served.token).expect("in use");
+    }
+}
+
+#[test]
+fn reads_are_written_down_at_most_once_per_eighth_of_the_idle_timeout() {
+    let mut world = farm(42);
+    let served = short(&mut world, 80, 1000);
+    let before: u64 = (0..3).map(|server| world.status(server).counters.writes).sum();
+    for _ in 0..400 {
+        world.run_for(Duration::from_millis(100));
+        world.read(1, &served.token).expect("in use");
+    }
+    let after: u64 = (0..3).map(|server| world.status(server).counters.writes).sum();
+    assert!((3..=4).contains(&(after - before)), "{} touches in 40 s of 80 s", after - before);
+}
+
+#[test]
+fn nothing_is_served_past_its_deadline_and_copies_are_dropped() {
+    let mut world = farm(43);
+    let served = short(&mut world, 20, 20);
+    for round in 0..19 {
+        world.read(round % 3, &served.token).expect("within its lifetime");
+        world.run_for(SECOND);
+    }
+    world.run_for(SECOND);
+    for server in 0..3 {
+        let read = world.read(server, &served.token);
+        assert_eq!(read, Err(RequestError::NotFound(NotFound::Deadline)));
+    }
+    world.run_for(SECOND * 5);
+    for server in 0..3 {
+        let status = world.status(server);
+        assert_eq!((status.sessions, status.tombstones, status.bytes), (0, 0, 0));
+    }
+}
+
+#[test]
+fn a_slot_is_used_again_after_its_session_is_gone() {
+    let mut world = farm(44);
+    let first = short(&mut world, 5, 5);
+    world.run_for(SECOND * 10);
+    let second = short(&mut world, 5, 5);
+    assert_eq!(first.token.id.address, second.token.id.address);
+    world.run_for(SECOND);
+    let read = world.read(1, &first.token);
+    assert!(matches!(read, Err(RequestError::NotFound(_))), "{read:?}");
+    assert!(world.read(1, &second.token).is_ok());
+}
+
+#[test]
+fn an_idle_session_is_kept_while_a_server_that_may_know_better_is_cut_off() {
+    let mut world = farm(45);
+    let served = short(&mut world, 10, 1000);
+    settle(&mut world);
+    world.network.partition(&[2], &[0, 1]);
+    // The customer is at the third server all the time.
+    for _ in 0..10 {
+        world.run_for(SECOND * 4);
+        world.read(2, &served.token).expect("in use there");
+    }
+    assert!(matches!(world.read(0, &served.token), Err(RequestError::Unavailable(_))));
+    world.network.heal();
+    settle(&mut world);
+    assert!(world.read(0, &served.token).is_ok(), "a session in use never expires early");
+}
+
+#[test]
+fn a_server_whose_clock_is_far_off_serves_and_ends_nothing() {
+    let mut world = farm(46);
+    let served = short(&mut world, 100, 1000);
+    settle(&mut world);
+    world.skew(1, 3_600_000_000);
+    for _ in 0..50 {
+        world.run_for(Duration::from_millis(100));
+        let read = world.read(1, &served.token);
+        assert!(matches!(read, Err(RequestError::Unavailable(_))), "{read:?}");
+    }
+    assert!(world.status(1).skewed);
+    assert_eq!(world.status(1).sessions, 1, "the copy is kept");
+    assert_eq!(world.status(0).members[0].state, grapevine_core::State::Skewed);
+    assert!(world.read(0, &served.token).is_ok(), "an hour ahead elsewhere ends nothing here");
+}

@@ -1,0 +1,80 @@
+//! Heartbeats: periodic, and on request.
+
+use core::time::Duration;
+
+use grapevine_core::command::Heartbeat;
+use grapevine_core::{
+    Action, Command, Config, Engine, Event, Farm, ServerId, Stamp, Timestamp, To, Vector,
+};
+
+use crate::common::*;
+
+fn drain(engine: &mut Engine) -> Vec<Action> {
+    std::iter::from_fn(|| engine.poll_action()).collect()
+}
+
+fn alone() -> (Engine, Timestamp, ServerId) {
+    let now = Timestamp::from_millis(1_700_000_000_000);
+    let config = Config::new(ServerId::new(1, now), Farm::default());
+    let engine = Engine::new(config, [1; 32], now).expect("a valid configuration");
+    (engine, now, ServerId::new(2, now))
+}
+
+#[test]
+fn heartbeats_are_sent_to_all_periodically() {
+    let (mut engine, start, _) = alone();
+    let mut beats = 0;
+    let mut now = start;
+    while now.since(start) < Duration::from_secs(10) {
+        now = engine.poll_timeout().expect("always a heartbeat").0.max(now);
+        engine.handle(now, Event::Timer);
+        let beat = |action: &Action| {
+            matches!(action, Action::Publish { to: To::All, command: Command::Heartbeat(_) })
+        };
+        beats += drain(&mut engine).iter().filter(|action| beat(action)).count();
+    }
+    assert!((50..=52).contains(&beats), "{beats} heartbeats in 10 s of one per 200 ms");
+}
+
+#[test]
+fn a_heartbeat_is_answered_to_the_one_who_asks() {
+    let (mut engine, now, peer) = alone();
+    engine.handle(now, Event::Timer);
+    drain(&mut engine);
+    engine.handle(now, Event::Command { from: peer, command: Command::HeartbeatRequest });
+    let answered = drain(&mut engine).into_iter().any(|action| {
+        matches!(action, Action::Publish { to: To::One(to), command: Command::Heartbeat(_) } if to == peer)
+    });
+    assert!(answered);
+}
+
+#[test]
+fn a_server_that_falls_silent_is_asked_for_a_heartbeat_before_it_counts_as_down() {
+    let mut world = farm(50);
+    world.crash(2);
+    world.run_for(Duration::from_millis(900));
+    let states = |world: &grapevine_sim::World| -> Vec<_> {
+        world.status(0).members.iter().map(|member| member.state).collect()
+    };
+    assert_eq!(states(&world)[1], grapevine_core::State::Suspect);
+    world.run_for(Duration::from_secs(2));
+    assert_eq!(states(&world)[1], grapevine_core::State::Down);
+    world.start(2);
+    settle(&mut world);
+    assert_eq!(states(&world)[1], grapevine_core::State::Alive);
+}
+
+#[test]
+fn a_heartbeat_from_the_future_is_ignored_and_its_owner_shown_as_skewed() {
+    let (mut engine, now, peer) = alone();
+    let end = Stamp::at(now + Duration::from_secs(5));
+    let applied = Vector::from_iter([(peer, end)]);
+    let members = vec![peer];
+    let beat = Heartbeat { clock: now, end, applied, members, joining: false, partial: false };
+    engine.handle(now, Event::Command { from: peer, command: Command::Heartbeat(beat) });
+    let status = engine.status();
+    assert_eq!(status.counters.ignored_skewed, 1);
+    assert_eq!(status.members[0].state, grapevine_core::State::Skewed);
+    assert_eq!(status.members[0].end, Stamp::ZERO, "nothing of it was taken in");
+    engine.check_invariants();
+}

@@ -1,0 +1,12 @@
+//! The protocol's stories, one file per conversation, told on the simulated farm.
+
+mod acknowledge;
+mod common;
+mod expiry;
+mod heartbeat;
+mod leave;
+mod limits;
+mod lookup;
+mod membership;
+mod repair;
+mod write;
