@@ -49,7 +49,7 @@ impl Customer {
         Self {
             world,
             random: StdRng::seed_from_u64(u64::from(number)),
-            doubles: number % 3 == 0,
+            doubles: number.is_multiple_of(3),
             last: number as usize % SERVERS,
             token: String::new(),
             shown: Cart::new(),

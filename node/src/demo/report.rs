@@ -188,7 +188,7 @@ pub(super) fn table(figures: &Figures) -> Table {
         ("all servers identical", yes(figures.identical)),
     ];
     let mut table = Table::new();
-    table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED.into());
+    table.load_style(comfy_table::presets::UTF8_FULL_CONDENSED);
     for (name, value) in rows {
         table.add_row([name.to_string(), value]);
     }

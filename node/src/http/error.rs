@@ -130,6 +130,7 @@ impl From<Error> for Problem {
                 Self::not_replicated(message, acked, wanted, token)
             }
             Error::Stopped => Self::new(Code::Unavailable, message).with("reason", "stopped"),
+            _ => Self::new(Code::Internal, message),
         }
     }
 }

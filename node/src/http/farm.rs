@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use axum::Json;
 use axum::extract::State;
-use grapevine_tokio::{Member, Status, Vector};
+use grapevine_tokio::{LinkState, LinkStatus, Member, Status, Vector};
 use serde_json::{Value, json};
 
 use super::Shared;
@@ -36,7 +36,7 @@ pub(super) async fn farm(State(app): State<Shared>) -> Result<Json<Value>, Probl
         "bytes": status.bytes,
         "waiting": status.waiting,
         "counters": status.counters,
-        "links": app.grapevine.links(),
+        "links": links(&app.grapevine.links()),
     })))
 }
 
@@ -52,6 +52,43 @@ fn member(member: &Member) -> Value {
         "clock_offset_us": member.clock_offset_us,
         "end": member.end.to_string(),
         "acked": member.acked.to_string(),
+    })
+}
+
+fn links(links: &LinkStatus) -> Value {
+    let state = |state: LinkState| match state {
+        LinkState::Dialling => "dialling",
+        LinkState::Up => "up",
+        LinkState::Itself => "itself",
+        LinkState::Duplicate => "duplicate",
+        _ => "other",
+    };
+    let outgoing = links.outgoing.iter().map(|link| {
+        json!({
+            "address": link.address,
+            "server": link.server.map(|server| server.number()),
+            "state": state(link.state),
+            "problem": link.problem,
+            "queued_frames": link.queued_frames,
+            "queued_bytes": link.queued_bytes,
+        })
+    });
+    let incoming = links.incoming.iter().map(|link| {
+        json!({
+            "server": link.server.number(),
+            "address": link.address.map(|address| address.to_string()),
+        })
+    });
+    json!({
+        "outgoing": outgoing.collect::<Vec<Value>>(),
+        "incoming": incoming.collect::<Vec<Value>>(),
+        "frames_sent": links.frames_sent,
+        "bytes_sent": links.bytes_sent,
+        "writes": links.writes,
+        "frames_received": links.frames_received,
+        "bytes_received": links.bytes_received,
+        "queue_overflow": links.queue_overflow,
+        "reasons": links.reasons,
     })
 }
 
