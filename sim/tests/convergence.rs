@@ -7,7 +7,7 @@ use std::time::Duration;
 use grapevine_core::{
     Acks, Change, Create, Farm, Key, Local, Request, RequestId, Response, Shown, Token,
 };
-use grapevine_sim::World;
+use grapevine_sim::{Delay, World};
 use proptest::prelude::*;
 
 const KEYS: [&str; 3] = ["name", "cart/1", "cart/2"];
@@ -181,16 +181,17 @@ fn run(
 ) -> Result<(), TestCaseError> {
     let local = Local { pull_budget: budget, ..Local::default() };
     let mut world = World::with_local(seed, Farm::default(), local);
-    world.network.delay_max = Duration::from_millis(jitter);
+    world.network.links.delay = Delay::Uniform { min_ms: 0.2, max_ms: jitter as f64 };
     world.strict = true;
     world.run_for(Duration::from_secs(4));
-    (world.network.loss, world.network.repeats) = (loss, repeats);
+    let links = &mut world.network.links;
+    (links.loss, links.repeats) = (f64::from(loss) / 1000.0, f64::from(repeats) / 1000.0);
     let mut asked = Asked::default();
     for step in steps {
         take(&mut world, &mut asked, step);
     }
     world.network.heal();
-    (world.network.loss, world.network.repeats) = (0, 0);
+    (world.network.links.loss, world.network.links.repeats) = (0.0, 0.0);
     (0..3).for_each(|server| world.resume(server));
     world.run_for(Duration::from_secs(30));
     asked.collect_tokens(&world);
@@ -234,8 +235,8 @@ proptest! {
         steps in proptest::collection::vec(life(), 1..80),
     ) {
         let mut world = World::new(seed, Farm::default());
-        world.network.delay_max = Duration::from_millis(jitter);
-        world.network.in_order = true;
+        world.network.links.delay = Delay::Uniform { min_ms: 0.2, max_ms: jitter as f64 };
+        world.network.links.in_order = true;
         world.strict = true;
         world.run_for(Duration::from_secs(4));
         let mut asked = Asked::default();

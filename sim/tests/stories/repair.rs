@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use grapevine_core::{Farm, Local};
-use grapevine_sim::World;
+use grapevine_sim::{Delay, World};
 
 use crate::common::*;
 
@@ -32,9 +32,9 @@ fn lost_batches_are_repaired_even_one_session_at_a_time() {
     let local = Local { pull_budget: 1, ..Local::default() };
     let mut world = World::with_local(21, Farm::default(), local);
     settle(&mut world);
-    world.network.loss = 300;
-    world.network.repeats = 200;
-    world.network.delay_max = Duration::from_millis(30);
+    world.network.links.loss = 0.3;
+    world.network.links.repeats = 0.2;
+    world.network.links.delay = Delay::Uniform { min_ms: 0.2, max_ms: 30.0 };
     let served: Vec<_> = (0..30).map(|n| create(&mut world, n % 3)).collect();
     for (n, served) in served.iter().enumerate() {
         for server in 0..3 {
@@ -45,7 +45,7 @@ fn lost_batches_are_repaired_even_one_session_at_a_time() {
         }
     }
     world.run_for(Duration::from_secs(3));
-    world.network.loss = 0;
+    world.network.links.loss = 0.0;
     world.run_for(Duration::from_secs(20));
     assert_eq!(world.differences(), Vec::<String>::new());
     let gaps: u64 = (0..3).map(|server| world.status(server).counters.gaps).sum();
