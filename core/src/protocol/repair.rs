@@ -81,6 +81,12 @@ impl Engine {
 
     /// Moves the applied entry of a writer, past the run that it meets.
     pub(crate) fn raise_applied(&mut self, writer: ServerId, stamp: Stamp) {
+        let known = self.config.farm.known_servers as usize;
+        if self.applied.get(writer) == Stamp::ZERO && self.applied.len() + 1 >= known {
+            // One place is kept for this server's own stream.
+            self.counters.ignored_over_limit += 1;
+            return;
+        }
         let mut moved = self.applied.raise(writer, stamp);
         if let Some(&(from, to)) = self.repair.runs.get(&writer)
             && self.applied.covers_entry(writer, from)

@@ -1,0 +1,132 @@
+//! The shape of the configuration file. `node/grapevine.example.toml` documents every field; a test
+//! holds the two together.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use grapevine_tokio::{Farm, Local};
+use serde::{Deserialize, Deserializer, de};
+
+use super::HttpLimits;
+
+/// The file as a whole. All fields are optional here: the command line may have them.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct File {
+    pub(super) id: Option<u16>,
+    pub(super) listen: Option<SocketAddr>,
+    pub(super) http: Option<SocketAddr>,
+    pub(super) peers: Vec<String>,
+    pub(super) peers_from_dns: Option<DnsPeers>,
+    pub(super) farm_key_file: Option<PathBuf>,
+    pub(super) sites: Vec<String>,
+    pub(super) cookie: Option<String>,
+    pub(super) log: Option<String>,
+    pub(super) farm: FarmSection,
+    pub(super) local: LocalSection,
+    pub(super) http_limits: HttpSection,
+}
+
+/// `peers_from_dns`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DnsPeers {
+    pub(super) name: String,
+    pub(super) size: u16,
+}
+
+/// A length of time as people write it: `"500ms"`, `"30m"`, `"1day 6h"`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Span(Duration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl de::Visitor<'_> for Text {
+            type Value = Span;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("a length of time in quotes, such as \"500ms\", \"30m\" or \"7days\"")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Span, E> {
+                humantime::parse_duration(text)
+                    .map(Span)
+                    .map_err(|_| E::invalid_value(de::Unexpected::Str(text), &self))
+            }
+        }
+        deserializer.deserialize_str(Text)
+    }
+}
+
+impl From<Span> for Duration {
+    fn from(span: Span) -> Self {
+        span.0
+    }
+}
+
+/// A table whose fields, where they are given, replace those of a struct with defaults.
+macro_rules! section {
+    ($(#[$doc:meta])* $name:ident over $target:ty { $($field:ident: $kind:ty),* $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub(super) struct $name { $($field: Option<$kind>),* }
+
+        impl $name {
+            /// Replaces what is given here.
+            pub(super) fn lay_over(self, target: &mut $target) {
+                $(if let Some(given) = self.$field { target.$field = given.into(); })*
+            }
+        }
+    };
+}
+
+section! {
+    /// `[farm]`: must be the same at all servers.
+    FarmSection over Farm {
+        size: u16,
+        max_drift: Span,
+        max_lifetime: Span,
+        default_lifetime: Span,
+        default_idle_timeout: Span,
+        heartbeat_every: Span,
+        suspect_after: Span,
+        down_after: Span,
+        give_up_after: Span,
+        slots_per_origin: u32,
+        bytes_per_origin: u64,
+        session_bytes: u32,
+        attributes_per_session: u32,
+        value_bytes: u32,
+        frame_bytes: u32,
+        known_servers: u32,
+    }
+}
+
+section! {
+    /// `[local]`: this server's own.
+    LocalSection over Local {
+        query_timeout: Span,
+        ack_timeout: Span,
+        repair_delay: Span,
+        round_timeout: Span,
+        pull_budget: u32,
+        offer_above: u32,
+        pending_requests: u32,
+        cold_start_after: Span,
+        leave_timeout: Span,
+    }
+}
+
+section! {
+    /// `[http_limits]`: this server's own.
+    HttpSection over HttpLimits {
+        body_bytes: usize,
+        body_timeout: Span,
+        header_timeout: Span,
+        connections: usize,
+        drain_timeout: Span,
+    }
+}

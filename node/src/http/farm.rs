@@ -1,0 +1,150 @@
+//! The calls for operators and load balancers.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use axum::Json;
+use axum::extract::State;
+use grapevine_tokio::{LinkState, LinkStatus, Member, Status, Vector};
+use serde_json::{Value, json};
+
+use super::Shared;
+use super::error::{Code, Problem};
+
+/// `GET /farm`: what this server knows of itself and the others.
+pub(super) async fn farm(State(app): State<Shared>) -> Result<Json<Value>, Problem> {
+    let status = app.grapevine.status().await?;
+    let members: Vec<Value> = status.members.iter().map(member).collect();
+    let farm = app.grapevine.farm();
+    Ok(Json(json!({
+        "server": status.server.number(),
+        "id": status.server.to_string(),
+        "boot_ms": status.server.boot().as_millis(),
+        "farm_size": status.farm_size,
+        "fingerprint": hex(&farm.fingerprint()),
+        "listen": app.grapevine.local_addr().to_string(),
+        "joining": status.joining,
+        "isolated": status.isolated,
+        "skewed": status.skewed,
+        "leaving": status.leaving,
+        "members": members,
+        "applied": vector(&status.applied),
+        "end": status.end.to_string(),
+        "sessions": status.sessions,
+        "partial": status.partial,
+        "tombstones": status.tombstones,
+        "bytes": status.bytes,
+        "waiting": status.waiting,
+        "counters": status.counters,
+        "links": links(&app.grapevine.links()),
+    })))
+}
+
+fn member(member: &Member) -> Value {
+    json!({
+        "server": member.server.number(),
+        "id": member.server.to_string(),
+        "boot_ms": member.server.boot().as_millis(),
+        "state": member.state,
+        "joining": member.joining,
+        "reachable": member.reachable,
+        "heard_ms": member.heard.as_millis(),
+        "clock_offset_us": member.clock_offset_us,
+        "end": member.end.to_string(),
+        "acked": member.acked.to_string(),
+    })
+}
+
+fn links(links: &LinkStatus) -> Value {
+    let state = |state: LinkState| match state {
+        LinkState::Dialling => "dialling",
+        LinkState::Up => "up",
+        LinkState::Itself => "itself",
+        LinkState::Duplicate => "duplicate",
+        _ => "other",
+    };
+    let outgoing = links.outgoing.iter().map(|link| {
+        json!({
+            "address": link.address,
+            "server": link.server.map(|server| server.number()),
+            "state": state(link.state),
+            "problem": link.problem,
+            "queued_frames": link.queued_frames,
+            "queued_bytes": link.queued_bytes,
+        })
+    });
+    let incoming = links.incoming.iter().map(|link| {
+        json!({
+            "server": link.server.number(),
+            "address": link.address.map(|address| address.to_string()),
+        })
+    });
+    json!({
+        "outgoing": outgoing.collect::<Vec<Value>>(),
+        "incoming": incoming.collect::<Vec<Value>>(),
+        "frames_sent": links.frames_sent,
+        "bytes_sent": links.bytes_sent,
+        "writes": links.writes,
+        "frames_received": links.frames_received,
+        "bytes_received": links.bytes_received,
+        "queue_overflow": links.queue_overflow,
+        "reasons": links.reasons,
+    })
+}
+
+fn vector(vector: &Vector) -> BTreeMap<String, String> {
+    vector.iter().map(|(server, stamp)| (server.to_string(), stamp.to_string())).collect()
+}
+
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// `GET /health`: whether the process does its work. An isolated server does, and says so.
+pub(super) async fn health(State(app): State<Shared>) -> Result<Json<Value>, Problem> {
+    let status = app.grapevine.status().await.map_err(|error| {
+        Problem::new(Code::NotHealthy, error.to_string()).with("reason", "stopped")
+    })?;
+    if status.skewed {
+        let message = "this server's clock is too far from the other servers' clocks";
+        return Err(Problem::new(Code::NotHealthy, message).with("reason", "skewed"));
+    }
+    Ok(fine(&status))
+}
+
+/// `GET /ready`: whether customers should be sent here.
+pub(super) async fn ready(State(app): State<Shared>) -> Result<Json<Value>, Problem> {
+    let not =
+        |reason: &str, message: &str| Problem::new(Code::NotReady, message).with("reason", reason);
+    let status =
+        app.grapevine.status().await.map_err(|error| not("stopped", &error.to_string()))?;
+    if status.leaving {
+        return Err(not("leaving", "this server is leaving the farm"));
+    }
+    if status.skewed {
+        return Err(not("skewed", "this server's clock is too far from the other servers' clocks"));
+    }
+    if status.joining {
+        return Err(not("joining", "this server has not yet got everything from the others"));
+    }
+    Ok(fine(&status))
+}
+
+fn fine(status: &Status) -> Json<Value> {
+    Json(json!({
+        "status": "ok",
+        "server": status.server.number(),
+        "joining": status.joining,
+        "leaving": status.leaving,
+        "isolated": status.isolated,
+    }))
+}
+
+/// `GET /digest`: a hash over all live sessions' contents.
+pub(super) async fn digest(State(app): State<Shared>) -> Json<Value> {
+    let digest = app.grapevine.digest();
+    Json(json!({ "sessions": digest.sessions, "hash": hex(&digest.hash) }))
+}

@@ -1,0 +1,114 @@
+//! The calls on sessions.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use grapevine_tokio::{Acks, Error, Served};
+
+use super::body::Bytes;
+use super::carried::{Carried, clear, keep};
+use super::error::Problem;
+use super::json::{Changes, NewSession, Replacement, Reply, decode};
+use super::query::{AcksQuery, StaleQuery};
+use super::{App, Shared};
+
+/// `POST /sessions`: a new session (R57a, R83).
+pub(super) async fn create(
+    State(app): State<Shared>,
+    AcksQuery(acks): AcksQuery,
+    Bytes(body): Bytes,
+) -> Result<Response, Response> {
+    let refuse = |problem: Problem| {
+        let fresh = problem.token().map(|token| keep(&app, token, None));
+        let mut response = problem.into_response();
+        if let Some(cookie) = fresh {
+            response.headers_mut().append(header::SET_COOKIE, cookie);
+        }
+        response
+    };
+    let new = if body.is_empty() { Ok(NewSession::default()) } else { decode(&body) };
+    let mut new = new.and_then(|new| new.into_create(app.grapevine.farm())).map_err(refuse)?;
+    new.acks = acks.unwrap_or_default();
+    match app.grapevine.create(new).await {
+        Ok(served) => Ok(show(&app, StatusCode::CREATED, &served, true)),
+        Err(error) => Err(refuse(error.into())),
+    }
+}
+
+/// `GET`: the session (R82).
+pub(super) async fn read(
+    State(app): State<Shared>,
+    carried: Carried,
+    StaleQuery(policy): StaleQuery,
+) -> Response {
+    answer(&app, &carried, app.grapevine.read_with(&carried.token, policy).await)
+}
+
+/// `PATCH`: changes some attributes (modify: R61).
+pub(super) async fn change(
+    State(app): State<Shared>,
+    carried: Carried,
+    AcksQuery(acks): AcksQuery,
+    Bytes(body): Bytes,
+) -> Result<Response, Problem> {
+    let changes = decode::<Changes>(&body)?.into_changes()?;
+    let acks = acks.unwrap_or_default();
+    Ok(answer(&app, &carried, app.grapevine.change(&carried.token, changes, acks).await))
+}
+
+/// `PUT`: replaces all attributes (delete and add: R62).
+pub(super) async fn replace(
+    State(app): State<Shared>,
+    carried: Carried,
+    AcksQuery(acks): AcksQuery,
+    Bytes(body): Bytes,
+) -> Result<Response, Problem> {
+    let attributes = decode::<Replacement>(&body)?.into_attributes()?;
+    let acks = acks.unwrap_or_default();
+    Ok(answer(&app, &carried, app.grapevine.replace(&carried.token, attributes, acks).await))
+}
+
+/// `DELETE`: ends the session.
+pub(super) async fn delete(
+    State(app): State<Shared>,
+    carried: Carried,
+    AcksQuery(acks): AcksQuery,
+) -> Response {
+    match end(&app, &carried.token, acks).await {
+        Ok(()) => {
+            let mut headers = HeaderMap::new();
+            if carried.by_cookie {
+                headers.append(header::SET_COOKIE, clear(&app));
+            }
+            (StatusCode::NO_CONTENT, headers).into_response()
+        }
+        Err(error) => carried.refuse(&app, error.into()),
+    }
+}
+
+/// Ends a session. Unless the customer says how many servers to wait for, it waits for all live
+/// ones, for "from then on 404 everywhere", and settles for one, so that no single crash can undo
+/// a logout.
+pub(super) async fn end(app: &App, token: &str, acks: Option<Acks>) -> Result<(), Error> {
+    match (app.grapevine.delete(token, acks.unwrap_or(Acks::All)).await, acks) {
+        (Err(Error::NotReplicated { acked: 1.., .. }), None) => Ok(()),
+        (outcome, _) => outcome,
+    }
+}
+
+fn answer(app: &App, carried: &Carried, outcome: Result<Served, Error>) -> Response {
+    match outcome {
+        Ok(served) => show(app, StatusCode::OK, &served, carried.by_cookie),
+        Err(error) => carried.refuse(app, error.into()),
+    }
+}
+
+fn show(app: &App, status: StatusCode, served: &Served, by_cookie: bool) -> Response {
+    let mut response = (status, Json(Reply::new(served, app.number()))).into_response();
+    if by_cookie {
+        let cookie = keep(app, &served.token, Some(served.session.fixed.deadline));
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+    response
+}

@@ -1,0 +1,305 @@
+//! The driver: the one task that owns the engine. It hands events in, many at a time, and carries
+//! the actions out. It waits for nothing but events: queues to peers drop, responses don't block.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use grapevine_core::{
+    Action, Command, Engine, Event, Notice, Request, RequestError, RequestId, Response, ServerId,
+    Status, Timestamp, To, View,
+};
+
+use crate::clock::Clock;
+use crate::error::StopReason;
+use crate::link::frame::Frames;
+use crate::link::queue::{Chunk, Queue};
+use crate::link::{Input, Links};
+use crate::local::Array;
+use crate::metrics::{Reason, add};
+use crate::net::select;
+use crate::net::sync::{mpsc, oneshot, watch};
+use crate::net::task::JoinSet;
+use crate::net::time::{self, Instant};
+
+/// Events taken in before the actions are carried out: more make larger batches, and latencies.
+const AT_ONCE: usize = 256;
+
+/// How long a server that leaves waits for its queues to be sent.
+const FLUSH: Duration = Duration::from_secs(2);
+
+pub(crate) type Outcome = Result<Response, RequestError>;
+
+/// What the application's handles ask of the driver. Who asked may have gone since: then nobody
+/// needs the answer.
+#[derive(Debug)]
+pub(crate) enum Ask {
+    Request {
+        request: Request,
+        reply: oneshot::Sender<Outcome>,
+    },
+    Status(oneshot::Sender<Status>),
+    /// Send what waits, close all links, stop.
+    Close(oneshot::Sender<()>),
+}
+
+/// What request threads share with the driver.
+#[derive(Debug, Default)]
+pub(crate) struct Shown {
+    pub(crate) array: Array,
+    pub(crate) view: ArcSwap<View>,
+}
+
+/// What a driver is made of.
+pub(crate) struct Parts {
+    pub(crate) engine: Engine,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) shown: Arc<Shown>,
+    pub(crate) links: Arc<Links>,
+    pub(crate) asks: mpsc::Receiver<Ask>,
+    pub(crate) inputs: mpsc::Receiver<Input>,
+    /// The tasks that accept and dial; they end with the driver.
+    pub(crate) tasks: JoinSet<()>,
+}
+
+pub(crate) struct Driver {
+    parts: Parts,
+    stop: watch::Receiver<Option<StopReason>>,
+    generation: Option<u64>,
+    queues: BTreeMap<ServerId, Arc<Queue>>,
+    waiting: BTreeMap<RequestId, oneshot::Sender<Outcome>>,
+    requests: u64,
+    frames: Frames,
+    responses: Vec<(RequestId, Outcome)>,
+    closing: Option<Closing>,
+}
+
+struct Closing {
+    until: Instant,
+    asked: Vec<oneshot::Sender<()>>,
+}
+
+/// However the driver ends, nothing is served from its array any more, and everybody hears why.
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.parts.shown.view.store(Arc::default());
+        self.parts.links.stop_with(StopReason::Failed);
+    }
+}
+
+impl Driver {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self {
+            stop: parts.links.stop.subscribe(),
+            parts,
+            generation: None,
+            queues: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            requests: 0,
+            frames: Frames::default(),
+            responses: Vec::new(),
+            closing: None,
+        }
+    }
+
+    /// Runs until the server stops.
+    pub(crate) async fn run(mut self) {
+        loop {
+            self.carry_out();
+            if self.is_done() {
+                return;
+            }
+            let wake = self.wake_at();
+            select! { biased;
+                _ = self.stop.changed() => {}
+                Some(ended) = self.parts.tasks.join_next() => {
+                    tracing::error!(?ended, "a task of the links ended by itself");
+                    self.parts.links.stop_with(StopReason::Failed);
+                }
+                Some(ask) = self.parts.asks.recv() => self.on_ask(ask),
+                Some(input) = self.parts.inputs.recv() => self.on_input(input),
+                () = time::sleep_until(wake) => {}
+            }
+            self.take_more();
+        }
+    }
+
+    /// Takes what else has come, from both sides in turn, and the time.
+    fn take_more(&mut self) {
+        let mut taken = 0;
+        while taken < AT_ONCE {
+            let before = taken;
+            if let Ok(ask) = self.parts.asks.try_recv() {
+                self.on_ask(ask);
+                taken += 1;
+            }
+            if let Ok(input) = self.parts.inputs.try_recv() {
+                taken += match &input {
+                    Input::Commands { commands, .. } => commands.len(),
+                    _ => 1,
+                };
+                self.on_input(input);
+            }
+            if taken == before {
+                break;
+            }
+        }
+        self.parts.clock.adjust();
+        let now = self.now();
+        if self.parts.engine.poll_timeout().is_some_and(|(due, _)| due <= now) {
+            self.parts.engine.handle(now, Event::Timer);
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.parts.clock.now()
+    }
+
+    /// When to look again if nothing happens.
+    fn wake_at(&self) -> Instant {
+        const IDLE: Duration = Duration::from_secs(1);
+        let due = self.parts.engine.poll_timeout().map(|(due, _)| due.since(self.now()));
+        // The clock may run at half speed: then this wakes early, and looks again.
+        let wake = Instant::now() + due.unwrap_or(IDLE).min(IDLE);
+        self.closing.as_ref().map_or(wake, |closing| wake.min(closing.until))
+    }
+
+    fn on_ask(&mut self, ask: Ask) {
+        match ask {
+            Ask::Request { request, reply } => {
+                self.requests += 1;
+                let id = RequestId(self.requests);
+                self.waiting.insert(id, reply);
+                let now = self.now();
+                self.parts.engine.handle(now, Event::Request { id, request });
+            }
+            Ask::Status(reply) => {
+                let _gone = reply.send(self.parts.engine.status());
+            }
+            Ask::Close(reply) => {
+                self.carry_out();
+                self.queues.values().for_each(|queue| queue.close());
+                let until = Instant::now() + FLUSH;
+                let closing = Closing { until, asked: Vec::new() };
+                self.closing.get_or_insert(closing).asked.push(reply);
+            }
+        }
+    }
+
+    fn on_input(&mut self, input: Input) {
+        let now = self.now();
+        match input {
+            Input::Commands { from, commands } => {
+                for command in commands {
+                    self.parts.engine.handle(now, Event::Command { from, command });
+                }
+            }
+            Input::Up { server, queue } => {
+                if self.closing.is_some() {
+                    queue.close();
+                }
+                self.queues.insert(server, queue);
+                self.parts.engine.handle(now, Event::PeerUp(server));
+            }
+            Input::Down { server } => {
+                self.queues.remove(&server);
+                self.parts.engine.handle(now, Event::PeerDown(server));
+            }
+        }
+    }
+
+    /// Does everything that the engine wants done. Responses go last: what they rest on was stored,
+    /// shown and published before.
+    fn carry_out(&mut self) {
+        while let Some(action) = self.parts.engine.poll_action() {
+            match action {
+                Action::Publish { to, command } => self.publish(to, &command),
+                Action::Store { address, copy, settled } => {
+                    let slots = self.parts.links.farm.slots_per_origin;
+                    let copy = copy.map(|copy| (copy, settled));
+                    self.parts.shown.array.store(address, copy, slots);
+                }
+                Action::Respond { id, outcome } => self.responses.push((id, outcome)),
+                Action::Notify(notice) => self.tell(notice),
+            }
+        }
+        self.send_to_all();
+        let generation = self.parts.engine.view_generation();
+        if self.generation != Some(generation) {
+            self.generation = Some(generation);
+            self.parts.shown.view.store(Arc::new(self.parts.engine.view()));
+        }
+        for (id, outcome) in self.responses.drain(..) {
+            if let Some(reply) = self.waiting.remove(&id) {
+                let _gone = reply.send(outcome);
+            }
+        }
+    }
+
+    /// Encodes once; what goes to all shares its bytes.
+    fn publish(&mut self, to: To, command: &Command) {
+        match to {
+            To::All if self.queues.is_empty() => {}
+            To::All => {
+                self.append(command);
+                if self.frames.is_full() {
+                    self.send_to_all();
+                }
+            }
+            To::One(server) => {
+                // What was said to all before stays before it.
+                self.send_to_all();
+                let Some(queue) = self.queues.get(&server).map(Arc::clone) else { return };
+                self.append(command);
+                if let Some(chunk) = self.frames.take() {
+                    self.send(&queue, &chunk);
+                }
+            }
+        }
+    }
+
+    fn append(&mut self, command: &Command) {
+        let limit = self.parts.links.farm.frame_bytes;
+        if let Err(bytes) = self.frames.append(command, limit) {
+            let text = format!("a {} of {bytes} bytes; {limit} are allowed", command.name());
+            self.parts.links.report(Reason::OwnOversized, "this server", &text);
+        }
+    }
+
+    fn send_to_all(&mut self) {
+        if let Some(chunk) = self.frames.take() {
+            self.queues.values().for_each(|queue| self.send(queue, &chunk));
+        }
+    }
+
+    fn send(&self, queue: &Queue, chunk: &Chunk) {
+        if !queue.push(chunk) {
+            add(&self.parts.links.metrics.traffic.queue_overflow, chunk.frames as u64);
+        }
+    }
+
+    fn tell(&self, notice: Notice) {
+        match notice {
+            Notice::Member { server, state } => {
+                tracing::info!(server = server.number(), ?state, "a member's state changed");
+            }
+            Notice::Joined => tracing::info!("joined"),
+            Notice::Misbehaving { server, why } => self.parts.links.cut(server, why),
+            Notice::Expired { session } => tracing::debug!(id = %session.id, "a session expired"),
+        }
+    }
+
+    /// Whether it is time to stop.
+    fn is_done(&mut self) -> bool {
+        if let Some(closing) = &mut self.closing
+            && (self.queues.is_empty() || Instant::now() >= closing.until)
+        {
+            self.parts.links.stop_with(StopReason::Left);
+            for asked in closing.asked.drain(..) {
+                let _gone = asked.send(());
+            }
+        }
+        self.parts.links.stop.borrow().is_some()
+    }
+}

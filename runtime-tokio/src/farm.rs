@@ -1,0 +1,300 @@
+//! The handle that applications hold.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use grapevine_core::{
+    Acks, Change, Create, Farm, Key, Locally, ReadPolicy, Request, RequestError, Response,
+    ServerId, Session, Status, Token, TokenKey, Value, serve_locally,
+};
+
+use crate::builder::Builder;
+use crate::clock::Clock;
+use crate::digest::{Digest, digest};
+use crate::driver::{Ask, Shown};
+use crate::edit::Edit;
+use crate::error::{Error, StopReason};
+use crate::link::Links;
+use crate::metrics::LinkStatus;
+use crate::net::sync::{mpsc, oneshot};
+use crate::net::task::AbortHandle;
+
+/// A running server of the farm, as the application holds it. Cheap to clone.
+///
+/// Dropping the last handle stops the server at once, as a crash would; [`Grapevine::leave`] stops
+/// it in order.
+#[derive(Clone)]
+pub struct Grapevine(Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) links: Arc<Links>,
+    pub(crate) shown: Arc<Shown>,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) tokens: TokenKey,
+    pub(crate) asks: mpsc::Sender<Ask>,
+    pub(crate) address: SocketAddr,
+    pub(crate) driver: AbortHandle,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // The driver owns everything else that runs.
+        self.driver.abort();
+    }
+}
+
+impl std::fmt::Debug for Grapevine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Grapevine({} at {})", self.server_id(), self.local_addr())
+    }
+}
+
+/// A session as it is served to a customer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// What the customer must carry from now on.
+    pub token: String,
+    /// The state.
+    pub session: Arc<Session>,
+    /// Nobody could tell in time whether this is current. Only with [`ReadPolicy::BestEffort`].
+    pub stale: bool,
+    /// Writes that the customer depends on are lost; this is what is left.
+    pub lost: bool,
+}
+
+impl Grapevine {
+    /// A server with this number, to be configured and started. The number must be another one on
+    /// each server of the farm, and the same one after a restart.
+    pub fn builder(number: u16) -> Builder {
+        Builder::new(number)
+    }
+
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self(Arc::new(inner))
+    }
+
+    /// Makes a new session (R57a, R74).
+    ///
+    /// # Errors
+    /// [`Error::Request`] with a limit: nothing changed. [`Error::NotReplicated`]: the session
+    /// exists and spreads.
+    pub async fn create(&self, new: Create) -> Result<Served, Error> {
+        self.session(Request::Create(new)).await
+    }
+
+    /// Reads a session; [`ReadPolicy::Fresh`].
+    ///
+    /// In the common case, when this server has all that the customer depends on, no message is
+    /// sent and no other task is asked.
+    ///
+    /// # Errors
+    /// [`Error::Token`] without asking anybody; [`Error::Request`] when the session is over, lost,
+    /// or could not be determined in time. Nothing changed.
+    pub async fn read(&self, token: &str) -> Result<Served, Error> {
+        self.read_with(token, ReadPolicy::Fresh).await
+    }
+
+    /// Reads a session, and says what to do when the farm can't tell in time whether the copy here
+    /// is current.
+    ///
+    /// # Errors
+    /// As [`Grapevine::read`].
+    pub async fn read_with(&self, token: &str, policy: ReadPolicy) -> Result<Served, Error> {
+        let parsed = Token::decode(token, &self.0.tokens)?;
+        match self.read_here(&parsed) {
+            Some(served) if served.token == parsed => Ok(Served {
+                token: token.to_owned(),
+                session: served.session,
+                stale: served.stale,
+                lost: served.lost,
+            }),
+            Some(served) => Ok(self.served(served)),
+            None => self.session(Request::Read { token: parsed, policy }).await,
+        }
+    }
+
+    /// Changes a session; [`Acks::Local`]. The closure sees the session as it is here, and what it
+    /// does to it goes to the farm as one update (R57e, R61).
+    ///
+    /// # Errors
+    /// As [`Grapevine::read`], and [`Error::Key`] or [`Error::Request`] for a change that can't be
+    /// made. Nothing changed.
+    pub async fn update(&self, token: &str, edit: impl FnOnce(&mut Edit)) -> Result<Served, Error> {
+        self.update_with(token, Acks::Local, edit).await
+    }
+
+    /// Changes a session, and waits for so many other servers to have the update.
+    ///
+    /// # Errors
+    /// As [`Grapevine::update`], and [`Error::NotReplicated`]: **the change was made**, but not
+    /// enough servers confirmed it in time.
+    pub async fn update_with(
+        &self,
+        token: &str,
+        acks: Acks,
+        edit: impl FnOnce(&mut Edit),
+    ) -> Result<Served, Error> {
+        let before = self.read(token).await?;
+        let mut editing = Edit::new(Arc::clone(&before.session));
+        edit(&mut editing);
+        let changes = editing.into_changes()?;
+        if changes.is_empty() {
+            return Ok(before);
+        }
+        self.change(&before.token, changes, acks).await
+    }
+
+    /// Makes changes to a session, in order, all or none, without reading it first.
+    ///
+    /// # Errors
+    /// As [`Grapevine::update_with`].
+    pub async fn change(
+        &self,
+        token: &str,
+        changes: Vec<Change>,
+        acks: Acks,
+    ) -> Result<Served, Error> {
+        let token = Token::decode(token, &self.0.tokens)?;
+        self.session(Request::Update { token, changes, acks }).await
+    }
+
+    /// Replaces all attributes of a session ("delete and add", R62).
+    ///
+    /// # Errors
+    /// As [`Grapevine::update_with`].
+    pub async fn replace(
+        &self,
+        token: &str,
+        attributes: Vec<(Key, Value)>,
+        acks: Acks,
+    ) -> Result<Served, Error> {
+        let token = Token::decode(token, &self.0.tokens)?;
+        self.session(Request::Replace { token, attributes, acks }).await
+    }
+
+    /// Ends a session, everywhere and for ever.
+    ///
+    /// # Errors
+    /// As [`Grapevine::read`], and [`Error::NotReplicated`]: the session **is** over.
+    pub async fn delete(&self, token: &str, acks: Acks) -> Result<(), Error> {
+        let token = Token::decode(token, &self.0.tokens)?;
+        self.ask(Request::Delete { token, acks }).await.map(drop)
+    }
+
+    /// What this server knows of itself and the others.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`].
+    pub async fn status(&self) -> Result<Status, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.0.asks.send(Ask::Status(reply)).await.map_err(|_| Error::Stopped)?;
+        answer.await.map_err(|_| Error::Stopped)
+    }
+
+    /// The links to the other servers, and what they counted.
+    pub fn links(&self) -> LinkStatus {
+        self.0.links.status()
+    }
+
+    /// A hash over all live sessions' contents: equal on all servers at rest. It reads every
+    /// session; don't call it for every request.
+    pub fn digest(&self) -> Digest {
+        digest(&self.0.shown.array, self.0.clock.now())
+    }
+
+    /// Every live and complete session of this server, in the order of their addresses. For tools
+    /// and tests: it reads them all.
+    pub fn sessions(&self) -> Vec<Arc<Session>> {
+        let now = self.0.clock.now();
+        let mut sessions = Vec::new();
+        self.0.shown.array.for_each(|(session, _)| {
+            if crate::digest::is_live(session, now) {
+                sessions.push(Arc::clone(session));
+            }
+        });
+        sessions
+    }
+
+    /// Leaves the farm in order: takes no more requests, waits (at most `leave_timeout`) until the
+    /// others have everything that was written here, sends what still waits, closes all links and
+    /// stops. Returns whether the others have everything.
+    ///
+    /// # Errors
+    /// [`Error::Request`] if it is leaving already; [`Error::Stopped`].
+    pub async fn leave(&self) -> Result<bool, Error> {
+        let response = self.ask(Request::Leave).await?;
+        let (reply, closed) = oneshot::channel();
+        if self.0.asks.send(Ask::Close(reply)).await.is_ok() {
+            // If the driver stops for another reason meanwhile, it has left all the same.
+            let _stopped = closed.await;
+        }
+        Ok(matches!(response, Response::Left { complete: true }))
+    }
+
+    /// Waits until the server has stopped, and says why. Stops that the program asked for by
+    /// dropping the last handle are not seen by anybody.
+    pub async fn stopped(&self) -> StopReason {
+        let mut stop = self.0.links.stop.subscribe();
+        let stopped = stop.wait_for(Option::is_some).await;
+        // The sender lives as long as this handle.
+        stopped.ok().and_then(|reason| reason.clone()).unwrap_or(StopReason::Failed)
+    }
+
+    /// This process: its number and when it started.
+    pub fn server_id(&self) -> ServerId {
+        self.0.links.identity.server
+    }
+
+    /// Where it listens for the other servers; useful when it was told to listen on port 0.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.0.address
+    }
+
+    /// What the farm agrees on.
+    pub fn farm(&self) -> &Farm {
+        &self.0.links.farm
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.0
+    }
+
+    /// The fast path: a slot read, and the engine's rule for serving it.
+    fn read_here(&self, token: &Token) -> Option<grapevine_core::Served> {
+        let (copy, settled) = self.0.shown.array.read(token.id.address)?;
+        let view = self.0.shown.view.load();
+        match serve_locally(&copy, settled, &view, token, self.0.clock.now()) {
+            Locally::Serve(served) => Some(served),
+            Locally::Ask => None,
+        }
+    }
+
+    async fn session(&self, request: Request) -> Result<Served, Error> {
+        match self.ask(request).await? {
+            Response::Session(served) => Ok(self.served(served)),
+            other => unreachable!("a request for a session was answered with {other:?}"),
+        }
+    }
+
+    async fn ask(&self, request: Request) -> Result<Response, Error> {
+        let (reply, outcome) = oneshot::channel();
+        let ask = Ask::Request { request, reply };
+        self.0.asks.send(ask).await.map_err(|_| Error::Stopped)?;
+        outcome.await.map_err(|_| Error::Stopped)?.map_err(|error| match error {
+            RequestError::NotReplicated { acked, wanted, token } => {
+                let token = token.map(|token| token.encode(&self.0.tokens));
+                Error::NotReplicated { acked, wanted, token }
+            }
+            other => Error::Request(other),
+        })
+    }
+
+    fn served(&self, served: grapevine_core::Served) -> Served {
+        Served {
+            token: served.token.encode(&self.0.tokens),
+            session: served.session,
+            stale: served.stale,
+            lost: served.lost,
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! The subscribers: accept, shake hands, decode, and feed the driver (R112b2, R59). Whatever is
+//! wrong with a peer closes its connection only, and is counted under its name.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use grapevine_core::wire;
+
+use super::frame::FrameReader;
+use super::handshake::{self, Failure, Hello, Refusal};
+use super::peers::Inbound;
+use super::{Input, Links};
+use crate::metrics::{Reason, add};
+use crate::net::io::{AsyncRead, AsyncReadExt};
+use crate::net::sync::{OwnedSemaphorePermit, Semaphore};
+use crate::net::task::JoinSet;
+use crate::net::time::{self, Instant};
+use crate::net::{OwnedReadHalf, TcpListener, TcpStream, select};
+
+/// Commands handed to the driver at once, so that it can go on with others in between.
+const AT_ONCE: usize = 64;
+
+/// How long and how much a refused peer may still send, so that it gets to read why: closing with
+/// unread bytes would take the words back.
+const LINGER: Duration = Duration::from_millis(200);
+const LINGER_BYTES: usize = 16 << 10;
+
+/// Accepts peers until it is aborted.
+pub(crate) async fn listen(listener: TcpListener, links: Arc<Links>) {
+    let handshakes = Arc::new(Semaphore::new(links.limits.handshakes));
+    let mut subscribers = JoinSet::new();
+    loop {
+        let accepted = select! { biased;
+            Some(ended) = subscribers.join_next() => {
+                if let Err(error) = ended {
+                    tracing::error!(%error, "a subscriber failed");
+                }
+                continue;
+            }
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, address)) => match Arc::clone(&handshakes).try_acquire_owned() {
+                Ok(permit) => {
+                    subscribers.spawn(subscribe(stream, address, Arc::clone(&links), permit));
+                }
+                Err(_) => {
+                    let text = format!(
+                        "{} connections are in their handshakes already",
+                        links.limits.handshakes
+                    );
+                    links.report(Reason::TooManyHandshakes, &address.to_string(), &text);
+                }
+            },
+            Err(error) => {
+                // Most likely out of file descriptors: others may give some back.
+                tracing::warn!(%error, "can't accept connections");
+                time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+}
+
+/// A peer's place among the numbers, given back when the connection ends in whatever way.
+struct Seat {
+    links: Arc<Links>,
+    inbound: Arc<Inbound>,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.links.peers.lock().release(&self.inbound, Instant::now());
+    }
+}
+
+async fn subscribe(
+    mut stream: TcpStream,
+    address: SocketAddr,
+    links: Arc<Links>,
+    permit: OwnedSemaphorePermit,
+) {
+    let judge = |hello: &Hello| {
+        let inbound = links.peers.lock().admit(hello, address, Instant::now())?;
+        Ok(Seat { links: Arc::clone(&links), inbound })
+    };
+    let limit = links.limits.handshake;
+    // Words that nobody reads are lost anyway, so this need not wait for a slow peer either.
+    let _unread = stream.set_nodelay(true);
+    let accepting = handshake::accept(&mut stream, &links.identity, links.random.nonce(), judge);
+    let failure = match time::timeout(limit, accepting).await {
+        Ok(Ok((hello, seat))) => {
+            drop(permit);
+            return feed(stream, address, &links, &hello, &seat).await;
+        }
+        Ok(Err(failure)) => failure,
+        Err(_) => {
+            let text = format!("the handshake was not done after {limit:?}");
+            Failure::Refused(Refusal::new(Reason::HandshakeTimeout, text))
+        }
+    };
+    let peer = address.to_string();
+    match failure {
+        Failure::Refused(refusal) => {
+            links.report(refusal.reason, &peer, &refusal.text);
+            linger(&mut stream).await;
+        }
+        Failure::ByPeer(refusal) => links.report(Reason::RefusedByPeer, &peer, &refusal.text),
+        Failure::Io(error) => {
+            let text = format!("it closed the connection during the handshake: {error}");
+            links.report(Reason::HandshakeClosed, &peer, &text);
+        }
+    }
+}
+
+/// Feeds the driver until the connection ends, and says why it did.
+async fn feed(stream: TcpStream, address: SocketAddr, links: &Links, hello: &Hello, seat: &Seat) {
+    let (mut reader, mut writer) = stream.into_split();
+    tracing::debug!(server = hello.server.number(), %address, "a peer connected");
+    let end = select! { biased;
+        refusal = seat.inbound.ended() => Some(refusal),
+        end = take_all(&mut reader, links, &seat.inbound) => end,
+    };
+    let Some(refusal) = end else { return };
+    let peer = Peer(hello.server.number(), address).to_string();
+    links.report(refusal.reason, &peer, &refusal.text);
+    if refusal.reason != Reason::ClosedByPeer {
+        let saying = handshake::refuse(&mut writer, &refusal);
+        if time::timeout(LINGER, saying).await.is_ok() {
+            linger(&mut reader).await;
+        }
+    }
+}
+
+/// How a peer is called in logs.
+struct Peer(u16, SocketAddr);
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "server {} at {}", self.0, self.1)
+    }
+}
+
+/// Takes frames until something is wrong. `None`: the driver is gone, and so is this server.
+async fn take_all(reader: &mut OwnedReadHalf, links: &Links, inbound: &Inbound) -> Option<Refusal> {
+    let mut frames = FrameReader::new(links.farm.frame_bytes);
+    let silence = links.limits.silence;
+    let traffic = &links.metrics.traffic;
+    loop {
+        let (commands, wrong) = decode(&mut frames, links);
+        let whole = commands.len();
+        if whole > 0 {
+            add(&traffic.frames_received, whole as u64);
+            let input = Input::Commands { from: inbound.server, commands };
+            // A full channel holds this peer back: TCP tells it to wait, its queue overflows.
+            links.inputs.send(input).await.ok()?;
+        }
+        if wrong.is_some() {
+            return wrong;
+        }
+        if whole > 0 {
+            continue;
+        }
+        match time::timeout(silence, frames.fill(reader)).await {
+            Ok(Ok(0)) if frames.inside_frame() => {
+                let text = "it closed the connection inside a frame".into();
+                return Some(Refusal::new(Reason::HalfFrame, text));
+            }
+            Ok(Ok(0)) => {
+                let text = "it closed the connection".into();
+                return Some(Refusal::new(Reason::ClosedByPeer, text));
+            }
+            Ok(Ok(read)) => {
+                inbound.heard(Instant::now());
+                add(&traffic.bytes_received, read as u64);
+            }
+            Ok(Err(error)) => {
+                let reason = if frames.inside_frame() { Reason::HalfFrame } else { Reason::Broken };
+                return Some(Refusal::new(reason, error.to_string()));
+            }
+            Err(_) => return Some(silent(frames.inside_frame(), silence)),
+        }
+    }
+}
+
+/// The commands that are in the buffer, and what is wrong after them, if anything is.
+fn decode(
+    frames: &mut FrameReader,
+    links: &Links,
+) -> (Vec<grapevine_core::Command>, Option<Refusal>) {
+    let mut commands = Vec::new();
+    while commands.len() < AT_ONCE {
+        match frames.next() {
+            Ok(Some(body)) => match wire::decode(body, &links.farm) {
+                Ok(command) => commands.push(command),
+                Err(error) => {
+                    let text = format!("a frame of {} bytes: {error}", body.len());
+                    return (commands, Some(Refusal::new(Reason::Undecodable, text)));
+                }
+            },
+            Ok(None) => break,
+            Err((reason, length)) => {
+                let text = format!(
+                    "a frame of {length} bytes was announced; 1 to {} are allowed",
+                    links.farm.frame_bytes
+                );
+                return (commands, Some(Refusal::new(reason, text)));
+            }
+        }
+    }
+    (commands, None)
+}
+
+fn silent(inside_frame: bool, limit: Duration) -> Refusal {
+    let what = if inside_frame { "the rest of a frame" } else { "anything" };
+    Refusal::new(Reason::Silent, format!("it did not send {what} for {limit:?}"))
+}
+
+/// Reads on for a moment, into nothing.
+async fn linger(from: &mut (impl AsyncRead + Unpin)) {
+    let reading = async {
+        let mut waste = [0; 1024];
+        let mut left = LINGER_BYTES;
+        while left > 0 {
+            match from.read(&mut waste).await {
+                Ok(0) | Err(_) => break,
+                Ok(read) => left = left.saturating_sub(read),
+            }
+        }
+    };
+    let _late = time::timeout(LINGER, reading).await;
+}
