@@ -106,8 +106,7 @@ fn take(world: &mut World, asked: &mut Asked, step: &Step) {
         }
         Step::Replace { server, session, value } => {
             if let Some(token) = token(session) {
-                let attributes = vec![(key(0), (&[*value][..]).into())];
-                let acks = Acks::Local;
+                let (attributes, acks) = (vec![(key(0), (&[*value][..]).into())], Acks::Local);
                 world.request(*server, Request::Replace { token, attributes, acks });
                 asked.replaced.insert(*session);
             }
