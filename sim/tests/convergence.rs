@@ -249,33 +249,3 @@ proptest! {
         prop_assert!((0..3).all(|server| !world.status(server).joining), "still joining");
     }
 }
-
-/// A holder had a gap in a stream when it began to list it. What filled the gap was sorted in
-/// behind the place that the list had come to, and the asker was told that it had it.
-#[test]
-fn a_write_that_reaches_the_holder_behind_its_place_in_the_list_is_not_claimed() {
-    use Step::*;
-    let steps = [
-        Create { server: 0 },
-        Wait { millis: 441 },
-        Wait { millis: 516 },
-        Create { server: 2 },
-        Create { server: 1 },
-        Create { server: 0 },
-        Set { server: 1, session: 1, key: 0, value: 0 },
-        Wait { millis: 5 },
-        Replace { server: 0, session: 2, value: 0 },
-        Delete { server: 0, session: 3 },
-        Create { server: 1 },
-        Add { server: 1, session: 0, amount: 0 },
-        Isolate { server: 2 },
-        Create { server: 2 },
-        Add { server: 0, session: 1, amount: 0 },
-        Add { server: 0, session: 4, amount: 0 },
-        Add { server: 0, session: 5, amount: 0 },
-        Add { server: 1, session: 3, amount: 0 },
-        Set { server: 0, session: 0, key: 0, value: 0 },
-    ];
-    let run = run(10_296_680_484_327_577_150, 313, 353, 137, 1, &steps);
-    assert!(run.is_ok(), "{run:?}");
-}
