@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use grapevine_core::command::{Batch, Command, Write};
-use grapevine_core::{Life, ServerId, Session, wire};
+use grapevine_core::{Life, ServerId, Session, Timestamp, wire};
 use grapevine_fuzz::{Ask, Step, to_bytes};
 use proptest::prelude::*;
 
@@ -22,11 +22,13 @@ pub(crate) fn encoded(command: &Command) -> Vec<u8> {
 pub(crate) enum Drawn {
     Plain(Step<'static>),
     Sent(ServerId, Command),
+    Fitting(ServerId, Command),
 }
 
 /// Makes a drawn batch one that its sender's stream can hold, or every one would be refused.
-fn mended(command: Command) -> Command {
+fn mended(command: Command, from: ServerId) -> Command {
     let Command::Batch(mut batch) = command else { return command };
+    batch.publisher = from;
     let mut last = batch.prev;
     for write in &mut batch.writes {
         last = last.next();
@@ -54,38 +56,43 @@ fn mended(command: Command) -> Command {
     Command::Batch(Batch { last, ..batch })
 }
 
-pub(crate) fn step() -> impl Strategy<Value = Drawn> {
+pub(crate) fn step() -> BoxedStrategy<Drawn> {
     let ask = any::<[u8; 5]>().prop_map(|[kind, token, acks, key, amount]| {
         Drawn::Plain(Step::Ask(Ask { kind, token: token % 4, acks, key, amount }))
     });
     let plain = |step: Step<'static>| Drawn::Plain(step);
-    let sent = (common::server(), common::commands::command(), any::<bool>());
+    let sent = (peer(), common::commands::command(), any::<bool>());
+    let fitting = (peer(), common::commands::command());
     prop_oneof![
         2 => (0..400_u16).prop_map(move |millis| plain(Step::Wait(millis))),
         1 => any::<u16>().prop_map(move |millis| plain(Step::Wait(millis))),
-        1 => common::server().prop_map(move |server| plain(Step::Up(server))),
-        1 => common::server().prop_map(move |server| plain(Step::Down(server))),
+        2 => peer().prop_map(move |server| plain(Step::Up(server))),
+        1 => peer().prop_map(move |server| plain(Step::Down(server))),
         5 => ask,
-        12 => sent.prop_map(|(from, command, mend)| {
-            let command = if mend { mended(command) } else { command };
-            let from = match &command {
-                Command::Batch(batch) => batch.publisher,
-                _ => from,
-            };
-            Drawn::Sent(from, command)
+        8 => sent.prop_map(|(from, command, mend)| {
+            Drawn::Sent(from, if mend { mended(command, from) } else { command })
         }),
+        8 => fitting.prop_map(|(from, command)| Drawn::Fitting(from, mended(command, from))),
     ]
+    .boxed()
+}
+
+/// Mostly the newest process of a peer's number; others are strangers.
+fn peer() -> impl Strategy<Value = ServerId> {
+    let newest = (2..=3_u16).prop_map(|number| ServerId::new(number, Timestamp::from_millis(2)));
+    prop_oneof![9 => newest, 1 => common::server()]
 }
 
 pub(crate) fn script(drawn: &[Drawn]) -> Vec<u8> {
     let sent = drawn.iter().map(|step| match step {
         Drawn::Plain(_) => Vec::new(),
-        Drawn::Sent(_, command) => encoded(command),
+        Drawn::Sent(_, command) | Drawn::Fitting(_, command) => encoded(command),
     });
     let sent = sent.collect::<Vec<_>>();
     let steps = drawn.iter().zip(&sent).map(|(step, bytes)| match step {
         Drawn::Plain(step) => *step,
         Drawn::Sent(from, _) => Step::Command(*from, bytes),
+        Drawn::Fitting(from, _) => Step::Fitting(*from, bytes),
     });
     to_bytes(&steps.collect::<Vec<_>>())
 }
