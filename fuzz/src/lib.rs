@@ -142,6 +142,7 @@ impl World {
     fn handle(&mut self, event: Event) {
         self.engine.handle(self.now, event);
         self.engine.check_invariants();
+        self.check_memory();
         while let Some(action) = self.engine.poll_action() {
             match action {
                 Action::Publish { to, command } => self.published(to, command),
@@ -150,6 +151,14 @@ impl World {
             }
         }
         self.engine.check_invariants();
+    }
+
+    /// What peers can make a server keep is bounded by the farm's limits (G8).
+    fn check_memory(&self) {
+        let origin = self.farm.bytes_per_origin * u64::from(self.farm.size) + 16 * 1024;
+        let most = origin * u64::from(self.farm.known_servers);
+        let held = self.engine.status().bytes;
+        assert!(held <= most, "{held} bytes are held; limits allow {most}");
     }
 
     fn published(&mut self, to: To, command: Command) {
