@@ -113,99 +113,112 @@ impl Farm {
     /// # Errors
     /// [`ConfigError`] names the first field that doesn't fit, its value, and what is allowed.
     pub fn validate(&self) -> Result<(), ConfigError> {
-        use alloc::format;
+        self.validate_sizes()?;
+        self.validate_times()
+    }
+
+    fn validate_sizes(&self) -> Result<(), ConfigError> {
+        let largest = 2 * (u64::from(self.session_bytes) * (u64::from(self.size) + 1) + 4096);
+        fits((1..=64).contains(&self.size), "size", &self.size, "it must be from 1 to 64")?;
+        fits(
+            (1..=1 << 24).contains(&self.slots_per_origin),
+            "slots_per_origin",
+            &self.slots_per_origin,
+            "it must be from 1 to 16777216",
+        )?;
+        fits(
+            (1024..=16 << 20).contains(&self.session_bytes),
+            "session_bytes",
+            &self.session_bytes,
+            "it must be from 1024 to 16777216",
+        )?;
+        fits(
+            (1..=self.session_bytes).contains(&self.value_bytes),
+            "value_bytes",
+            &self.value_bytes,
+            "it must be from 1 to session_bytes",
+        )?;
+        fits(
+            (largest..=256 << 20).contains(&u64::from(self.frame_bytes)),
+            "frame_bytes",
+            &self.frame_bytes,
+            "it must be at least 2 * (session_bytes * (size + 1) + 4096), so that any merged \
+                 session fits, and at most 268435456",
+        )?;
+        fits(
+            (u32::from(self.size)..=1 << 16).contains(&self.known_servers),
+            "known_servers",
+            &self.known_servers,
+            "it must be from size to 65536",
+        )?;
+        Ok(())
+    }
+
+    fn validate_times(&self) -> Result<(), ConfigError> {
         const MS: fn(u64) -> Duration = Duration::from_millis;
         const YEAR: Duration = Duration::from_secs(366 * 24 * 3600);
-        let largest = 2 * (u64::from(self.session_bytes) * (u64::from(self.size) + 1) + 4096);
-        let rules: [(bool, &'static str, &dyn core::fmt::Debug, &'static str); 14] = [
-            ((1..=64).contains(&self.size), "size", &self.size, "it must be from 1 to 64"),
-            (
-                (MS(10)..=MS(60_000)).contains(&self.max_drift),
-                "max_drift",
-                &self.max_drift,
-                "it must be from 10 ms to 60 s",
-            ),
-            (
-                (MS(1000)..=YEAR).contains(&self.max_lifetime),
-                "max_lifetime",
-                &self.max_lifetime,
-                "it must be from 1 s to 366 days",
-            ),
-            (
-                (MS(1000)..=self.max_lifetime).contains(&self.default_lifetime),
-                "default_lifetime",
-                &self.default_lifetime,
-                "it must be from 1 s to max_lifetime",
-            ),
-            (
-                (MS(1000)..=self.max_lifetime).contains(&self.default_idle_timeout),
-                "default_idle_timeout",
-                &self.default_idle_timeout,
-                "it must be from 1 s to max_lifetime",
-            ),
-            (
-                (MS(10)..=MS(10_000)).contains(&self.heartbeat_every),
-                "heartbeat_every",
-                &self.heartbeat_every,
-                "it must be from 10 ms to 10 s",
-            ),
-            (
-                self.suspect_after >= self.heartbeat_every * 2,
-                "suspect_after",
-                &self.suspect_after,
-                "it must be at least twice heartbeat_every",
-            ),
-            (
-                self.down_after >= self.suspect_after,
-                "down_after",
-                &self.down_after,
-                "it must be at least suspect_after",
-            ),
-            (
-                self.give_up_after >= self.down_after,
-                "give_up_after",
-                &self.give_up_after,
-                "it must be at least down_after",
-            ),
-            (
-                (1..=1 << 24).contains(&self.slots_per_origin),
-                "slots_per_origin",
-                &self.slots_per_origin,
-                "it must be from 1 to 16777216",
-            ),
-            (
-                (1024..=16 << 20).contains(&self.session_bytes),
-                "session_bytes",
-                &self.session_bytes,
-                "it must be from 1024 to 16777216",
-            ),
-            (
-                (1..=self.session_bytes).contains(&self.value_bytes),
-                "value_bytes",
-                &self.value_bytes,
-                "it must be from 1 to session_bytes",
-            ),
-            (
-                (largest..=256 << 20).contains(&u64::from(self.frame_bytes)),
-                "frame_bytes",
-                &self.frame_bytes,
-                "it must be at least 2 * (session_bytes * (size + 1) + 4096), so that any merged \
-                 session fits, and at most 268435456",
-            ),
-            (
-                (u32::from(self.size)..=1 << 16).contains(&self.known_servers),
-                "known_servers",
-                &self.known_servers,
-                "it must be from size to 65536",
-            ),
-        ];
-        match rules.iter().find(|(holds, ..)| !holds) {
-            None => Ok(()),
-            Some(&(_, field, value, allowed)) => {
-                Err(ConfigError { field, value: format!("{value:?}"), allowed })
-            }
-        }
+        fits(
+            (MS(10)..=MS(60_000)).contains(&self.max_drift),
+            "max_drift",
+            &self.max_drift,
+            "it must be from 10 ms to 60 s",
+        )?;
+        fits(
+            (MS(1000)..=YEAR).contains(&self.max_lifetime),
+            "max_lifetime",
+            &self.max_lifetime,
+            "it must be from 1 s to 366 days",
+        )?;
+        fits(
+            (MS(1000)..=self.max_lifetime).contains(&self.default_lifetime),
+            "default_lifetime",
+            &self.default_lifetime,
+            "it must be from 1 s to max_lifetime",
+        )?;
+        fits(
+            (MS(1000)..=self.max_lifetime).contains(&self.default_idle_timeout),
+            "default_idle_timeout",
+            &self.default_idle_timeout,
+            "it must be from 1 s to max_lifetime",
+        )?;
+        fits(
+            (MS(10)..=MS(10_000)).contains(&self.heartbeat_every),
+            "heartbeat_every",
+            &self.heartbeat_every,
+            "it must be from 10 ms to 10 s",
+        )?;
+        fits(
+            self.suspect_after >= self.heartbeat_every * 2,
+            "suspect_after",
+            &self.suspect_after,
+            "it must be at least twice heartbeat_every",
+        )?;
+        fits(
+            self.down_after >= self.suspect_after,
+            "down_after",
+            &self.down_after,
+            "it must be at least suspect_after",
+        )?;
+        fits(
+            self.give_up_after >= self.down_after,
+            "give_up_after",
+            &self.give_up_after,
+            "it must be at least down_after",
+        )?;
+        Ok(())
     }
+}
+
+fn fits(
+    holds: bool,
+    field: &'static str,
+    value: &dyn core::fmt::Debug,
+    allowed: &'static str,
+) -> Result<(), ConfigError> {
+    if holds {
+        return Ok(());
+    }
+    Err(ConfigError { field, value: alloc::format!("{value:?}"), allowed })
 }
 
 /// One server's configuration.

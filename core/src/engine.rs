@@ -235,6 +235,11 @@ impl Engine {
         self.facts.array().iter()
     }
 
+    /// What this server has of each stream, its own included.
+    pub const fn applied(&self) -> &Vector {
+        &self.applied
+    }
+
     /// A summary for people and programs.
     pub fn status(&self) -> Status {
         let totals = self.facts.totals();

@@ -7,7 +7,7 @@ use grapevine_core::{Attribute, Life, Session, Stamp, Subtotal, Version};
 use proptest::prelude::*;
 
 mod common;
-use common::{attribute, raw_session, session};
+use common::{attribute, held_session, raw_session};
 
 fn merged(a: &Session, b: &Session) -> Session {
     let mut out = a.clone();
@@ -26,19 +26,19 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(1024))]
 
     #[test]
-    fn merge_is_commutative(a in session(), b in session()) {
+    fn merge_is_commutative(a in held_session(), b in held_session()) {
         prop_assert_eq!(merged(&a, &b), merged(&b, &a));
     }
 
     #[test]
-    fn merge_is_associative(a in session(), b in session(), c in session()) {
+    fn merge_is_associative(a in held_session(), b in held_session(), c in held_session()) {
         let left = merged(&merged(&a, &b), &c);
         let right = merged(&a, &merged(&b, &c));
         prop_assert_eq!(left, right);
     }
 
     #[test]
-    fn merge_is_idempotent(a in session(), b in session()) {
+    fn merge_is_idempotent(a in held_session(), b in held_session()) {
         let mut once = merged(&a, &b);
         let before = once.clone();
         prop_assert!(!once.merge(&a) && !once.merge(&b) && !once.merge(&before));
@@ -46,20 +46,20 @@ proptest! {
     }
 
     #[test]
-    fn merge_tells_whether_it_changed_the_copy(a in session(), b in session()) {
+    fn merge_tells_whether_it_changed_the_copy(a in held_session(), b in held_session()) {
         let mut copy = a.clone();
         let changed = copy.merge(&b);
         prop_assert_eq!(changed, copy != a);
     }
 
     #[test]
-    fn whatever_a_peer_sends_the_held_copy_stays_well_formed(a in session(), raw in raw_session()) {
+    fn whatever_a_peer_sends_the_held_copy_stays_well_formed(a in held_session(), raw in raw_session()) {
         prop_assert!(is_well_formed(&merged(&a, &raw)));
     }
 
     #[test]
     fn what_a_peer_sends_says_the_same_whether_it_comes_first_or_last(
-        a in session(), b in session(), raw in raw_session(),
+        a in held_session(), b in held_session(), raw in raw_session(),
     ) {
         let first = merged(&merged(&a, &raw), &b);
         let last = merged(&merged(&a, &b), &raw);
@@ -68,7 +68,7 @@ proptest! {
 
     #[test]
     fn many_copies_in_any_order_with_repeats_give_one_result(
-        copies in prop::collection::vec(session(), 1..6),
+        copies in prop::collection::vec(held_session(), 1..6),
         order in prop::collection::vec(any::<prop::sample::Index>(), 0..12),
     ) {
         let in_order = copies.iter().skip(1).fold(copies[0].clone(), |a, b| merged(&a, b));
@@ -95,7 +95,7 @@ proptest! {
     }
 
     #[test]
-    fn a_deleted_session_never_comes_back(a in session(), b in session()) {
+    fn a_deleted_session_never_comes_back(a in held_session(), b in held_session()) {
         let mut dead = a;
         dead.life = Life::Deleted;
         for copy in [merged(&dead, &b), merged(&b, &dead)] {
@@ -105,7 +105,7 @@ proptest! {
     }
 
     #[test]
-    fn a_merge_takes_no_newer_stamp_than_it_was_given(a in session(), b in session()) {
+    fn a_merge_takes_no_newer_stamp_than_it_was_given(a in held_session(), b in held_session()) {
         prop_assert!(merged(&a, &b).newest() <= a.newest().max(b.newest()));
     }
 }

@@ -15,8 +15,15 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod claims;
 mod network;
+mod scenario;
+mod trace;
 mod world;
 
-pub use network::Network;
-pub use world::World;
+pub use network::{Link, Network};
+pub use scenario::{
+    Delay, Fault, Heal, Kind, Limits, Links, Scenario, ScenarioError, Timed, Workload,
+};
+pub use trace::Record;
+pub use world::{START, World};

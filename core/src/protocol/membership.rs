@@ -263,10 +263,14 @@ impl Members {
         }
         peer.introduced = true;
         peer.joining = heartbeat.joining;
-        peer.clock = peer.clock.max(heartbeat.clock);
+        if heartbeat.clock >= peer.clock {
+            // Of two heartbeats that overtook each other, the later one says it all.
+            peer.clock = heartbeat.clock;
+            peer.applied = heartbeat.applied.clone();
+        }
         peer.end = peer.end.max(heartbeat.end);
-        peer.applied.join(&heartbeat.applied);
-        let offset = heartbeat.clock.as_micros() as i64 - now.as_micros() as i64;
+        let offset = i128::from(heartbeat.clock.as_micros()) - i128::from(now.as_micros());
+        let offset = i64::try_from(offset).unwrap_or(i64::MAX);
         if peer.offsets.len() == CLOCK_READINGS {
             peer.offsets.remove(0);
         }

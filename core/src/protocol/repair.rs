@@ -81,6 +81,12 @@ impl Engine {
 
     /// Moves the applied entry of a writer, past the run that it meets.
     pub(crate) fn raise_applied(&mut self, writer: ServerId, stamp: Stamp) {
+        let known = self.config.farm.known_servers as usize;
+        if self.applied.get(writer) == Stamp::ZERO && self.applied.len() + 1 >= known {
+            // One place is kept for this server's own stream.
+            self.counters.ignored_over_limit += 1;
+            return;
+        }
         let mut moved = self.applied.raise(writer, stamp);
         if let Some(&(from, to)) = self.repair.runs.get(&writer)
             && self.applied.covers_entry(writer, from)
@@ -238,7 +244,8 @@ impl Engine {
         let (sessions, complete) = (Vec::new(), Vec::new());
         let mut delta = Delta { round: pull.round, part, sessions, next: None, complete };
         let mut room = Room {
-            bytes: pull.budget.min(self.config.farm.frame_bytes / 4) as usize,
+            // At least one session a part, or a round would never end.
+            bytes: pull.budget.clamp(1, self.config.farm.frame_bytes / 4) as usize,
             steps: STEPS,
         };
         let mut writers: BTreeSet<ServerId> = self.facts.changes().writers().collect();
@@ -253,7 +260,7 @@ impl Engine {
                 _ => self.applied.get(writer),
             };
             if let Err(place) = self.walk_list(writer, place, pull, start, &mut room, &mut delta) {
-                let (after, start, part) = (Some(place), start.clone(), part + 1);
+                let (after, start, part) = (Some(place), start.clone(), part.saturating_add(1));
                 delta.next = Some(Cursor { writer, after, claim, start, part });
                 return delta;
             }

@@ -217,6 +217,17 @@ impl Session {
         changed
     }
 
+    /// Whether it is as [`Session::merge`] leaves copies: nothing below its floor, and a tombstone
+    /// without contents. Correct servers send no other.
+    pub(crate) fn is_well_formed(&self) -> bool {
+        let above = self.attributes.values().all(|attribute| attribute.version() >= self.floor);
+        let settled = self.attributes.is_empty()
+            && self.floor == Version::ZERO
+            && self.accessed == Stamp::ZERO
+            && self.complete;
+        above && (self.life == Life::Live || settled)
+    }
+
     /// A tombstone keeps only what it needs to keep the session from coming back.
     fn settle_end(&mut self) {
         if self.life == Life::Deleted {

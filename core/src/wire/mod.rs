@@ -50,6 +50,10 @@ pub enum WireError {
         /// Its length.
         bytes: usize,
     },
+    /// A session that no correct server has: an attribute below the floor, or a tombstone with
+    /// contents.
+    #[error("a session with contents that its floor or its end forbids")]
+    Session,
 }
 
 /// Appends the encoding of `command` to `out`.
@@ -92,7 +96,10 @@ fn check(command: &Command, farm: &Farm) -> Result<(), WireError> {
     let session = |session: &Session| {
         vector(session.seen.len())?;
         let bytes = session.fixed.principal.as_ref().map_or(0, |p| p.as_str().len());
-        if bytes > MAX_PRINCIPAL_BYTES { Err(WireError::Principal { bytes }) } else { Ok(()) }
+        if bytes > MAX_PRINCIPAL_BYTES {
+            return Err(WireError::Principal { bytes });
+        }
+        if session.is_well_formed() { Ok(()) } else { Err(WireError::Session) }
     };
     match command {
         Command::Batch(batch) => batch.writes.iter().try_for_each(|w| session(w.session())),

@@ -1,0 +1,152 @@
+//! Every kind of command, drawn.
+
+use std::sync::Arc;
+
+use grapevine_core::command::{
+    Answer, Batch, Command, Cursor, Delta, Fetch, Found, Heartbeat, Offer, Pull, Query, Write,
+};
+use grapevine_core::{Address, Secret, ServerId, Session, SessionId, Stamp, Timestamp};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+
+use super::{held_session, server, stamp, vector};
+
+fn any_id() -> impl Strategy<Value = SessionId> {
+    (any::<u64>(), any::<u32>(), any::<u64>(), any::<[u8; 16]>()).prop_map(
+        |(origin, slot, created, secret)| SessionId {
+            address: Address { origin: ServerId::from_bits(origin), slot },
+            created: Stamp::from_bits(created),
+            secret: Secret::from_bytes(secret),
+        },
+    )
+}
+
+/// Mostly one of a few, so that commands meet.
+fn drawn_id() -> BoxedStrategy<SessionId> {
+    let few =
+        (server(), 0..3_u32, 1..=3_u64, 1..=2_u8).prop_map(|(origin, slot, stamp, secret)| {
+            SessionId {
+                address: Address { origin, slot },
+                created: Stamp::from_bits(stamp),
+                secret: Secret::from_bytes([secret; 16]),
+            }
+        });
+    prop_oneof![9 => few, 1 => any_id()].boxed()
+}
+
+/// Numbers of look-ups and rounds: mostly small, as an engine counts them.
+fn number() -> impl Strategy<Value = u64> {
+    prop_oneof![6 => 0..4_u64, 1 => any::<u64>(), 1 => Just(1 << 63), 1 => Just(u64::MAX)]
+}
+
+fn part() -> impl Strategy<Value = u32> {
+    prop_oneof![3 => 0..3_u32, 1 => any::<u32>(), 1 => Just(u32::MAX)]
+}
+
+fn session() -> BoxedStrategy<Arc<Session>> {
+    (held_session(), drawn_id())
+        .prop_map(|(session, id)| Arc::new(Session { id, ..session }))
+        .boxed()
+}
+
+fn write() -> BoxedStrategy<Write> {
+    prop_oneof![
+        session().prop_map(Write::Create),
+        session().prop_map(Write::Update),
+        session().prop_map(Write::Delete),
+    ]
+    .boxed()
+}
+
+fn found() -> BoxedStrategy<Found> {
+    prop_oneof![
+        session().prop_map(Found::Whole),
+        Just(Found::Partial),
+        Just(Found::Lacking),
+        Just(Found::Behind),
+        option::of(session()).prop_map(Found::Joining),
+    ]
+    .boxed()
+}
+
+fn address() -> impl Strategy<Value = Address> {
+    (server(), any::<u32>()).prop_map(|(origin, slot)| Address { origin, slot })
+}
+
+fn cursor() -> BoxedStrategy<Cursor> {
+    (server(), option::of((stamp(), address())), stamp(), vector(), part())
+        .prop_map(|(writer, after, claim, start, part)| Cursor {
+            writer,
+            after,
+            claim,
+            start,
+            part,
+        })
+        .boxed()
+}
+
+fn batch() -> BoxedStrategy<Command> {
+    (server(), stamp(), vec(write(), 0..3), stamp(), any::<bool>())
+        .prop_map(|(publisher, prev, writes, last, ack)| {
+            Command::Batch(Batch { publisher, prev, writes, last, ack })
+        })
+        .boxed()
+}
+
+fn lookups() -> BoxedStrategy<Command> {
+    let head = || (number(), drawn_id());
+    prop_oneof![
+        (head(), vector())
+            .prop_map(|((lookup, id), context)| { Command::Query(Query { lookup, id, context }) }),
+        (head(), vector(), any::<u32>()).prop_map(|((lookup, id), applied, bytes)| {
+            Command::Offer(Offer { lookup, id, applied, bytes })
+        }),
+        head().prop_map(|(lookup, id)| Command::Fetch(Fetch { lookup, id })),
+        (head(), vector(), found()).prop_map(|((lookup, id), applied, found)| {
+            Command::Answer(Answer { lookup, id, applied, found })
+        }),
+    ]
+    .boxed()
+}
+
+fn heartbeats() -> BoxedStrategy<Command> {
+    let flags = (any::<bool>(), any::<bool>());
+    let heartbeat = (number(), stamp(), vector(), vec(server(), 0..4), flags);
+    prop_oneof![
+        2 => heartbeat.prop_map(|(clock, end, applied, members, (joining, partial))| {
+            let clock = Timestamp::from_micros(clock);
+            Command::Heartbeat(Heartbeat { clock, end, applied, members, joining, partial })
+        }),
+        1 => Just(Command::HeartbeatRequest),
+        1 => stamp().prop_map(|applied| Command::Ack { applied }),
+        1 => stamp().prop_map(|end| Command::Leave { end }),
+    ]
+    .boxed()
+}
+
+fn repairs() -> BoxedStrategy<Command> {
+    let delta = (
+        number(),
+        part(),
+        vec(session(), 0..3),
+        option::of(cursor()),
+        vec((server(), stamp()), 0..3),
+    );
+    let budget = prop_oneof![Just(0), Just(300), any::<u32>()];
+    prop_oneof![
+        (number(), vector(), option::of(cursor()), budget, any::<bool>()).prop_map(
+            |(round, base, cursor, budget, partial)| {
+                Command::Pull(Pull { round, base, cursor, budget, partial })
+            },
+        ),
+        delta.prop_map(|(round, part, sessions, next, complete)| {
+            Command::Delta(Delta { round, part, sessions, next, complete })
+        }),
+    ]
+    .boxed()
+}
+
+pub(crate) fn command() -> BoxedStrategy<Command> {
+    prop_oneof![batch(), lookups(), heartbeats(), repairs()].boxed()
+}

@@ -1,0 +1,177 @@
+//! The bodies of the fuzz targets: each takes any bytes and panics if something is wrong. libFuzzer
+//! and the plain tests call the same ones.
+
+mod script;
+
+use std::collections::BTreeMap;
+
+use grapevine_core::{
+    Acks, Action, Config, Create, Engine, Event, Farm, Local, ReadPolicy, Request, RequestId,
+    Response, ServerId, Timestamp, Token, TokenKey, wire,
+};
+
+pub use script::{Ask, Step, steps, to_bytes};
+
+/// Bytes give a command or an error. A command that is sent on comes back the same (G10).
+pub fn decode(data: &[u8]) {
+    let farm = farm();
+    let Ok(command) = wire::decode(data, &farm) else { return };
+    let mut bytes = Vec::new();
+    wire::encode(&command, &mut bytes);
+    assert_eq!(wire::decode(&bytes, &farm).as_ref(), Ok(&command), "not the same when sent on");
+    let _ = command.newest();
+}
+
+/// The limits under fuzzing: small, so that they are reached.
+pub fn farm() -> Farm {
+    Farm {
+        slots_per_origin: 8,
+        bytes_per_origin: 16 << 10,
+        session_bytes: 1024,
+        attributes_per_session: 8,
+        value_bytes: 256,
+        frame_bytes: 32 << 10,
+        known_servers: 8,
+        ..Farm::default()
+    }
+}
+
+/// The server under fuzzing.
+pub fn server() -> ServerId {
+    ServerId::new(1, Timestamp::from_millis(2))
+}
+
+/// Any commands from any senders, between requests and at any times: an engine keeps its
+/// invariants, and answers every request exactly once (G7, G10).
+pub fn engine(data: &[u8]) {
+    let mut world = World::new();
+    for step in steps(data) {
+        world.take(step);
+    }
+    world.finish();
+}
+
+/// One engine, and what its runtime would have to know of it.
+struct World {
+    engine: Engine,
+    farm: Farm,
+    now: Timestamp,
+    requests: u64,
+    /// Request → whether it was answered.
+    answered: BTreeMap<RequestId, bool>,
+    tokens: Vec<Token>,
+}
+
+impl World {
+    fn new() -> Self {
+        let (farm, now) = (farm(), Timestamp::from_millis(5));
+        let local = Local {
+            pull_budget: 4 << 10,
+            offer_above: 512,
+            pending_requests: 16,
+            ..Local::default()
+        };
+        let config = Config { server: server(), farm: farm.clone(), local };
+        let engine = Engine::new(config, [3; 32], now).expect("the configuration fits");
+        let (answered, tokens) = (BTreeMap::new(), Vec::new());
+        Self { engine, farm, now, requests: 0, answered, tokens }
+    }
+
+    fn take(&mut self, step: Step<'_>) {
+        match step {
+            Step::Wait(millis) => {
+                self.wait(std::time::Duration::from_millis(millis.into()));
+            }
+            Step::Command(from, bytes) => {
+                if let Ok(command) = wire::decode(bytes, &self.farm) {
+                    self.handle(Event::Command { from, command });
+                }
+            }
+            Step::Up(server) => self.handle(Event::PeerUp(server)),
+            Step::Down(server) => self.handle(Event::PeerDown(server)),
+            Step::Ask(ask) => self.ask(ask),
+        }
+    }
+
+    /// Lets time pass, and calls the engine until nothing is due any more.
+    fn wait(&mut self, time: std::time::Duration) {
+        self.now = self.now + time;
+        for _ in 0..1000 {
+            self.handle(Event::Timer);
+            if self.engine.poll_timeout().is_none_or(|(due, _)| due > self.now) {
+                return;
+            }
+        }
+        panic!("the engine never comes to rest: {:?}", self.engine.poll_timeout());
+    }
+
+    fn ask(&mut self, ask: Ask) {
+        let token = self.tokens.get(usize::from(ask.token)).cloned();
+        let acks = [Acks::Local, Acks::Peers(1), Acks::Majority, Acks::All][ask.acks as usize % 4];
+        let request = match (ask.kind % 6, token) {
+            (0, _) | (_, None) => {
+                let lifetime = Some(std::time::Duration::from_secs(u64::from(ask.amount) + 1));
+                let attributes = ask.pairs();
+                Request::Create(Create { attributes, lifetime, acks, ..Create::default() })
+            }
+            (1, Some(token)) => Request::Read { token, policy: ReadPolicy::BestEffort },
+            (2, Some(token)) => Request::Update { token, changes: ask.changes(), acks },
+            (3, Some(token)) => Request::Replace { token, attributes: ask.pairs(), acks },
+            (4, Some(token)) => Request::Read { token, policy: ReadPolicy::Fresh },
+            (_, Some(token)) => Request::Delete { token, acks },
+        };
+        self.requests += 1;
+        let id = RequestId(self.requests);
+        self.answered.insert(id, false);
+        self.handle(Event::Request { id, request });
+    }
+
+    fn handle(&mut self, event: Event) {
+        self.engine.handle(self.now, event);
+        self.engine.check_invariants();
+        while let Some(action) = self.engine.poll_action() {
+            match action {
+                Action::Publish { command, .. } => self.check_published(&command),
+                Action::Respond { id, outcome } => self.check_response(id, outcome.ok()),
+                Action::Store { .. } | Action::Notify(_) => {}
+            }
+        }
+        self.engine.check_invariants();
+    }
+
+    fn check_published(&self, command: &grapevine_core::Command) {
+        let mut bytes = Vec::new();
+        wire::encode(command, &mut bytes);
+        let decoded = wire::decode(&bytes, &self.farm);
+        assert_eq!(decoded.as_ref(), Ok(command), "peers must be able to read what is sent");
+    }
+
+    fn check_response(&mut self, id: RequestId, response: Option<Response>) {
+        let before = self.answered.insert(id, true);
+        assert_eq!(before, Some(false), "{id:?} was answered twice or never asked");
+        if let Some(Response::Session(served)) = response {
+            let key = TokenKey::new(&[1; 32]);
+            let text = served.token.encode(&key);
+            assert!(Token::decode(&text, &key).is_ok());
+            if self.tokens.len() < 200 {
+                self.tokens.push(served.token);
+            }
+        }
+    }
+
+    /// After the longest wait that a request may have, all are answered. Then everything else
+    /// comes to its end too.
+    fn finish(&mut self) {
+        let local = Local::default();
+        for wait in [local.query_timeout, local.ack_timeout, local.round_timeout] {
+            self.wait(wait);
+        }
+        let waiting = self.answered.iter().find(|(_, answered)| !**answered);
+        assert_eq!(waiting, None, "a request was not answered in bounded time");
+        for _ in 0..50 {
+            let Some((due, _)) = self.engine.poll_timeout() else { break };
+            self.now = self.now.max(due);
+            self.handle(Event::Timer);
+        }
+    }
+}
