@@ -128,5 +128,5 @@ async fn a_second_server_with_a_number_in_use_is_refused_and_says_so() {
     assert!(farm.said_by(2).contains("number 1 is in use"), "{}", farm.said_by(2));
     // The one that had it goes on, undisturbed.
     assert_eq!(farm.attributes(0, &token).await, json!({}));
-    assert_eq!(farm.state_of(1, 1).await.as_deref(), Some("alive"));
+    assert_eq!(farm.state_of(1, 1).await.as_deref(), Some("alive"), "{}", farm.said_by(1));
 }
