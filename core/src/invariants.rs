@@ -32,4 +32,29 @@ impl Engine {
         let known = self.config.farm.known_servers as usize;
         assert!(self.applied.len() <= known, "more servers remembered than allowed");
     }
+
+    /// A number that changes when the state does, cheap enough to take after every event: for
+    /// comparing two runs of one seed (G9), not for comparing servers.
+    pub fn fingerprint(&self) -> u64 {
+        let totals = self.facts.totals();
+        let mut words = alloc::vec![
+            self.now.as_micros(),
+            self.clock.newest().to_bits(),
+            totals.live,
+            totals.partial,
+            totals.tombstones,
+            self.facts.array().total_bytes(),
+            self.lookups.waiting() as u64,
+            self.waiting.len() as u64,
+            self.counters.merged,
+            self.counters.repaired,
+            self.view_generation(),
+        ];
+        for (server, stamp) in self.applied.iter() {
+            words.extend([server.to_bits(), stamp.to_bits()]);
+        }
+        let mix =
+            |hash: u64, word: u64| (hash.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        words.into_iter().fold(0, mix)
+    }
 }

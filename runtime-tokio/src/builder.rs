@@ -46,6 +46,7 @@ pub struct Builder {
     seed: Option<[u8; 32]>,
     limits: Limits,
     silence: Option<Duration>,
+    wall: fn() -> u64,
 }
 
 impl Builder {
@@ -69,6 +70,7 @@ impl Builder {
                 stall: Duration::from_secs(10),
             },
             silence: None,
+            wall: wall_micros,
         }
     }
 
@@ -181,6 +183,14 @@ impl Builder {
         self
     }
 
+    /// Where wall time comes from, as microseconds since the Unix epoch; for tests of clocks that
+    /// are off. Default: the operating system.
+    #[must_use]
+    pub fn wall_clock(mut self, wall: fn() -> u64) -> Self {
+        self.wall = wall;
+        self
+    }
+
     /// Starts the server. It serves when this returns, and finds its peers by and by; this waits
     /// only until every peer was dialled once, at most a second, and longer only if a peer says that
     /// this server's number is in use.
@@ -202,7 +212,7 @@ impl Builder {
                 getrandom::fill(&mut seed).map_err(|error| StartError::Random(error.to_string()))?
             }
         }
-        let clock = Arc::new(Clock::new(wall_micros));
+        let clock = Arc::new(Clock::new(self.wall));
         let mut boot = clock.now();
         loop {
             let started = self.launch(&farm, &listener, seed, &clock, boot)?;

@@ -48,6 +48,11 @@ mod metrics;
 mod net;
 mod random;
 
+/// The example of the README is compiled too.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
+
 pub use builder::{Builder, LOOPBACK_KEY};
 pub use digest::Digest;
 pub use edit::Edit;

@@ -39,7 +39,8 @@ reasons! {
     WrongSettings = "wrong_settings",
     /// The peer does not know the farm key.
     WrongKey = "wrong_key",
-    /// The handshake was not done in time: nothing, or only a part of it, came.
+    /// A peer that connected did not do its half of the handshake in time: nothing, or only a part
+    /// of it, came.
     HandshakeTimeout = "handshake_timeout",
     /// The connection closed during the handshake.
     HandshakeClosed = "handshake_closed",
@@ -79,6 +80,8 @@ reasons! {
     Broken = "broken",
     /// Nobody answered at the peer's address.
     DialFailed = "dial_failed",
+    /// A dialled peer did not answer, or not do its half of the handshake, in time.
+    DialTimeout = "dial_timeout",
     /// The peer's name could not be resolved.
     NameFailed = "name_failed",
     /// The peer's address is not a loopback address; farm links are not encrypted yet.

@@ -1,39 +1,42 @@
-//! The network between simulated servers: delay, loss, repeats, reordering, cut links.
+//! The network between simulated servers: delay, loss, repeats, reordering, corruption, cut and
+//! clogged links, bounded queues. Seeded and sans-IO: it says when and whether a message arrives.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use grapevine_core::Timestamp;
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 
-/// What the network does to messages. Everything may be changed while a world runs.
-#[derive(Clone, Debug)]
-pub struct Network {
-    /// The shortest delay.
-    pub delay_min: Duration,
-    /// The longest delay; messages overtake each other within the range.
-    pub delay_max: Duration,
-    /// Of a thousand messages, so many are lost.
-    pub loss: u32,
-    /// Of a thousand messages, so many arrive twice.
-    pub repeats: u32,
-    /// Whether messages of one link keep their order, as on a TCP connection.
-    pub in_order: bool,
-    /// Links that lose everything: (from, to), by index of the server.
-    pub cut: BTreeSet<(usize, usize)>,
+use crate::scenario::{Delay, Links};
+
+/// A link: from one server to another, by index.
+pub type Link = (usize, usize);
+
+/// What became of a message that was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It arrives then, as often as there are times; flipped bits are the caller's to flip.
+    Arrives(Vec<(Timestamp, bool)>),
+    /// The link is clogged: it waits.
+    Waits,
+    /// Lost, because of this.
+    Lost(&'static str),
 }
 
-impl Default for Network {
-    fn default() -> Self {
-        Self {
-            delay_min: Duration::from_micros(200),
-            delay_max: Duration::from_millis(2),
-            loss: 0,
-            repeats: 0,
-            in_order: false,
-            cut: BTreeSet::new(),
-        }
-    }
+/// What the network does to messages. Everything may be changed while a world runs.
+#[derive(Clone, Debug, Default)]
+pub struct Network {
+    /// Delay, loss, repeats, corruption, order and queues of all links.
+    pub links: Links,
+    /// Links whose delay differs.
+    pub delays: BTreeMap<Link, Delay>,
+    /// Links that lose everything.
+    pub cut: BTreeSet<Link>,
+    /// Links on which everything waits.
+    pub clogged: BTreeSet<Link>,
+    last_arrival: BTreeMap<Link, Timestamp>,
+    in_flight: BTreeMap<Link, usize>,
 }
 
 impl Network {
@@ -46,19 +49,75 @@ impl Network {
         }
     }
 
-    /// Mends all links.
+    /// Mends all cut links. Clogged ones are unclogged by the world, which has what waits.
     pub fn heal(&mut self) {
         self.cut.clear();
     }
 
-    /// When copies of a message arrive, after now.
-    pub(crate) fn deliveries(&self, rng: &mut ChaCha8Rng, from: usize, to: usize) -> Vec<Duration> {
-        if self.cut.contains(&(from, to)) || rng.random_range(0..1000) < self.loss {
-            return Vec::new();
+    /// Decides what becomes of a message sent now.
+    pub(crate) fn send(&mut self, rng: &mut ChaCha8Rng, link: Link, now: Timestamp) -> Fate {
+        if self.cut.contains(&link) {
+            return Fate::Lost("cut");
         }
-        let copies = if rng.random_range(0..1000) < self.repeats { 2 } else { 1 };
-        let (min, max) = (self.delay_min.as_micros() as u64, self.delay_max.as_micros() as u64);
-        let delays = (0..copies).map(|_| Duration::from_micros(rng.random_range(min..=max)));
-        delays.collect()
+        let waiting = self.in_flight.get(&link).copied().unwrap_or(0);
+        if waiting >= self.links.queue {
+            return Fate::Lost("overflow");
+        }
+        if chance(rng, self.links.loss) {
+            return Fate::Lost("loss");
+        }
+        if self.clogged.contains(&link) {
+            *self.in_flight.entry(link).or_default() += 1;
+            return Fate::Waits;
+        }
+        let copies = if chance(rng, self.links.repeats) { 2 } else { 1 };
+        let arrivals =
+            (0..copies).map(|_| (self.arrival(rng, link, now), chance(rng, self.links.corruption)));
+        Fate::Arrives(arrivals.collect())
     }
+
+    /// When a message that leaves now arrives. It counts as in flight until [`Network::arrived`].
+    pub(crate) fn arrival(
+        &mut self,
+        rng: &mut ChaCha8Rng,
+        link: Link,
+        now: Timestamp,
+    ) -> Timestamp {
+        let delay = self.delays.get(&link).unwrap_or(&self.links.delay);
+        let mut due = now + draw(rng, delay);
+        if self.links.in_order {
+            let last = self.last_arrival.entry(link).or_insert(due);
+            due = due.max(*last);
+            *last = due;
+        }
+        *self.in_flight.entry(link).or_default() += 1;
+        due
+    }
+
+    /// A message of this link is not in flight any more.
+    pub(crate) fn arrived(&mut self, link: Link) {
+        if let Some(waiting) = self.in_flight.get_mut(&link) {
+            *waiting = waiting.saturating_sub(1);
+        }
+    }
+}
+
+fn draw(rng: &mut ChaCha8Rng, delay: &Delay) -> Duration {
+    let millis = match *delay {
+        Delay::Uniform { min_ms, max_ms } if min_ms < max_ms => rng.random_range(min_ms..max_ms),
+        Delay::Uniform { min_ms, .. } => min_ms,
+        Delay::LongTail { usual_ms, rare_ms, rare } => {
+            if chance(rng, rare) {
+                rng.random_range(usual_ms..=rare_ms.max(usual_ms))
+            } else {
+                rng.random_range(0.0..=usual_ms)
+            }
+        }
+    };
+    Duration::from_micros((millis.max(0.0) * 1000.0) as u64)
+}
+
+/// Whether something with this probability happens. Draws nothing when it can't.
+pub(crate) fn chance(rng: &mut ChaCha8Rng, probability: f64) -> bool {
+    probability > 0.0 && rng.random_range(0.0..1.0) < probability
 }

@@ -35,6 +35,24 @@ pub fn check(files: &[File], exists: &dyn Fn(&str) -> bool) -> Vec<String> {
     findings
 }
 
+/// Files that documents name in backticks, and that the tree hasn't. The end of a path is enough.
+pub fn check_names(files: &[File]) -> Vec<String> {
+    let mut findings = Vec::new();
+    for file in files.iter().filter(|file| file.is_markdown()) {
+        for name in markdown::read(&file.text).code {
+            let plain = name.chars().all(|c| c.is_ascii_alphanumeric() || "_-./".contains(c));
+            let named = [".rs", ".md", ".toml"].iter().any(|end| name.ends_with(end));
+            let ends_so = |other: &File| {
+                other.path.strip_suffix(&name).is_some_and(|p| p.is_empty() || p.ends_with('/'))
+            };
+            if plain && named && !files.iter().any(ends_so) {
+                findings.push(format!("{}: there is no file {name}", file.path));
+            }
+        }
+    }
+    findings
+}
+
 /// The path that a link means, from the root of the tree.
 fn beside(path: &str, link: &str) -> String {
     let mut parts: Vec<&str> = path.split('/').collect();
@@ -65,6 +83,21 @@ mod tests {
         let links = files.iter().filter(|f| f.is_markdown()).map(|f| markdown::read(&f.text).links);
         assert!(links.map(|links| links.len()).sum::<usize>() > 10, "too few links to be true");
         none(check(&files, &in_tree));
+    }
+
+    #[test]
+    fn every_file_that_a_document_names_exists() {
+        none(check_names(&tree()));
+    }
+
+    #[test]
+    fn a_name_of_no_file_is_found() {
+        let text = "`src/a.rs` `a.rs` `b/a.rs` `rc/a.rs` `x.rs::test` `*.rs`";
+        let files = [File::new("docs/a.md", text), File::new("core/src/a.rs", "")];
+        assert_eq!(
+            check_names(&files),
+            ["docs/a.md: there is no file b/a.rs", "docs/a.md: there is no file rc/a.rs"]
+        );
     }
 
     #[test]

@@ -7,6 +7,8 @@ use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 pub(crate) struct Document {
     /// Destinations of links and images.
     pub(crate) links: Vec<String>,
+    /// What stands in backticks, outside of tables too.
+    pub(crate) code: Vec<String>,
     /// The names by which headings are linked to.
     pub(crate) anchors: Vec<String>,
     /// All tables: rows of cells, the head first. Code in a cell stands in backticks.
@@ -35,8 +37,11 @@ pub(crate) fn read(text: &str) -> Document {
                 row.into_iter().for_each(|row| row.extend(cell.take()));
             }
             Event::Text(text) => add(&mut heading, &mut cell, &text),
-            Event::Code(code) if cell.is_some() => add(&mut None, &mut cell, &format!("`{code}`")),
-            Event::Code(code) => add(&mut heading, &mut None, &code),
+            Event::Code(code) => {
+                document.code.push(code.to_string());
+                let shown = if cell.is_some() { format!("`{code}`") } else { code.into_string() };
+                add(&mut heading, &mut cell, &shown);
+            }
             _ => {}
         }
     }

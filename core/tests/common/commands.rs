@@ -76,7 +76,13 @@ fn address() -> impl Strategy<Value = Address> {
 
 fn cursor() -> BoxedStrategy<Cursor> {
     (server(), option::of((stamp(), address())), stamp(), vector(), part())
-        .prop_map(|(writer, after, claim, start, part)| Cursor { writer, after, claim, start, part })
+        .prop_map(|(writer, after, claim, start, part)| Cursor {
+            writer,
+            after,
+            claim,
+            start,
+            part,
+        })
         .boxed()
 }
 

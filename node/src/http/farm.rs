@@ -148,3 +148,31 @@ pub(super) async fn digest(State(app): State<Shared>) -> Json<Value> {
     let digest = app.grapevine.digest();
     Json(json!({ "sessions": digest.sessions, "hash": hex(&digest.hash) }))
 }
+
+#[cfg(test)]
+mod tests {
+    use grapevine_tokio::Counters;
+
+    use super::*;
+
+    #[test]
+    fn the_documentation_lists_every_counter_and_no_other() {
+        let docs = include_str!("../../../docs/http.md");
+        let section = docs.split("\n### Counters\n").nth(1).expect("there is no such section");
+        let section = section.split("\n## ").next().unwrap_or_default();
+        let names = section
+            .lines()
+            .filter_map(|line| Some(line.strip_prefix("| `")?.split_once('`')?.0.to_string()));
+        let mut documented: Vec<String> = names.collect();
+        documented.sort();
+        let counters = serde_json::to_value(Counters::default()).unwrap();
+        let mut coded: Vec<String> = counters.as_object().unwrap().keys().cloned().collect();
+        coded.sort();
+        assert_eq!(coded, documented);
+    }
+
+    #[test]
+    fn bytes_are_shown_as_two_digits_each() {
+        assert_eq!(hex(&[0, 0x0f, 0xf0]), "000ff0");
+    }
+}

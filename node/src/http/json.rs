@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use grapevine_tokio::{Change, Farm, Key, Served, Session, Shown, Value};
-use serde::de::{DeserializeOwned, Deserializer, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
@@ -71,18 +71,25 @@ impl<'de> Deserialize<'de> for Entries {
 /// # Errors
 /// `malformed_json` if it is no JSON, `invalid_body` if it is JSON of another shape; both say where.
 pub(super) fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(body).map_err(|error| {
-        let code = match error.classify() {
-            Category::Data => Code::InvalidBody,
-            _ => Code::MalformedJson,
-        };
-        let message = match code {
-            Code::InvalidBody => format!("the body is not what this call takes: {error}"),
-            _ if body.is_empty() => "the body is empty; a JSON object is needed".into(),
-            _ => format!("the body is not JSON: {error}"),
-        };
-        Problem::new(code, message).with("line", error.line()).with("column", error.column())
-    })
+    // serde would also take a list of a struct's fields.
+    if body.trim_ascii_start().first().is_some_and(|first| *first != b'{') {
+        serde_json::from_slice::<IgnoredAny>(body).map_err(|error| wrong(body, &error))?;
+        return Err(Problem::new(Code::InvalidBody, "the body must be a JSON object"));
+    }
+    serde_json::from_slice(body).map_err(|error| wrong(body, &error))
+}
+
+fn wrong(body: &[u8], error: &serde_json::Error) -> Problem {
+    let (code, message) = match error.classify() {
+        Category::Data => {
+            (Code::InvalidBody, format!("the body is not what this call takes: {error}"))
+        }
+        _ if body.trim_ascii().is_empty() => {
+            (Code::MalformedJson, "the body is empty; a JSON object is needed".into())
+        }
+        _ => (Code::MalformedJson, format!("the body is not JSON: {error}")),
+    };
+    Problem::new(code, message).with("line", error.line()).with("column", error.column())
 }
 
 impl NewSession {

@@ -139,7 +139,7 @@ impl Publisher {
         let limit = self.links.limits.handshake;
         let late = |what: &str| {
             let text = format!("{what} took longer than {limit:?}");
-            Trouble::new(Reason::HandshakeTimeout, text)
+            Trouble::new(Reason::DialTimeout, text)
         };
         let mut stream = match time::timeout(limit, self.dial()).await {
             Ok(stream) => stream?,

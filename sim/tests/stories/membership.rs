@@ -59,7 +59,7 @@ fn tokens_carry_no_context_at_rest_and_some_while_a_server_is_down() {
 fn two_runs_of_one_seed_are_the_same() {
     let run = || {
         let mut world = farm(84);
-        world.network.loss = 200;
+        world.network.links.loss = 0.2;
         for n in 0..20 {
             create(&mut world, n % 3);
         }

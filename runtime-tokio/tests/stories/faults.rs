@@ -1,0 +1,131 @@
+//! Servers that die, stand still, and leave.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use grapevine_tokio::{Acks, Create, Error, Grapevine, LinkState, StopReason};
+
+use crate::common::{Proxy, Trio, quick, sockets, text, until, with};
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_killed_and_restarted_empty_gets_everything_back() {
+    let mut trio = Trio::start().await;
+    let mut tokens = Vec::new();
+    for n in 0..200 {
+        let here = &trio.servers[n % 3];
+        let create = Create { acks: Acks::Peers(1), ..with(&[("n", &n.to_string())]) };
+        tokens.push(here.create(create).await.unwrap().token);
+    }
+    trio.level().await;
+    trio.kill(1).await;
+    // Life goes on without it.
+    for (n, token) in tokens.iter_mut().enumerate().take(50) {
+        let here = &trio.servers[n % 2];
+        *token = here.update(token, |s| _ = s.add("meanwhile", 1)).await.unwrap().token;
+    }
+    trio.restart(1).await;
+    trio.all_alive().await;
+    assert_eq!(trio.level().await, 200);
+    for (n, token) in tokens.iter().enumerate() {
+        let served = trio.servers[1].read(token).await.unwrap();
+        assert!(!served.stale && !served.lost, "session {n}");
+        assert_eq!(text(&served, "n"), Some(n.to_string()));
+        let meanwhile = if n < 50 { Some("1".into()) } else { None };
+        assert_eq!(text(&served, "meanwhile"), meanwhile, "session {n}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_paused_for_longer_than_its_peers_queues_hold_is_level_again_afterwards() {
+    let [(one, one_at), (two, two_at), (three, three_at)] = sockets();
+    // Server 3 is reached through proxies only.
+    let (from_one, from_two) = (Proxy::to(three_at).await, Proxy::to(three_at).await);
+    let start = |number, listener, peers: [SocketAddr; 2]| {
+        let builder = Grapevine::builder(number).farm(quick(3)).listener(listener);
+        let builder = builder.queue_frames(16).stall_timeout(Duration::from_secs(2));
+        builder.peer(peers[0].to_string()).peer(peers[1].to_string()).start()
+    };
+    let (one, two, three) = tokio::join!(
+        start(1, one, [two_at, from_one.address]),
+        start(2, two, [one_at, from_two.address]),
+        start(3, three, [one_at, two_at]),
+    );
+    let trio =
+        Trio { servers: vec![one.unwrap(), two.unwrap(), three.unwrap()], addresses: vec![] };
+    trio.all_alive().await;
+    let token = trio.servers[0].create(with(&[("user", "ann")])).await.unwrap().token;
+    trio.level().await;
+
+    [&from_one, &from_two].into_iter().for_each(Proxy::pause);
+    let overflow = || trio.servers[0].links().queue_overflow;
+    let mut written = 0;
+    until("the queue to the paused server overflows", async || {
+        for _ in 0..100 {
+            let value = vec![b'x'; 8 << 10];
+            let update = trio.servers[0].update(&token, |s| {
+                s.set(&format!("key-{}", written % 4), &value).add("writes", 1);
+            });
+            update.await.unwrap();
+            written += 1;
+        }
+        overflow() > 0
+    })
+    .await;
+    assert_ne!(trio.servers[0].digest(), trio.servers[2].digest(), "it was not paused");
+
+    [&from_one, &from_two].into_iter().for_each(Proxy::resume);
+    assert_eq!(trio.level().await, 1);
+    for server in &trio.servers {
+        let served = server.read(&token).await.unwrap();
+        assert_eq!(text(&served, "writes"), Some(written.to_string()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_leaves_hands_everything_over_and_stops() {
+    let mut trio = Trio::start().await;
+    let leaving = trio.servers.remove(2);
+    let mut tokens = Vec::new();
+    for n in 0..100 {
+        tokens.push(leaving.create(with(&[("n", &n.to_string())])).await.unwrap().token);
+    }
+    assert_eq!(leaving.leave().await, Ok(true), "the others have everything");
+    assert_eq!(leaving.stopped().await, StopReason::Left);
+    assert_eq!(leaving.read(&tokens[0]).await, Err(Error::Stopped));
+    assert_eq!(leaving.status().await, Err(Error::Stopped));
+    for (n, token) in tokens.iter().enumerate() {
+        let served = trio.servers[n % 2].read(token).await.unwrap();
+        assert_eq!(text(&served, "n"), Some(n.to_string()));
+    }
+    assert_eq!(trio.level().await, 100);
+    let address = leaving.local_addr();
+    until("its port is free again", async || std::net::TcpListener::bind(address).is_ok()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peers_death_is_noticed_at_once_and_its_return_too() {
+    let mut trio = Trio::start().await;
+    let gone = trio.servers[2].server_id();
+    trio.kill(2).await;
+    let reachable =
+        |trio: &Trio, server| trio.servers[0].links().reachable().any(|id| id == server);
+    until("the link is seen to be down", async || !reachable(&trio, gone)).await;
+    let down = trio.servers[0].links();
+    let out = down.outgoing.iter().find(|o| o.address == trio.addresses[2].to_string()).unwrap();
+    assert_eq!(out.state, LinkState::Dialling);
+    trio.restart(2).await;
+    let back = trio.servers[2].server_id();
+    assert!(back > gone && back.number() == gone.number());
+    until("the restarted server is linked", async || reachable(&trio, back)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dropping_the_last_handle_stops_everything() {
+    let trio = Trio::start().await;
+    let second = trio.servers[0].clone();
+    let address = second.local_addr();
+    drop(trio);
+    assert!(second.status().await.is_ok(), "one handle is left");
+    drop(second);
+    until("the port is free", async || std::net::TcpListener::bind(address).is_ok()).await;
+}

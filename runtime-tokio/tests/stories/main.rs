@@ -1,0 +1,9 @@
+//! Stories of servers on real sockets: what customers and operators see, and what faults do.
+
+mod bad_peers;
+mod common;
+mod faults;
+mod members;
+mod numbers;
+mod raw;
+mod sharing;

@@ -1,0 +1,80 @@
+//! What the whole state of a world must be: no applied vector lies, and servers that could talk are
+//! the same.
+
+use std::collections::BTreeMap;
+
+use grapevine_core::Stamp;
+
+use crate::world::World;
+
+impl World {
+    /// Checks the one invariant that all rests on: an applied vector never lies. What a running
+    /// server wrote to a session, `server` has, if its applied entry for that writer says so.
+    ///
+    /// # Panics
+    /// If it lies.
+    pub fn check_claims(&self, server: usize) {
+        if let Some(lie) = self.false_claim(server) {
+            panic!("{lie}");
+        }
+    }
+
+    /// A lie of this server's applied vector, if there is one.
+    pub(crate) fn false_claim(&self, server: usize) -> Option<String> {
+        let engine = self.running(server)?;
+        let applied = engine.applied();
+        let mine: BTreeMap<_, _> = self.copies(server);
+        for other in (0..self.size()).filter(|&other| other != server) {
+            let Some(writer) = self.running(other) else { continue };
+            let id = writer.server();
+            let claimed = applied.get(id);
+            for copy in writer.copies() {
+                let wrote = copy.seen.get(id);
+                if wrote > claimed || wrote == Stamp::ZERO {
+                    continue;
+                }
+                let has = mine.get(&copy.id.address);
+                let fine = has.is_some_and(|has| has.id > copy.id || has.seen.get(id) >= wrote)
+                    || copy.fixed.deadline <= self.now();
+                if !fine {
+                    return Some(format!(
+                        "{} says it has everything of {id} up to {claimed}, but lacks its write \
+                         {wrote} to {}: {has:?}",
+                        engine.server(),
+                        copy.id
+                    ));
+                }
+            }
+        }
+        None
+    }
+
+    /// How the servers that run differ: a line for every difference, none if all hold identical
+    /// sessions (G1).
+    pub fn differences(&self) -> Vec<String> {
+        let running: Vec<usize> = (0..self.size()).filter(|&server| self.is_up(server)).collect();
+        self.differences_among(&running)
+    }
+
+    /// The same, among some of the servers.
+    pub(crate) fn differences_among(&self, servers: &[usize]) -> Vec<String> {
+        let Some((&first, others)) = servers.split_first() else { return Vec::new() };
+        let expected = self.copies(first);
+        let mut differences = Vec::new();
+        for &other in others {
+            let actual = self.copies(other);
+            for (address, copy) in &expected {
+                match actual.get(address) {
+                    None => differences.push(format!("{other} lacks {}", copy.id)),
+                    Some(theirs) if theirs != copy => {
+                        differences.push(format!("{first}: {copy:?}\n{other}: {theirs:?}"));
+                    }
+                    Some(_) => {}
+                }
+            }
+            let extra = actual.iter().filter(|(address, _)| !expected.contains_key(address));
+            differences.extend(extra.map(|(_, copy)| format!("{first} lacks {}", copy.id)));
+        }
+        differences
+    }
+}
