@@ -9,7 +9,7 @@ use crate::config::{Config, ConfigError};
 use crate::error::{RequestError, Unavailable};
 use crate::event::{Event, Request, RequestId};
 use crate::facts::Facts;
-use crate::id::ServerId;
+use crate::id::{Address, ServerId};
 use crate::protocol::acknowledge::Waiting;
 use crate::protocol::leave::Leaving;
 use crate::protocol::lookup::{Ask, Lookups};
@@ -235,6 +235,21 @@ impl Engine {
         self.facts.array().iter()
     }
 
+    /// The copy at this address: a live one, a partial one, or a tombstone.
+    pub fn copy(&self, address: Address) -> Option<&Arc<Session>> {
+        self.facts.array().get(address)
+    }
+
+    /// How often things happened since the start.
+    pub const fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// How many requests wait for other servers.
+    pub fn waiting(&self) -> usize {
+        self.lookups.waiting() + self.waiting.len()
+    }
+
     /// What this server has of each stream, its own included.
     pub const fn applied(&self) -> &Vector {
         &self.applied
@@ -253,7 +268,7 @@ impl Engine {
             partial: totals.partial,
             tombstones: totals.tombstones,
             bytes: self.facts.array().total_bytes(),
-            waiting: (self.lookups.waiting() + self.waiting.len()) as u64,
+            waiting: self.waiting() as u64,
             joining: self.members.joining(),
             isolated: self.isolated(),
             skewed: self.members.self_skewed(),

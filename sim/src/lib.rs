@@ -15,15 +15,25 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod checks;
 mod claims;
+mod coverage;
+mod draw;
+mod model;
 mod network;
+mod run;
 mod scenario;
+mod shop;
+mod swarm;
 mod trace;
 mod world;
 
+pub use checks::{About, guarantees};
 pub use network::{Link, Network};
+pub use run::{Broken, CONVERGE, Outcome, Run};
 pub use scenario::{
     Delay, Fault, Heal, Kind, Limits, Links, Scenario, ScenarioError, Timed, Workload,
 };
+pub use swarm::{Summary, Swarm, run_scenario};
 pub use trace::Record;
 pub use world::{START, World};

@@ -8,8 +8,8 @@ use std::time::Duration;
 use grapevine_core::command::Write;
 use grapevine_core::wire;
 use grapevine_core::{
-    Action, Command, Config, Engine, Event, Farm, Local, Notice, Request, RequestError, RequestId,
-    Response, Served, ServerId, Session, Status, Timestamp, To, Token,
+    Action, Command, Config, Engine, Event, Farm, Life, Local, Notice, Request, RequestError,
+    RequestId, Response, Served, ServerId, Session, SessionId, Status, Timestamp, To, Token,
 };
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -68,6 +68,8 @@ pub(crate) enum Observation {
     Wrote { by: ServerId, write: Write },
     /// A request was answered.
     Answered { server: usize, id: RequestId, outcome: Result<Response, RequestError> },
+    /// A server keeps this copy now, for request threads to read.
+    Stored { by: ServerId, id: SessionId, life: Life },
     /// A server died; whoever waits for it gets no answer.
     Crashed { server: usize },
 }
@@ -109,6 +111,7 @@ pub struct World {
     messages: u64,
     events: u64,
     refused: u64,
+    undetected: u64,
     trace: Trace,
     /// The network; change it to cause faults.
     pub network: Network,
@@ -154,6 +157,7 @@ impl World {
             messages: 0,
             events: 0,
             refused: 0,
+            undetected: 0,
             trace: Trace::default(),
             network: Network::default(),
             strict: false,
@@ -180,7 +184,12 @@ impl World {
         self.events
     }
 
-    /// How many messages with flipped bits the codec refused.
+    /// How many messages with flipped bits were not refused.
+    pub const fn undetected(&self) -> u64 {
+        self.undetected
+    }
+
+    /// How many messages with flipped bits were refused.
     pub const fn refused(&self) -> u64 {
         self.refused
     }
@@ -217,10 +226,6 @@ impl World {
 
     pub(crate) fn take_observations(&mut self) -> Vec<Observation> {
         std::mem::take(&mut self.observations)
-    }
-
-    pub(crate) const fn rng(&mut self) -> &mut ChaCha8Rng {
-        &mut self.rng
     }
 
     /// A server's engine, if it runs.
@@ -272,6 +277,7 @@ impl World {
     /// Starts a server that is down, empty, as a new process.
     pub fn start(&mut self, server: usize) {
         assert!(self.nodes[server].engine.is_none(), "the server runs");
+        self.nodes[server].latest = Timestamp::ZERO;
         let now = self.clock(server);
         // No process starts twice in a millisecond.
         let boot = now.max(self.nodes[server].boot + Duration::from_millis(1));
@@ -355,11 +361,21 @@ impl World {
 
     /// Hands a request to a server. The answer comes by [`World::answer`].
     pub fn request(&mut self, server: usize, request: Request) -> RequestId {
+        let id = self.announce();
+        self.submit(server, id, request);
+        id
+    }
+
+    /// The number of the next request.
+    pub(crate) const fn announce(&mut self) -> RequestId {
         self.requests += 1;
-        let id = RequestId(self.requests);
+        RequestId(self.requests)
+    }
+
+    /// Hands over a request whose number is known already: its answer may come at once.
+    pub(crate) fn submit(&mut self, server: usize, id: RequestId, request: Request) {
         let request = Rc::new(request);
         self.happen(Happening::Request { server, id, request });
-        id
     }
 
     /// The answer to a request, if it has come.
@@ -459,14 +475,16 @@ impl World {
     fn receive(&mut self, from: ServerId, link: Link, bytes: &[u8], flipped: bool) {
         if flipped {
             let mut bytes = bytes.to_vec();
+            wire::seal(&mut bytes);
             for _ in 0..self.rng.random_range(1..=3) {
                 let bit = self.rng.random_range(0..bytes.len() * 8);
                 bytes[bit / 8] ^= 1 << (bit % 8);
             }
-            if wire::decode(&bytes, &self.farm).is_err() {
-                self.refused += 1;
-                return;
+            match wire::open(&bytes) {
+                Err(_) => self.refused += 1,
+                Ok(_) => self.undetected += 1,
             }
+            return;
         }
         let command = wire::decode(bytes, &self.farm).expect("own bytes decode");
         self.messages += 1;
@@ -539,7 +557,12 @@ impl World {
                 self.observations.push(Observation::Answered { server, id, outcome });
             }
             Action::Notify(notice) => self.notices.push((server, notice)),
-            Action::Store { .. } => {}
+            Action::Store { copy, .. } => {
+                if let Some(copy) = copy {
+                    let (id, life) = (copy.id, copy.life);
+                    self.observations.push(Observation::Stored { by: from, id, life });
+                }
+            }
         }
     }
 

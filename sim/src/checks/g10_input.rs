@@ -1,0 +1,50 @@
+//! G10: no bytes from the network and no token from a customer do harm.
+
+use super::{About, Answered, Check, Judgement, Scene};
+
+#[derive(Default)]
+pub(super) struct Input {
+    looked: u64,
+}
+
+static ABOUT: About = About {
+    name: "G10",
+    promise: "No bytes from the network and no token from a customer make a server panic, \
+              over-allocate or answer for a session that isn't theirs.",
+    source: "Section 11 of the protocol.",
+    rule: "A message with flipped bits is refused by the frame's checksum. A token with flipped \
+           bits is refused before the engine sees it. Every response is about the session of the \
+           token that it answers. A panic anywhere stops the run. (`fuzz/` goes deeper.)",
+    file: "sim/src/checks/g10_input.rs",
+    not_applied: None,
+};
+
+impl Check for Input {
+    fn about(&self) -> &'static About {
+        &ABOUT
+    }
+
+    fn looked(&self) -> u64 {
+        self.looked
+    }
+
+    fn answered(&mut self, _: &Scene<'_>, answered: &Answered<'_>) -> Judgement {
+        self.looked += 1;
+        let Some(token) = &answered.flight.token else { return Ok(()) };
+        match answered.outcome {
+            Ok(grapevine_core::Response::Session(served)) if served.session.id != token.id => {
+                Err(format!("asked for {}, served {}", token.id, served.session.id))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn end(&mut self, scene: &Scene<'_>) -> Judgement {
+        if scene.world.undetected() > 0 {
+            let count = scene.world.undetected();
+            return Err(format!("{count} messages with flipped bits were taken for good ones"));
+        }
+        self.looked += scene.world.refused();
+        Ok(())
+    }
+}

@@ -1,0 +1,104 @@
+//! G2: acknowledged writes survive.
+
+use grapevine_core::{Acks, Response, SessionId, Stamp, Timestamp};
+
+use super::{About, Answered, Check, Judgement, Scene};
+use crate::world::World;
+
+#[derive(Debug)]
+struct Acknowledged {
+    id: SessionId,
+    by: grapevine_core::ServerId,
+    stamp: Stamp,
+    copies: usize,
+    deaths: usize,
+    deadline: Timestamp,
+}
+
+#[derive(Default)]
+pub(super) struct Durability {
+    looked: u64,
+    writes: Vec<Acknowledged>,
+}
+
+static ABOUT: About = About {
+    name: "G2",
+    promise: "A write acknowledged by n other servers is not lost while at most n servers die.",
+    source: "Section 7 of the protocol.",
+    rule: "After each death and at the end: for every write that was answered with n \
+           acknowledgements, and since which at most n servers died, a running server has a copy \
+           (or tombstone) that has seen it, unless the session's lifetime is over.",
+    file: "sim/src/checks/g2_durability.rs",
+    not_applied: None,
+};
+
+impl Durability {
+    fn check(&mut self, scene: &Scene<'_>) -> Judgement {
+        let deaths = scene.damage.deaths.len();
+        self.writes.retain(|write| {
+            deaths - write.deaths <= write.copies && scene.world.now() < write.deadline
+        });
+        for write in &self.writes {
+            self.looked += 1;
+            if !survives(scene.world, write) {
+                return Err(format!(
+                    "the write {} of {} to {} was acknowledged by {} others, {} died since, and no \
+                     server has it",
+                    write.stamp,
+                    write.by,
+                    write.id,
+                    write.copies,
+                    deaths - write.deaths
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn survives(world: &World, write: &Acknowledged) -> bool {
+    (0..world.size()).filter_map(|server| world.running(server)).any(|engine| {
+        engine
+            .copy(write.id.address)
+            .is_some_and(|copy| copy.id > write.id || copy.seen.get(write.by) >= write.stamp)
+    })
+}
+
+impl Check for Durability {
+    fn about(&self) -> &'static About {
+        &ABOUT
+    }
+
+    fn looked(&self) -> u64 {
+        self.looked
+    }
+
+    fn answered(&mut self, scene: &Scene<'_>, answered: &Answered<'_>) -> Judgement {
+        let copies = match answered.flight.acks {
+            Acks::Peers(peers) => usize::from(peers),
+            Acks::Majority => usize::from(scene.world.farm().majority()) - 1,
+            Acks::Local | Acks::All => return Ok(()),
+        };
+        let Some(engine) = scene.world.running(answered.server) else { return Ok(()) };
+        if let Ok(Response::Session(served)) = answered.outcome {
+            let by = engine.server();
+            self.writes.push(Acknowledged {
+                id: served.token.id,
+                by,
+                stamp: served.session.seen.get(by),
+                copies,
+                deaths: scene.damage.deaths.len(),
+                deadline: served.token.deadline,
+            });
+        }
+        Ok(())
+    }
+
+    fn crashed(&mut self, scene: &Scene<'_>) -> Judgement {
+        self.check(scene)
+    }
+
+    fn end(&mut self, scene: &Scene<'_>) -> Judgement {
+        if scene.healed.len() < scene.world.size() { Ok(()) } else { self.check(scene) }
+    }
+}

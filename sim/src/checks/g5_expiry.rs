@@ -1,0 +1,103 @@
+//! G5: nothing ends early, nothing is served late.
+
+use std::time::Duration;
+
+use grapevine_core::command::Write;
+use grapevine_core::{NotFound, RequestError, Response, ServerId, SessionId, Timestamp};
+
+use super::{About, Answered, Check, Judgement, Scene};
+
+#[derive(Default)]
+pub(super) struct Expiry {
+    looked: u64,
+}
+
+static ABOUT: About = About {
+    name: "G5",
+    promise: "A session in use never expires early (beyond the stated skew and touch margin); none \
+              is served past its deadline.",
+    source: "Section 9 of the protocol.",
+    rule: "Nobody says that a session's idle or absolute limit has passed, and no server ends it \
+           for that, before it has by the world's clock, less an eighth of the idle timeout and \
+           twice the most that clocks were off. No response shows a session later than its \
+           deadline and the most that clocks were off. Not judged while a clock is off by more than \
+           clocks may be, nor, for the idle limit, after a death: an access may have died with it.",
+    file: "sim/src/checks/g5_expiry.rs",
+    not_applied: None,
+};
+
+impl Expiry {
+    fn idle(&mut self, scene: &Scene<'_>, id: &SessionId) -> Judgement {
+        let Some(known) = scene.model.get(id) else { return Ok(()) };
+        if scene.damage.far || !scene.damage.deaths.is_empty() {
+            return Ok(());
+        }
+        self.looked += 1;
+        let limit = known.idle_timeout - known.idle_timeout / 8;
+        let earliest = (known.used + limit).before(slack(scene));
+        if scene.world.now() < earliest {
+            return Err(format!(
+                "{id} was used {:?} ago and is said to be idle; its idle timeout is {:?}",
+                scene.world.now().since(known.used),
+                known.idle_timeout
+            ));
+        }
+        Ok(())
+    }
+
+    fn deadline(&mut self, scene: &Scene<'_>, deadline: Timestamp) -> Judgement {
+        self.looked += 1;
+        if !scene.damage.far && scene.world.now() < deadline.before(slack(scene)) {
+            let left = deadline.since(scene.world.now());
+            return Err(format!("a session is said to be over {left:?} before its deadline"));
+        }
+        Ok(())
+    }
+}
+
+fn slack(scene: &Scene<'_>) -> Duration {
+    Duration::from_micros(2 * scene.damage.skew) + Duration::from_millis(2)
+}
+
+impl Check for Expiry {
+    fn about(&self) -> &'static About {
+        &ABOUT
+    }
+
+    fn looked(&self) -> u64 {
+        self.looked
+    }
+
+    fn wrote(&mut self, scene: &Scene<'_>, _: ServerId, write: &Write, first: bool) -> Judgement {
+        let id = write.session().id;
+        let asked = scene.model.get(&id).is_some_and(|known| known.end_asked);
+        if first && !asked { self.idle(scene, &id) } else { Ok(()) }
+    }
+
+    fn answered(&mut self, scene: &Scene<'_>, answered: &Answered<'_>) -> Judgement {
+        let Some(token) = &answered.flight.token else { return Ok(()) };
+        match answered.outcome {
+            Err(RequestError::NotFound(NotFound::Idle)) => self.idle(scene, &token.id),
+            Err(RequestError::NotFound(NotFound::Deadline)) => self.deadline(scene, token.deadline),
+            Err(RequestError::NotFound(NotFound::Ended)) => {
+                let known = scene.model.get(&token.id);
+                if known.is_some_and(|known| !known.ended) && scene.world.now() < token.deadline {
+                    return Err(format!("{} is said to be ended, and nobody ended it", token.id));
+                }
+                Ok(())
+            }
+            Ok(Response::Session(served))
+                if answered.flight.acks == grapevine_core::Acks::Local =>
+            {
+                self.looked += 1;
+                let latest = served.token.deadline + slack(scene);
+                if !scene.damage.far && answered.flight.prompt && scene.world.now() > latest {
+                    let late = scene.world.now().since(served.token.deadline);
+                    return Err(format!("{} was served {late:?} after its deadline", token.id));
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+}

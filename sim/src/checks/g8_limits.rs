@@ -1,0 +1,70 @@
+//! G8: memory, queues and repair traffic stay within their limits.
+
+use super::{About, Check, Judgement, Scene};
+
+#[derive(Default)]
+pub(super) struct Limits {
+    looked: u64,
+    rest: Option<(grapevine_core::Timestamp, u64)>,
+}
+
+/// Messages per heartbeat and pair at rest: the heartbeat, a request for one, an acknowledgement.
+const MESSAGES_PER_BEAT: u64 = 4;
+
+static ABOUT: About = About {
+    name: "G8",
+    promise: "Memory, queues and repair traffic stay within their limits, with no storm after \
+              healing.",
+    source: "Section 10 of the protocol.",
+    rule: "No frame is longer than the farm allows. No server has more waiting requests, copies per \
+           origin or known servers than the limits say. In the last three seconds, when all is \
+           healed and nobody writes, there are at most four messages per heartbeat and pair.",
+    file: "sim/src/checks/g8_limits.rs",
+    not_applied: Some("Bytes in all, and eviction: the engine has limits per origin only, so far."),
+};
+
+impl Limits {
+    /// The last seconds begin.
+    fn begin_rest(&mut self, scene: &Scene<'_>) {
+        self.rest = Some((scene.world.now(), scene.world.messages()));
+    }
+}
+
+impl Check for Limits {
+    fn about(&self) -> &'static About {
+        &ABOUT
+    }
+
+    fn looked(&self) -> u64 {
+        self.looked
+    }
+
+    fn now_and_then(&mut self, scene: &Scene<'_>) -> Judgement {
+        self.begin_rest(scene);
+        for server in 0..scene.world.size() {
+            let Some(engine) = scene.world.running(server) else { continue };
+            self.looked += 1;
+            let (waiting, allowed) = (engine.waiting(), engine.config().local.pending_requests);
+            if waiting > allowed as usize {
+                return Err(format!("{waiting} requests wait; {allowed} are allowed"));
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, scene: &Scene<'_>) -> Judgement {
+        let Some((since, before)) = self.rest else { return Ok(()) };
+        let beats = scene.world.now().since(since).as_millis() as u64
+            / scene.world.farm().heartbeat_every.as_millis() as u64
+            + 1;
+        let pairs = (scene.world.size() * (scene.world.size() - 1)) as u64;
+        let (messages, allowed) =
+            (scene.world.messages() - before, beats * pairs * MESSAGES_PER_BEAT);
+        if messages > allowed {
+            return Err(format!(
+                "{messages} messages at rest in {beats} beats; {allowed} are allowed"
+            ));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,134 @@
+//! The guarantees, one file each: what it means, where it comes from, and the exact rule by which
+//! a run is judged. Each check counts what it looked at: one that never had anything to look at
+//! has shown nothing.
+
+use std::collections::BTreeMap;
+
+use grapevine_core::command::Write;
+use grapevine_core::{Life, RequestError, Response, ServerId, SessionId, Timestamp};
+
+use crate::model::Model;
+use crate::shop::Flight;
+use crate::world::World;
+
+mod g10_input;
+mod g1_convergence;
+mod g2_durability;
+mod g3_sessions;
+mod g4_ended;
+mod g5_expiry;
+mod g6_counters;
+mod g7_answers;
+mod g8_limits;
+mod g9_determinism;
+
+/// What a guarantee means, and how it is checked.
+#[derive(Clone, Copy, Debug)]
+pub struct About {
+    /// `G1` to `G10`.
+    pub name: &'static str,
+    /// The promise, in a sentence.
+    pub promise: &'static str,
+    /// Where it comes from.
+    pub source: &'static str,
+    /// The rule by which a run is judged.
+    pub rule: &'static str,
+    /// The file of the check.
+    pub file: &'static str,
+    /// What of it is not applied yet, and why.
+    pub not_applied: Option<&'static str>,
+}
+
+/// What has gone wrong on purpose so far: some promises hold only without.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Damage {
+    /// Servers that died, by time.
+    pub(crate) deaths: Vec<Timestamp>,
+    /// Whether messages could get lost.
+    pub(crate) lossy: bool,
+    /// The most that any clock was off, in microseconds.
+    pub(crate) skew: u64,
+    /// Whether a clock was off by more than clocks may.
+    pub(crate) far: bool,
+}
+
+/// What a check may look at.
+pub(crate) struct Scene<'a> {
+    pub(crate) world: &'a World,
+    pub(crate) model: &'a Model,
+    pub(crate) damage: &'a Damage,
+    /// The servers that are healed at the end.
+    pub(crate) healed: &'a [usize],
+    /// Requests without an answer yet.
+    pub(crate) flights: &'a BTreeMap<grapevine_core::RequestId, Flight>,
+}
+
+/// A request's answer, with what was asked.
+pub(crate) struct Answered<'a> {
+    pub(crate) server: usize,
+    pub(crate) flight: &'a Flight,
+    pub(crate) outcome: &'a Result<Response, RequestError>,
+}
+
+/// What a check says: nothing, or how the promise was broken.
+pub(crate) type Judgement = Result<(), String>;
+
+/// One guarantee's check.
+pub(crate) trait Check {
+    fn about(&self) -> &'static About;
+
+    /// How much it has looked at.
+    fn looked(&self) -> u64;
+
+    fn wrote(
+        &mut self,
+        _: &Scene<'_>,
+        _by: ServerId,
+        _write: &Write,
+        _first_end: bool,
+    ) -> Judgement {
+        Ok(())
+    }
+
+    fn stored(&mut self, _: &Scene<'_>, _by: ServerId, _id: SessionId, _life: Life) -> Judgement {
+        Ok(())
+    }
+
+    fn answered(&mut self, _: &Scene<'_>, _: &Answered<'_>) -> Judgement {
+        Ok(())
+    }
+
+    fn crashed(&mut self, _: &Scene<'_>) -> Judgement {
+        Ok(())
+    }
+
+    /// Now and then, between events.
+    fn now_and_then(&mut self, _: &Scene<'_>) -> Judgement {
+        Ok(())
+    }
+
+    fn end(&mut self, _: &Scene<'_>) -> Judgement {
+        Ok(())
+    }
+}
+
+/// All checks of one run.
+pub(crate) fn all() -> Vec<Box<dyn Check>> {
+    vec![
+        Box::<g1_convergence::Convergence>::default(),
+        Box::<g2_durability::Durability>::default(),
+        Box::<g3_sessions::Sessions>::default(),
+        Box::<g4_ended::Ended>::default(),
+        Box::<g5_expiry::Expiry>::default(),
+        Box::<g6_counters::Counters>::default(),
+        Box::<g7_answers::Answers>::default(),
+        Box::<g8_limits::Limits>::default(),
+        Box::<g9_determinism::Determinism>::default(),
+        Box::<g10_input::Input>::default(),
+    ]
+}
+
+/// What is checked, in order.
+pub fn guarantees() -> Vec<&'static About> {
+    all().iter().map(|check| check.about()).collect()
+}

@@ -1,0 +1,224 @@
+//! The simulator's program: one run, many runs, and what the guarantees mean.
+#![forbid(unsafe_code)]
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use grapevine_sim::{Outcome, Scenario, Summary, Swarm, guarantees, run_scenario};
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// Grapevine's simulator: many servers on one event queue, in virtual time, checked against the
+/// guarantees G1 to G10 while everything goes wrong. Exit code 0: all held; 1: one was broken; 2:
+/// wrong use.
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    call: Call,
+}
+
+#[derive(Subcommand)]
+enum Call {
+    /// One run, from a seed or from a scenario file.
+    Run(RunArgs),
+    /// Many runs on all cores.
+    Swarm(SwarmArgs),
+    /// What a guarantee means, where it is checked, its source.
+    Explain {
+        /// G1 to G10.
+        guarantee: String,
+    },
+}
+
+#[derive(Args)]
+#[group(required = true, multiple = false)]
+struct Source {
+    /// The seed that draws the scenario.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// The scenario file.
+    #[arg(long)]
+    scenario: Option<PathBuf>,
+}
+
+#[derive(Args)]
+struct RunArgs {
+    #[command(flatten)]
+    source: Source,
+    /// Print one JSON object instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Args)]
+struct SwarmArgs {
+    /// Seeds from A up to, not including, B: `A..B`.
+    #[arg(long, required_unless_present = "minutes")]
+    seeds: Option<String>,
+    /// Run for so many minutes.
+    #[arg(long)]
+    minutes: Option<f64>,
+    /// Threads; all cores if not given.
+    #[arg(long)]
+    jobs: Option<usize>,
+    /// Only the I-th of N parts, from 1: `I/N`.
+    #[arg(long)]
+    shard: Option<String>,
+    /// Write the summary here as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Write for each failure its scenario here.
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    // A run's panic is reported as a broken guarantee.
+    std::panic::set_hook(Box::new(|_| {}));
+    let done = match Cli::parse().call {
+        Call::Run(args) => run(&args),
+        Call::Swarm(args) => swarm(&args),
+        Call::Explain { guarantee } => explain(&guarantee),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(why) => {
+            eprintln!("{why}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+impl Source {
+    fn scenario(&self) -> Result<Scenario, String> {
+        match (&self.scenario, self.seed) {
+            (Some(path), _) => {
+                let text = std::fs::read_to_string(path)
+                    .map_err(|error| format!("{} can't be read: {error}", path.display()))?;
+                Scenario::from_toml(&text).map_err(|error| error.to_string())
+            }
+            (None, seed) => Ok(Scenario::drawn(seed.unwrap_or(0))),
+        }
+    }
+}
+
+fn run(args: &RunArgs) -> Result<bool, String> {
+    let scenario = args.source.scenario()?;
+    let outcome = run_scenario(&scenario);
+    if args.json {
+        println!("{}", serde_json::to_string(&outcome).map_err(|error| error.to_string())?);
+    } else {
+        println!("{}\n{}", scenario.to_toml(), verdict(&outcome));
+    }
+    Ok(outcome.broken.is_none())
+}
+
+fn verdict(outcome: &Outcome) -> String {
+    let figures = format!(
+        "{} servers, {} events, {} messages, {:.1} simulated s in {:.3} s; trace {}",
+        outcome.servers,
+        outcome.events,
+        outcome.messages,
+        outcome.simulated_s,
+        outcome.wall_s,
+        outcome.trace_hash
+    );
+    match &outcome.broken {
+        None => format!("All guarantees held. {figures}"),
+        Some(broken) => format!(
+            "{} BROKEN at {} s, event {}: {}\n{figures}",
+            broken.guarantee, broken.at_s, broken.event, broken.sentence
+        ),
+    }
+}
+
+fn swarm(args: &SwarmArgs) -> Result<bool, String> {
+    let (first, end) = match &args.seeds {
+        Some(range) => parse_pair(range, "..", "--seeds A..B").map(|(a, b)| (a, Some(b)))?,
+        None => (0, None),
+    };
+    let shard = match &args.shard {
+        Some(shard) => match parse_pair(shard, "/", "--shard I/N")? {
+            (i, n) if (1..=n).contains(&i) => (i - 1, n),
+            _ => return Err(format!("--shard {shard}: I must be from 1 to N")),
+        },
+        None => (0, 1),
+    };
+    let jobs = std::thread::available_parallelism().map_or(1, usize::from);
+    let jobs = args.jobs.unwrap_or(jobs).max(1);
+    let time = args.minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0));
+    let swarm = Swarm { first, end, shard, time, jobs, stop_at_first: false };
+    let bar =
+        end.map_or_else(ProgressBar::new_spinner, |end| ProgressBar::new((end - first) / shard.1));
+    let style = "{elapsed_precise} {wide_bar} {pos} runs, {msg}";
+    bar.set_style(ProgressStyle::with_template(style).map_err(|error| error.to_string())?);
+    let failed = AtomicU64::new(0);
+    let summary = swarm.run(&|outcome| {
+        bar.inc(1);
+        if outcome.broken.is_some() {
+            failed.fetch_add(1, Ordering::Relaxed);
+            bar.println(format!("seed {}: {}", outcome.seed, verdict(outcome)));
+        }
+        bar.set_message(format!("{} failed", failed.load(Ordering::Relaxed)));
+    });
+    bar.finish_and_clear();
+    report_swarm(&summary, args)
+}
+
+fn report_swarm(summary: &Summary, args: &SwarmArgs) -> Result<bool, String> {
+    let write = |path: &PathBuf, text: String| {
+        std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
+    };
+    if let Some(path) = &args.json {
+        write(path, serde_json::to_string_pretty(summary).map_err(|error| error.to_string())?)?;
+    }
+    if let Some(folder) = &args.out {
+        std::fs::create_dir_all(folder)
+            .map_err(|error| format!("{}: {error}", folder.display()))?;
+        for failure in &summary.failures {
+            let path = folder.join(format!("seed-{}.toml", failure.seed));
+            write(&path, Scenario::drawn(failure.seed).to_toml())?;
+        }
+    }
+    println!(
+        "{} runs, {} failed; {} events, {} messages; {:.0} messages/s, {:.0} runs/h per core",
+        summary.runs,
+        summary.failed,
+        summary.events,
+        summary.messages,
+        summary.messages_per_s,
+        summary.runs_per_hour_and_core
+    );
+    for (guarantee, count) in &summary.looked {
+        println!("  {guarantee} looked at {count}");
+    }
+    for (mark, count) in &summary.coverage {
+        println!("  {mark}: {count}");
+    }
+    let blind = summary.blind();
+    if !blind.is_empty() {
+        println!("Checks that had nothing to look at: {}", blind.join(", "));
+    }
+    Ok(summary.failed == 0 && blind.is_empty())
+}
+
+fn parse_pair(text: &str, between: &str, usage: &str) -> Result<(u64, u64), String> {
+    let pair = text.split_once(between).and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+    pair.ok_or_else(|| format!("`{text}` is not of the form {usage}, with whole numbers"))
+}
+
+fn explain(name: &str) -> Result<bool, String> {
+    let all = guarantees();
+    let wanted = all.iter().find(|about| about.name.eq_ignore_ascii_case(name));
+    let about = wanted.ok_or_else(|| format!("`{name}` is no guarantee; there are G1 to G10"))?;
+    println!("{}  {}\n", about.name, about.promise);
+    println!("Source:  {}\nRule:    {}\nChecked: {}", about.source, about.rule, about.file);
+    if let Some(what) = about.not_applied {
+        println!("Not applied yet: {what}");
+    }
+    Ok(true)
+}

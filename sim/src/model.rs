@@ -1,0 +1,214 @@
+//! The reference model: every write that any server made, who had seen what when it was made, and
+//! what a copy that shows some of the writes must look like.
+//!
+//! It knows nothing of merging. It keeps the list of all writes, and works out what a set of them
+//! amounts to by the meaning of registers, counters and replacements, in one pass.
+
+use std::collections::BTreeMap;
+
+use grapevine_core::command::Write;
+use grapevine_core::{
+    Address, Attribute, Key, Life, ServerId, Session, SessionId, Shown, Stamp, Timestamp, Value,
+    Vector, Version,
+};
+
+/// What names a session in the model.
+pub(crate) type Name = (Address, Stamp);
+
+/// The name of a session.
+pub(crate) const fn name(id: &SessionId) -> Name {
+    (id.address, id.created)
+}
+
+/// What a write did to one attribute.
+#[derive(Clone, Debug)]
+enum Effect {
+    Set(Key, Value),
+    Remove(Key),
+    /// An add, to the counter of this epoch that started at this base.
+    Add {
+        key: Key,
+        epoch: Version,
+        base: i64,
+        amount: i64,
+    },
+}
+
+#[derive(Clone, Debug)]
+struct Wrote {
+    version: Version,
+    /// Whether it replaced everything before it.
+    replaces: bool,
+    ends: bool,
+    effects: Vec<Effect>,
+}
+
+/// All that is known of one session.
+#[derive(Clone, Debug)]
+pub(crate) struct Known {
+    pub(crate) id: SessionId,
+    pub(crate) idle_timeout: std::time::Duration,
+    writes: Vec<Wrote>,
+    /// When it was last served to a customer, by the world's clock.
+    pub(crate) used: Timestamp,
+    /// Whether a customer asked for its end.
+    pub(crate) end_asked: bool,
+    /// Whether any server ended it.
+    pub(crate) ended: bool,
+}
+
+/// What a reader must find.
+pub(crate) type Contents = BTreeMap<Key, Content>;
+
+/// What a reader must find under one key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Content {
+    Bytes(Value),
+    Count(i64),
+}
+
+/// The model of the whole farm.
+#[derive(Debug, Default)]
+pub(crate) struct Model {
+    sessions: BTreeMap<Name, Known>,
+    /// How many writes there were.
+    pub(crate) writes: u64,
+}
+
+impl Model {
+    pub(crate) fn get(&self, id: &SessionId) -> Option<&Known> {
+        self.sessions.get(&name(id))
+    }
+
+    pub(crate) fn get_mut(&mut self, id: &SessionId) -> Option<&mut Known> {
+        self.sessions.get_mut(&name(id))
+    }
+
+    /// Notes a write that a server made. Returns whether it ended the session for the first time.
+    pub(crate) fn wrote(&mut self, by: ServerId, write: &Write, now: Timestamp) -> bool {
+        let delta = write.session();
+        let version = Version::new(delta.seen.get(by), by);
+        self.writes += 1;
+        let known = self.sessions.entry(name(&delta.id)).or_insert_with(|| Known {
+            id: delta.id,
+            idle_timeout: delta.fixed.idle_timeout,
+            writes: Vec::new(),
+            used: now,
+            end_asked: false,
+            ended: false,
+        });
+        let effects = delta
+            .attributes
+            .iter()
+            .filter_map(|(key, attribute)| effect(key, attribute, version, &known.writes));
+        let wrote = Wrote {
+            version,
+            replaces: delta.floor == version,
+            ends: delta.life == Life::Deleted,
+            effects: effects.collect(),
+        };
+        let first = wrote.ends && !known.ended;
+        known.ended |= wrote.ends;
+        known.writes.push(wrote);
+        first
+    }
+
+    /// All sessions.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Known> {
+        self.sessions.values()
+    }
+}
+
+/// What a delta's attribute says that this write did.
+fn effect(key: &Key, attribute: &Attribute, by: Version, before: &[Wrote]) -> Option<Effect> {
+    match attribute {
+        Attribute::Register { version, value } if *version == by => {
+            Some(Effect::Set(key.clone(), value.clone()))
+        }
+        Attribute::Removed { version } if *version == by => Some(Effect::Remove(key.clone())),
+        Attribute::Counter(counter) => {
+            let total = counter.subtotals.get(&by.server).filter(|own| own.stamp == by.stamp)?;
+            let own = before.iter().filter(|wrote| wrote.version.server == by.server);
+            let earlier = own.flat_map(|wrote| &wrote.effects).filter_map(|effect| match effect {
+                Effect::Add { key: k, epoch, amount, .. }
+                    if k == key && *epoch == counter.epoch =>
+                {
+                    Some(*amount)
+                }
+                _ => None,
+            });
+            let amount = total.sum - earlier.sum::<i64>();
+            let (epoch, base) = (counter.epoch, counter.base);
+            Some(Effect::Add { key: key.clone(), epoch, base, amount })
+        }
+        _ => None,
+    }
+}
+
+impl Known {
+    /// What a copy that has seen this much must show: `None` if it must be over.
+    pub(crate) fn contents(&self, seen: &Vector) -> Option<Contents> {
+        let visible = || {
+            let seen = |wrote: &&Wrote| wrote.version.stamp <= seen.get(wrote.version.server);
+            self.writes.iter().filter(seen)
+        };
+        if visible().any(|wrote| wrote.ends) {
+            return None;
+        }
+        let replaced = visible().filter(|wrote| wrote.replaces).map(|wrote| wrote.version).max();
+        let floor = replaced.unwrap_or(Version::ZERO);
+        // For each key the last word: the version, and whether a counter or a register has it.
+        let mut last: BTreeMap<&Key, (Version, bool)> = BTreeMap::new();
+        for wrote in visible() {
+            for effect in &wrote.effects {
+                let (key, word) = match effect {
+                    Effect::Set(key, _) | Effect::Remove(key) => (key, (wrote.version, false)),
+                    Effect::Add { key, epoch, .. } => (key, (*epoch, true)),
+                };
+                if word.0 >= floor {
+                    let entry = last.entry(key).or_insert(word);
+                    *entry = (*entry).max(word);
+                }
+            }
+        }
+        let mut contents = Contents::new();
+        for (key, (version, counts)) in last {
+            let mut sum = None;
+            for wrote in visible() {
+                for effect in &wrote.effects {
+                    match effect {
+                        Effect::Set(k, value)
+                            if k == key && !counts && wrote.version == version =>
+                        {
+                            contents.insert(key.clone(), Content::Bytes(value.clone()));
+                        }
+                        Effect::Add { key: k, epoch, base, amount }
+                            if k == key && counts && *epoch == version =>
+                        {
+                            sum = Some(sum.unwrap_or(*base) + amount);
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            if let Some(sum) = sum {
+                contents.insert(key.clone(), Content::Count(sum));
+            }
+        }
+        Some(contents)
+    }
+
+    /// A vector that has seen all writes to it.
+    pub(crate) fn everything(&self) -> Vector {
+        self.writes.iter().map(|wrote| (wrote.version.server, wrote.version.stamp)).collect()
+    }
+}
+
+/// What a copy shows, in the model's terms.
+pub(crate) fn shown(session: &Session) -> Contents {
+    let content = |shown| match shown {
+        Shown::Bytes(bytes) => Content::Bytes(Value::new(bytes)),
+        Shown::Count(count) => Content::Count(count),
+    };
+    session.iter().map(|(key, shown)| (key.clone(), content(shown))).collect()
+}

@@ -1,0 +1,339 @@
+//! The customers: each with a token that it carries from server to server.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use grapevine_core::{
+    Acks, Change, Create, Key, Principal, ReadPolicy, Request, RequestError, RequestId, Response,
+    Timestamp, Token, TokenKey, Value, Vector,
+};
+use rand::RngExt as _;
+use rand_chacha::ChaCha8Rng;
+
+use crate::scenario::{Kind, Workload};
+
+/// The counter that customers only ever add to.
+pub(crate) const COUNTER: &str = "clicks";
+
+/// What a request was for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Intent {
+    Create,
+    Read,
+    Write,
+    Add(i64),
+    Replace,
+    Delete,
+    Leave,
+}
+
+/// A request that was handed to a server.
+#[derive(Clone, Debug)]
+pub(crate) struct Flight {
+    pub(crate) customer: Option<usize>,
+    pub(crate) server: usize,
+    pub(crate) intent: Intent,
+    pub(crate) acks: Acks,
+    pub(crate) token: Option<Token>,
+    /// What the customer had read and written when it got the token.
+    pub(crate) known: Vector,
+    pub(crate) sent: Timestamp,
+    /// Whether the server was neither paused, slow nor stepped since.
+    pub(crate) prompt: bool,
+    pub(crate) forged: bool,
+    /// Whether it is the customer's last request, after healing.
+    pub(crate) last: bool,
+}
+
+/// A token, and what the customer had read and written when it got it.
+#[derive(Clone, Debug)]
+struct Carried {
+    text: String,
+    known: Vector,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Customer {
+    next: Timestamp,
+    carried: Option<Carried>,
+    earlier: Vec<Carried>,
+    waits: usize,
+    writes: u64,
+}
+
+/// All customers, and what they wait for.
+#[derive(Debug)]
+pub(crate) struct Shop {
+    workload: Workload,
+    key: TokenKey,
+    customers: Vec<Customer>,
+    pub(crate) flights: BTreeMap<RequestId, Flight>,
+    /// Forged tokens that were refused, and those that were not.
+    pub(crate) forged: (u64, u64),
+}
+
+impl Shop {
+    pub(crate) fn new(workload: &Workload, now: Timestamp) -> Self {
+        let customer = |n: u32| Customer {
+            next: now + Duration::from_millis(u64::from(n)),
+            ..Customer::default()
+        };
+        Self {
+            workload: workload.clone(),
+            key: TokenKey::new(&[42; 32]),
+            customers: (0..workload.customers).map(customer).collect(),
+            flights: BTreeMap::new(),
+            forged: (0, 0),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.customers.len()
+    }
+
+    /// The next customer who does something, and when.
+    pub(crate) fn next(&self) -> Option<(Timestamp, usize)> {
+        let customers = self.customers.iter().enumerate();
+        customers.map(|(n, customer)| (customer.next, n)).min()
+    }
+
+    /// What a customer asks now, of as many servers as there are requests. Nothing if it thinks
+    /// on.
+    pub(crate) fn ask(
+        &mut self,
+        n: usize,
+        now: Timestamp,
+        rng: &mut ChaCha8Rng,
+    ) -> Vec<(Request, Flight)> {
+        let (from, to) = self.workload.think_ms;
+        let think = Duration::from_millis(rng.random_range(from..=to));
+        let patience = Duration::from_millis(self.workload.patience_ms);
+        let customer = &mut self.customers[n];
+        if customer.waits > 0 {
+            // Patience is over: it goes elsewhere, with the token that it has.
+            customer.waits = 0;
+        }
+        let Some(carried) = customer.carried.clone() else {
+            customer.next = now + patience;
+            customer.waits = 1;
+            return vec![self.create(n, now, rng)];
+        };
+        let kinds = &self.workload.kinds;
+        let pick = rng.random_range(0..kinds.len() * 2 + 1);
+        let kind = kinds.get(pick).copied();
+        if kind == Some(Kind::Idle) && rng.random_bool(0.3) {
+            let idle = Duration::from_secs(self.workload.idle_timeout_s);
+            customer.next = now + idle * 5 / 4;
+            return Vec::new();
+        }
+        customer.next = now + patience + think;
+        customer.waits = 1;
+        self.session_request(n, kind, carried, now, rng)
+    }
+
+    fn create(&self, n: usize, now: Timestamp, rng: &mut ChaCha8Rng) -> (Request, Flight) {
+        let acks = self.acks(rng);
+        let user = Key::new("user").expect("a good key");
+        let create = Create {
+            attributes: vec![(user, Value::new(format!("customer {n}").as_bytes()))],
+            idle_timeout: Some(Duration::from_secs(self.workload.idle_timeout_s)),
+            lifetime: Some(Duration::from_secs(self.workload.lifetime_s)),
+            principal: rng.random_bool(0.5).then(|| Principal::new("somebody")),
+            acks,
+        };
+        let flight = flight(n, Intent::Create, acks, None, Vector::default(), now);
+        (Request::Create(create), flight)
+    }
+
+    fn acks(&self, rng: &mut ChaCha8Rng) -> Acks {
+        if !self.workload.kinds.contains(&Kind::Acks) {
+            return Acks::Local;
+        }
+        [Acks::Local, Acks::Peers(1), Acks::Peers(2), Acks::Majority, Acks::All]
+            [rng.random_range(0..5)]
+    }
+
+    fn session_request(
+        &mut self,
+        n: usize,
+        kind: Option<Kind>,
+        carried: Carried,
+        now: Timestamp,
+        rng: &mut ChaCha8Rng,
+    ) -> Vec<(Request, Flight)> {
+        let mut carried = carried;
+        if kind == Some(Kind::StaleToken) && !self.customers[n].earlier.is_empty() {
+            let earlier = &self.customers[n].earlier;
+            carried = earlier[rng.random_range(0..earlier.len())].clone();
+        }
+        if kind == Some(Kind::Forge) {
+            self.forge(&carried.text, rng);
+            self.customers[n].next = now + Duration::from_millis(10);
+            self.customers[n].waits = 0;
+            return Vec::new();
+        }
+        let token = Token::decode(&carried.text, &self.key).expect("a token of this farm");
+        let acks = if kind == Some(Kind::Acks) { self.acks(rng) } else { Acks::Local };
+        let Some((intent, request)) = self.request(n, kind, token.clone(), acks, rng) else {
+            let policy = match kind {
+                Some(Kind::BestEffort) => ReadPolicy::BestEffort,
+                _ => ReadPolicy::Fresh,
+            };
+            let read = Request::Read { token: token.clone(), policy };
+            let flight = flight(n, Intent::Read, Acks::Local, Some(token), carried.known, now);
+            return vec![(read, flight)];
+        };
+        let flight = flight(n, intent, acks, Some(token), carried.known, now);
+        if kind == Some(Kind::DoubleSubmit) {
+            self.customers[n].waits = 2;
+            return vec![(request.clone(), flight.clone()), (request, flight)];
+        }
+        vec![(request, flight)]
+    }
+
+    /// A write of this kind; `None` for reads.
+    fn request(
+        &mut self,
+        n: usize,
+        kind: Option<Kind>,
+        token: Token,
+        acks: Acks,
+        rng: &mut ChaCha8Rng,
+    ) -> Option<(Intent, Request)> {
+        let customer = &mut self.customers[n];
+        customer.writes += 1;
+        let writes = customer.writes;
+        let item = |rng: &mut ChaCha8Rng| {
+            Key::new(&format!("cart/{}", rng.random_range(0..6))).expect("a good key")
+        };
+        let value = Value::new(format!("{n}.{writes}").as_bytes());
+        let update = |token, change| Request::Update { token, changes: vec![change], acks };
+        Some(match kind? {
+            Kind::Set | Kind::Acks => (Intent::Write, update(token, Change::Set(item(rng), value))),
+            Kind::Large => {
+                let large = Value::new(&[7; 900]);
+                (Intent::Write, update(token, Change::Set(item(rng), large)))
+            }
+            Kind::Remove => (Intent::Write, update(token, Change::Remove(item(rng)))),
+            Kind::Add | Kind::DoubleSubmit => {
+                let amount = rng.random_range(-3..10);
+                let key = Key::new(COUNTER).expect("a good key");
+                (Intent::Add(amount), update(token, Change::Add(key, amount)))
+            }
+            Kind::Replace => {
+                let attributes = vec![(item(rng), value)];
+                (Intent::Replace, Request::Replace { token, attributes, acks })
+            }
+            Kind::Delete if rng.random_bool(0.3) => {
+                (Intent::Delete, Request::Delete { token, acks })
+            }
+            _ => return None,
+        })
+    }
+
+    fn forge(&mut self, text: &str, rng: &mut ChaCha8Rng) {
+        let mut bytes = text.as_bytes().to_vec();
+        let at = rng.random_range(0..bytes.len());
+        let good = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        bytes[at] = good[rng.random_range(0..good.len())];
+        let forged = String::from_utf8(bytes).expect("letters");
+        if forged != text {
+            match Token::decode(&forged, &self.key) {
+                Err(_) => self.forged.0 += 1,
+                Ok(_) => self.forged.1 += 1,
+            }
+        }
+    }
+
+    /// The last request of a customer, after healing: what does it see? `None` if it has no
+    /// session.
+    pub(crate) fn last_look(&mut self, n: usize, now: Timestamp) -> Option<(Request, Flight)> {
+        let carried = self.customers[n].carried.clone()?;
+        let token = Token::decode(&carried.text, &self.key).expect("a token of this farm");
+        let policy = ReadPolicy::Fresh;
+        let read = Request::Read { token: token.clone(), policy };
+        let mut flight = flight(n, Intent::Read, Acks::Local, Some(token), carried.known, now);
+        flight.last = true;
+        Some((read, flight))
+    }
+
+    /// A customer gets the answer to a request, and carries on.
+    pub(crate) fn take(
+        &mut self,
+        flight: &Flight,
+        outcome: &Result<Response, RequestError>,
+        now: Timestamp,
+        rng: &mut ChaCha8Rng,
+    ) {
+        let Some(n) = flight.customer else { return };
+        let (from, to) = self.workload.think_ms;
+        let customer = &mut self.customers[n];
+        let current =
+            customer.carried.as_ref().and_then(|c| Token::decode(&c.text, &self.key).ok());
+        if current.as_ref().map(|token| token.id) != flight.token.as_ref().map(|token| token.id) {
+            // The answer to a request about a session that it has given up.
+            return;
+        }
+        match outcome {
+            Ok(Response::Session(served)) => {
+                let known = if served.lost {
+                    // What is lost must not be asked for again.
+                    let mut seen = served.session.seen.clone();
+                    seen.retain(|server, stamp| served.token.context.get(server) == stamp);
+                    seen
+                } else if served.stale {
+                    flight.known.clone()
+                } else {
+                    served.session.seen.clone()
+                };
+                let text = served.token.encode(&self.key);
+                customer.earlier.truncate(4);
+                customer.earlier.extend(customer.carried.take());
+                customer.carried = Some(Carried { text, known });
+            }
+            Ok(Response::Deleted) | Err(RequestError::NotFound(_) | RequestError::Lost) => {
+                (customer.carried, customer.earlier) = (None, Vec::new());
+            }
+            Err(RequestError::NotReplicated { token: Some(token), .. }) => {
+                let mut known = flight.known.clone();
+                known.join(&token.context);
+                customer.carried = Some(Carried { text: token.encode(&self.key), known });
+            }
+            Err(RequestError::NotReplicated { token: None, .. }) => customer.carried = None,
+            _ => {}
+        }
+        customer.waits = customer.waits.saturating_sub(1);
+        if customer.waits == 0 {
+            customer.next = now + Duration::from_millis(rng.random_range(from..=to));
+        }
+    }
+
+    /// Everybody goes home: nobody asks any more.
+    pub(crate) fn close(&mut self) {
+        for customer in &mut self.customers {
+            customer.next = Timestamp::MAX;
+        }
+    }
+}
+
+fn flight(
+    customer: usize,
+    intent: Intent,
+    acks: Acks,
+    token: Option<Token>,
+    known: Vector,
+    sent: Timestamp,
+) -> Flight {
+    Flight {
+        customer: Some(customer),
+        server: 0,
+        intent,
+        acks,
+        token,
+        known,
+        sent,
+        prompt: true,
+        forged: false,
+        last: false,
+    }
+}

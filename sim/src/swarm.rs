@@ -1,0 +1,164 @@
+//! Many runs on all cores: each seed draws its own scenario. The first failures are kept.
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+
+use crate::run::{Broken, Outcome, Run};
+use crate::scenario::Scenario;
+
+/// Every so many seeds, a seed is run twice and the traces compared (G9).
+const TWICE_EVERY: u64 = 64;
+/// How many failures are kept.
+const KEPT: usize = 100;
+
+/// What a swarm does.
+#[derive(Clone, Debug)]
+pub struct Swarm {
+    /// The first seed.
+    pub first: u64,
+    /// The seed after the last; `None` for no end.
+    pub end: Option<u64>,
+    /// Of so many shards (the second), this one (the first, from zero).
+    pub shard: (u64, u64),
+    /// When to stop at the latest.
+    pub time: Option<Duration>,
+    /// Threads.
+    pub jobs: usize,
+    /// Whether to stop at the first failure.
+    pub stop_at_first: bool,
+}
+
+/// What a swarm found.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Summary {
+    /// Runs made.
+    pub runs: u64,
+    /// The first failures, by seed.
+    pub failures: Vec<Outcome>,
+    /// Failures in all.
+    pub failed: u64,
+    /// Events handled.
+    pub events: u64,
+    /// Messages delivered, each encoded and decoded.
+    pub messages: u64,
+    /// Simulated seconds.
+    pub simulated_s: f64,
+    /// Real seconds.
+    pub wall_s: f64,
+    /// Messages per real second, all cores together.
+    pub messages_per_s: f64,
+    /// Runs per hour and core.
+    pub runs_per_hour_and_core: f64,
+    /// Named rare paths → how often they were taken.
+    pub coverage: BTreeMap<String, u64>,
+    /// Guarantee → how much its check looked at.
+    pub looked: BTreeMap<String, u64>,
+}
+
+impl Swarm {
+    /// Runs all of it. `progress` is called after every run, from any thread.
+    ///
+    /// # Panics
+    /// If a thread of the swarm itself does: a run's panic is a failure like any other.
+    pub fn run(&self, progress: &(dyn Fn(&Outcome) + Sync)) -> Summary {
+        let started = Instant::now();
+        let next = AtomicU64::new(self.first);
+        let stop = AtomicBool::new(false);
+        let summary = Mutex::new(Summary::default());
+        std::thread::scope(|scope| {
+            for _ in 0..self.jobs {
+                scope.spawn(|| {
+                    while let Some(seed) = self.next_seed(&next, &stop, started) {
+                        let outcome = run_seed(seed);
+                        progress(&outcome);
+                        if self.stop_at_first && outcome.broken.is_some() {
+                            stop.store(true, Ordering::Relaxed);
+                        }
+                        summary.lock().expect("no thread panics").add(outcome);
+                    }
+                });
+            }
+        });
+        let mut summary = summary.into_inner().expect("no thread panics");
+        summary.wall_s = started.elapsed().as_secs_f64();
+        summary.messages_per_s = summary.messages as f64 / summary.wall_s;
+        summary.runs_per_hour_and_core =
+            summary.runs as f64 / summary.wall_s * 3600.0 / self.jobs as f64;
+        summary
+    }
+
+    fn next_seed(&self, next: &AtomicU64, stop: &AtomicBool, started: Instant) -> Option<u64> {
+        loop {
+            let seed = next.fetch_add(1, Ordering::Relaxed);
+            let late = self.time.is_some_and(|time| started.elapsed() >= time);
+            if late || stop.load(Ordering::Relaxed) || self.end.is_some_and(|end| seed >= end) {
+                return None;
+            }
+            if seed % self.shard.1 == self.shard.0 {
+                return Some(seed);
+            }
+        }
+    }
+}
+
+impl Summary {
+    fn add(&mut self, outcome: Outcome) {
+        self.runs += 1;
+        self.events += outcome.events;
+        self.messages += outcome.messages;
+        self.simulated_s += outcome.simulated_s;
+        for (mark, count) in &outcome.coverage {
+            *self.coverage.entry(mark.clone()).or_default() += count;
+        }
+        for (guarantee, count) in &outcome.looked {
+            *self.looked.entry(guarantee.clone()).or_default() += count;
+        }
+        if outcome.broken.is_some() {
+            self.failed += 1;
+            self.failures.push(outcome);
+            self.failures.sort_by_key(|failure| failure.seed);
+            self.failures.truncate(KEPT);
+        }
+    }
+
+    /// Checks that looked at nothing: they have shown nothing.
+    pub fn blind(&self) -> Vec<&str> {
+        let blind = self.looked.iter().filter(|&(_, &count)| count == 0);
+        blind.map(|(guarantee, _)| guarantee.as_str()).collect()
+    }
+}
+
+/// One run of the scenario that a seed stands for; now and then twice.
+fn run_seed(seed: u64) -> Outcome {
+    let scenario = Scenario::drawn(seed);
+    let mut outcome = run_scenario(&scenario);
+    if seed % TWICE_EVERY == 0 && outcome.broken.is_none() {
+        let again = run_scenario(&scenario);
+        if again.trace_hash != outcome.trace_hash {
+            outcome.verdict = "fail";
+            outcome.broken = Some(Broken {
+                guarantee: "G9".to_owned(),
+                sentence: "two runs of one seed had different traces".to_owned(),
+                at_s: "0".to_owned(),
+                event: 0,
+            });
+        }
+    }
+    outcome
+}
+
+/// One run of a scenario. A panic is a broken guarantee like any other.
+pub fn run_scenario(scenario: &Scenario) -> Outcome {
+    let mut run = Run::new(scenario);
+    let finished = std::panic::catch_unwind(AssertUnwindSafe(|| run.finish()));
+    finished.unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+        run.panicked(text.unwrap_or_else(|| "a panic without a message".to_owned()))
+    })
+}
