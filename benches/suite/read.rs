@@ -4,7 +4,7 @@
 
 use std::hint::black_box;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -16,35 +16,42 @@ use grapevine_tokio::{Create, Grapevine, Value};
 use parking_lot::RwLock;
 
 pub(crate) fn run(lab: &mut Lab) {
+    // Made only if they are measured, and before the first measurement starts.
     let many = lab.size(1 << 17, 1 << 8);
     for (what, sessions, aim) in [("hot", 1, 1.4), ("uniform", many, 1.2)] {
-        let slots = Locked::new(sessions);
+        let slots = LazyLock::new(|| Locked::new(sessions));
         let floor = lab.time("read", &format!("{what}_floor"), |times| {
+            let slots = &*slots;
             threads(1, |_| slots.read(times, &mut Spread::new(4, sessions)))
         });
         let floor_two = lab.time("read", &format!("{what}_floor_two_threads"), |times| {
+            let slots = &*slots;
             threads(2, |thread| slots.read(times, &mut Spread::new(4 + thread, sessions)))
         });
         drop(slots);
-        let parts = Parts::new(sessions);
+        let parts = LazyLock::new(|| Parts::new(sessions));
         let rule = lab.time("read", &format!("{what}_rule"), |times| {
+            let parts = &*parts;
             threads(1, |_| parts.read(times, &mut Spread::new(4, sessions)))
         });
         lab.row(&format!("local read, {what}: slot and rule alone"), rule, floor, Some(aim));
         drop(parts);
-        let server = Server::new(sessions);
+        let server = LazyLock::new(|| Server::new(sessions));
         if what == "hot" {
             let key = TokenKey::new(&grapevine_tokio::LOOPBACK_KEY);
             let token = lab.time("read", "token", |times| {
-                threads(1, |_| decode(times, &server.tokens[0], &key))
+                let token = &server.tokens[0];
+                threads(1, |_| decode(times, token, &key))
             });
             lab.row("local read: token alone (base64, MAC)", token, floor, None);
         }
         let whole = lab.time("read", &format!("{what}_whole"), |times| {
+            let server = &*server;
             threads(1, |_| server.read(times, &mut Spread::new(4, sessions)))
         });
         lab.row(&format!("local read, {what}: whole, one thread"), whole, floor, Some(aim));
         let whole_two = lab.time("read", &format!("{what}_whole_two_threads"), |times| {
+            let server = &*server;
             threads(2, |thread| server.read(times, &mut Spread::new(4 + thread, sessions)))
         });
         let name = format!("local read, {what}: whole, each of two threads");
@@ -112,10 +119,10 @@ impl Server {
             .expect("a runtime");
         let (server, tokens) = runtime.block_on(async {
             let server = Grapevine::builder(1).start().await.expect("a server alone");
-            let value = Value::new(&payload());
             let mut tokens = Vec::with_capacity(sessions);
             for _ in 0..sessions {
-                let attributes = vec![(key(), value.clone())];
+                // A value of its own for each: shared ones would all lie in the cache.
+                let attributes = vec![(key(), Value::new(&payload()))];
                 // A touch would be a write, and is another matter.
                 let idle_timeout = Some(Duration::from_secs(24 * 3600));
                 let create = Create { attributes, idle_timeout, ..Create::default() };
