@@ -5,7 +5,7 @@ use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -24,7 +24,13 @@ pub struct Flat<'a> {
     slot: u32,
     #[serde(with = "postcard::fixint::le")]
     stamp: u64,
+    // Serde would take a slice for a list of numbers.
+    #[serde(serialize_with = "as_bytes")]
     payload: &'a [u8],
+}
+
+fn as_bytes<S: Serializer>(payload: &&[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bytes(payload)
 }
 
 impl<'a> Flat<'a> {
