@@ -4,10 +4,12 @@
 mod script;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
+use grapevine_core::command::{Command, Found, Pull, Query};
 use grapevine_core::{
     Acks, Action, Config, Create, Engine, Event, Farm, Local, ReadPolicy, Request, RequestId,
-    Response, ServerId, Timestamp, Token, TokenKey, wire,
+    Response, ServerId, Timestamp, To, Token, TokenKey, wire,
 };
 
 pub use script::{Ask, Step, steps, to_bytes};
@@ -60,6 +62,10 @@ struct World {
     /// Request → whether it was answered.
     answered: BTreeMap<RequestId, bool>,
     tokens: Vec<Token>,
+    /// The last pull that was sent, and to whom.
+    pull: Option<(ServerId, Pull)>,
+    /// The last query that was sent.
+    query: Option<Query>,
 }
 
 impl World {
@@ -74,7 +80,8 @@ impl World {
         let config = Config { server: server(), farm: farm.clone(), local };
         let engine = Engine::new(config, [3; 32], now).expect("the configuration fits");
         let (answered, tokens) = (BTreeMap::new(), Vec::new());
-        Self { engine, farm, now, requests: 0, answered, tokens }
+        let (pull, query) = (None, None);
+        Self { engine, farm, now, requests: 0, answered, tokens, pull, query }
     }
 
     fn take(&mut self, step: Step<'_>) {
@@ -84,6 +91,12 @@ impl World {
             }
             Step::Command(from, bytes) => {
                 if let Ok(command) = wire::decode(bytes, &self.farm) {
+                    self.handle(Event::Command { from, command });
+                }
+            }
+            Step::Fitting(from, bytes) => {
+                if let Ok(mut command) = wire::decode(bytes, &self.farm) {
+                    let from = self.fit(&mut command).unwrap_or(from);
                     self.handle(Event::Command { from, command });
                 }
             }
@@ -129,9 +142,10 @@ impl World {
     fn handle(&mut self, event: Event) {
         self.engine.handle(self.now, event);
         self.engine.check_invariants();
+        self.check_memory();
         while let Some(action) = self.engine.poll_action() {
             match action {
-                Action::Publish { command, .. } => self.check_published(&command),
+                Action::Publish { to, command } => self.published(to, command),
                 Action::Respond { id, outcome } => self.check_response(id, outcome.ok()),
                 Action::Store { .. } | Action::Notify(_) => {}
             }
@@ -139,11 +153,51 @@ impl World {
         self.engine.check_invariants();
     }
 
-    fn check_published(&self, command: &grapevine_core::Command) {
+    /// What peers can make a server keep is bounded by the farm's limits (G8).
+    fn check_memory(&self) {
+        let origin = self.farm.bytes_per_origin * u64::from(self.farm.size) + 16 * 1024;
+        let most = origin * u64::from(self.farm.known_servers);
+        let held = self.engine.status().bytes;
+        assert!(held <= most, "{held} bytes are held; limits allow {most}");
+    }
+
+    fn published(&mut self, to: To, command: Command) {
         let mut bytes = Vec::new();
-        wire::encode(command, &mut bytes);
+        wire::encode(&command, &mut bytes);
         let decoded = wire::decode(&bytes, &self.farm);
-        assert_eq!(decoded.as_ref(), Ok(command), "peers must be able to read what is sent");
+        assert_eq!(decoded.as_ref(), Ok(&command), "peers must be able to read what is sent");
+        match (to, command) {
+            (To::One(holder), Command::Pull(pull)) => self.pull = Some((holder, pull)),
+            (_, Command::Query(query)) => self.query = Some(query),
+            _ => {}
+        }
+    }
+
+    /// Makes an answer fit what was asked last, or none would ever be taken. Returns who must send
+    /// it.
+    fn fit(&self, command: &mut Command) -> Option<ServerId> {
+        match command {
+            Command::Delta(delta) => {
+                let (holder, pull) = self.pull.as_ref()?;
+                delta.round = pull.round;
+                delta.part = pull.cursor.as_ref().map_or(0, |cursor| cursor.part);
+                Some(*holder)
+            }
+            Command::Answer(answer) => {
+                let query = self.query.as_ref()?;
+                (answer.lookup, answer.id) = (query.lookup, query.id);
+                if let Found::Whole(session) | Found::Joining(Some(session)) = &mut answer.found {
+                    Arc::make_mut(session).id = query.id;
+                }
+                None
+            }
+            Command::Offer(offer) => {
+                let query = self.query.as_ref()?;
+                (offer.lookup, offer.id) = (query.lookup, query.id);
+                None
+            }
+            _ => None,
+        }
     }
 
     fn check_response(&mut self, id: RequestId, response: Option<Response>) {

@@ -9,6 +9,8 @@ pub enum Step<'a> {
     Wait(u16),
     /// A peer sends these bytes.
     Command(ServerId, &'a [u8]),
+    /// The same, but an answer is made to fit what was asked last, as far as that goes.
+    Fitting(ServerId, &'a [u8]),
     /// A link came up.
     Up(ServerId),
     /// A link went down.
@@ -92,7 +94,8 @@ fn next<'a>(data: &mut &'a [u8]) -> Option<Step<'a>> {
         1..=4 => {
             let head = take(data, 3)?;
             let length = usize::from(u16::from_le_bytes([head[1], head[2]])).min(data.len());
-            Step::Command(server(head[0]), take(data, length)?)
+            let (from, bytes) = (server(head[0]), take(data, length)?);
+            if kind % 8 > 2 { Step::Fitting(from, bytes) } else { Step::Command(from, bytes) }
         }
         5 => Step::Up(server(take(data, 1)?[0])),
         6 => Step::Down(server(take(data, 1)?[0])),
@@ -118,9 +121,10 @@ pub fn to_bytes(steps: &[Step<'_>]) -> Vec<u8> {
                 out.push(0);
                 out.extend(millis.to_le_bytes());
             }
-            Step::Command(from, bytes) => {
+            Step::Command(from, bytes) | Step::Fitting(from, bytes) => {
                 let length = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
-                out.extend([1, server_byte(from)]);
+                let kind = if matches!(step, Step::Fitting(..)) { 3 } else { 1 };
+                out.extend([kind, server_byte(from)]);
                 out.extend(length.to_le_bytes());
                 out.extend(&bytes[..usize::from(length)]);
             }

@@ -6,18 +6,34 @@ use crate::command::{Command, Heartbeat};
 use crate::engine::Engine;
 use crate::id::ServerId;
 use crate::stamp::Stamp;
+use crate::vector::Vector;
 
 // The sender's half.
 impl Engine {
     /// Sends everybody a heartbeat, and asks the silent ones for theirs.
     pub(crate) fn send_heartbeats(&mut self) {
         self.members.heartbeat_sent(self.now, &self.config.farm);
+        self.forget_expired_writers();
         let command = Command::Heartbeat(self.heartbeat());
         self.act(Action::Publish { to: To::All, command });
         for server in self.members.suspects() {
             self.send(server, Command::HeartbeatRequest);
         }
         self.check_joined();
+    }
+
+    /// Drops what this server has of streams that ended longer ago than any session lives: nobody
+    /// can lack anything of them any more, and vectors stay small however often servers restart. A
+    /// live server's entry is never dropped.
+    fn forget_expired_writers(&mut self) {
+        let mut applied = core::mem::take(&mut self.applied);
+        let nothing = Vector::default();
+        applied.retain(|server, stamp| {
+            server == self.config.server
+                || self.members.counts(server)
+                || !self.covered_entry(&nothing, server, stamp)
+        });
+        self.applied = applied;
     }
 
     fn heartbeat(&self) -> Heartbeat {

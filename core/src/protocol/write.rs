@@ -249,6 +249,7 @@ impl Engine {
         if slot >= farm.slots_per_origin
             || session.fixed.deadline > longest
             || !self.room_for(session)
+            || self.too_heavy(session)
         {
             self.counters.ignored_over_limit += 1;
             return Err(Refused::OverLimit);
@@ -290,6 +291,31 @@ impl Engine {
         changes.writers().len() + new <= limit
             && origins <= limit
             && session.seen.get(self.config.server) <= self.end()
+    }
+
+    /// Whether a copy would become larger than correct servers can make it, however many of them
+    /// write at once: so that a peer can't fill this server's memory. Copies that fit into no frame
+    /// could not be sent on.
+    fn too_heavy(&self, session: &Session) -> bool {
+        let farm = &self.config.farm;
+        let array = self.facts.array();
+        let heaviest = farm.frame_bytes as usize / 2;
+        let most = farm.bytes_per_origin.saturating_mul(farm.size.into());
+        let weight = session.weight();
+        let copy = array.get(session.id.address).filter(|copy| copy.id == session.id);
+        let held = copy.map_or(0, |copy| copy.weight());
+        if array.bytes(session.id.address.origin) + weight as u64 > most + heaviest as u64 {
+            return true;
+        }
+        if held + weight <= heaviest {
+            return false;
+        }
+        let merged = copy.map(|copy| {
+            let mut merged = Session::clone(copy);
+            merged.merge(session);
+            merged.weight()
+        });
+        merged.unwrap_or(weight) > heaviest
     }
 
     /// What follows a merge: request threads see the copies, and look-ups may be answered.

@@ -114,12 +114,12 @@ fn heartbeats() -> BoxedStrategy<Command> {
     let flags = (any::<bool>(), any::<bool>());
     let heartbeat = (number(), stamp(), vector(), vec(server(), 0..4), flags);
     prop_oneof![
-        2 => heartbeat.prop_map(|(clock, end, applied, members, (joining, partial))| {
+        8 => heartbeat.prop_map(|(clock, end, applied, members, (joining, partial))| {
             let clock = Timestamp::from_micros(clock);
             Command::Heartbeat(Heartbeat { clock, end, applied, members, joining, partial })
         }),
         1 => Just(Command::HeartbeatRequest),
-        1 => stamp().prop_map(|applied| Command::Ack { applied }),
+        2 => stamp().prop_map(|applied| Command::Ack { applied }),
         1 => stamp().prop_map(|end| Command::Leave { end }),
     ]
     .boxed()

@@ -193,3 +193,27 @@ fn no_more_requests_wait_than_allowed() {
     assert_eq!(refused.count(), 5);
     assert!(ids.iter().all(|id| world.answer(*id).is_some()), "every request is answered (G7)");
 }
+
+#[test]
+fn a_peer_can_not_make_a_copy_larger_than_any_frame() {
+    let (mut engine, now, peer) = engine();
+    let session = session(peer, 0, now, Duration::from_secs(60));
+    let heavy = |count: usize, key: &str| {
+        let mut session = session.clone();
+        let version = Version::new(session.id.created, peer);
+        let value = Value::new(&vec![b'x'; 16 << 10]);
+        let attributes = (0..count).map(|n| {
+            let key = Key::new(&format!("{key}{n}")).expect("a good key");
+            (key, Attribute::Register { version, value: value.clone() })
+        });
+        session.attributes = attributes.collect();
+        session
+    };
+    let frame = Farm::default().frame_bytes as usize;
+    for (count, key, refused) in [(20, "a", false), (20, "b", true), (40, "c", true)] {
+        engine.handle(now, Event::Command { from: peer, command: create(peer, heavy(count, key)) });
+        assert_eq!(misbehaved(&mut engine), refused, "{count} values of {key}");
+        engine.check_invariants();
+        assert!(engine.status().bytes <= frame as u64 / 2);
+    }
+}

@@ -69,3 +69,27 @@ fn two_runs_of_one_seed_are_the_same() {
     };
     assert_eq!(run(), run());
 }
+
+#[test]
+fn vectors_stay_small_however_often_a_server_restarts() {
+    let lifetime = Duration::from_secs(2);
+    let farm = Farm {
+        max_lifetime: lifetime,
+        default_lifetime: lifetime,
+        default_idle_timeout: lifetime,
+        ..Farm::default()
+    };
+    let mut world = World::new(85, farm);
+    world.run_for(Duration::from_secs(1));
+    for _ in 0..8 {
+        create(&mut world, 2);
+        world.run_for(Duration::from_secs(1));
+        world.crash(2);
+        world.start(2);
+        world.run_for(Duration::from_secs(2));
+    }
+    for server in 0..3 {
+        let streams = world.status(server).applied.len();
+        assert!(streams <= 4, "server {server} remembers {streams} streams");
+    }
+}
