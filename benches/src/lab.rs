@@ -66,26 +66,44 @@ impl Lab {
 
     /// Measures small work: `run` does it as often as it is told and returns how long that took.
     pub fn time(&mut self, group: &str, name: &str, mut run: impl FnMut(u64) -> Duration) -> Nanos {
+        self.time_with(group, name, &mut Some(()), || (), |(), times| run(times))
+    }
+
+    /// Measures small work on something that is made only if it is measured, and whose making is
+    /// not measured.
+    pub fn time_with<T>(
+        &mut self,
+        group: &str,
+        name: &str,
+        on: &mut Option<T>,
+        make: impl Fn() -> T,
+        mut run: impl FnMut(&mut T, u64) -> Duration,
+    ) -> Nanos {
         let mut benches = self.criterion.benchmark_group(group);
         benches.sampling_mode(SamplingMode::Flat);
-        benches.bench_function(name, |bencher| bencher.iter_custom(&mut run));
+        benches.bench_function(name, |bencher| {
+            let on = on.get_or_insert_with(&make);
+            bencher.iter_custom(|times| run(on, times));
+        });
         benches.finish();
         self.median(group, name)
     }
 
     /// Measures large work of `items` items: `run` does it once and returns how long that took.
-    pub fn rounds(
+    pub fn rounds_with<T>(
         &mut self,
-        group: &str,
-        name: &str,
+        (group, name): (&str, &str),
         items: u64,
-        mut run: impl FnMut() -> Duration,
+        on: &mut Option<T>,
+        make: impl Fn() -> T,
+        mut run: impl FnMut(&mut T) -> Duration,
     ) -> Nanos {
         let mut benches = self.criterion.benchmark_group(group);
         benches.sampling_mode(SamplingMode::Flat).sample_size(15);
         benches.measurement_time(Duration::from_secs(5)).throughput(Throughput::Elements(items));
         benches.bench_function(name, |bencher| {
-            bencher.iter_custom(|rounds| (0..rounds).map(|_| run()).sum());
+            let on = on.get_or_insert_with(&make);
+            bencher.iter_custom(|rounds| (0..rounds).map(|_| run(on)).sum());
         });
         benches.finish();
         self.median(group, name).map(|nanos| nanos / items as f64)

@@ -19,20 +19,17 @@ pub(crate) fn run(lab: &mut Lab) {
     // The creates of all sessions are the sessions, and all are equally long.
     let bytes = Writer::new(64).1.iter().map(Vec::len).sum::<usize>() * sessions / 64;
 
-    let mut pipes = runtime.block_on(Pipes::new(1)).expect("sockets on loopback");
+    let all = sessions as u64;
     let mut floor_cpu = Meter::default();
-    let floor = lab.rounds("catch_up", "floor", sessions as u64, || {
+    let make = || runtime.block_on(Pipes::new(1)).expect("sockets on loopback");
+    let floor = lab.rounds_with(("catch_up", "floor"), all, &mut None, make, |pipes| {
         let sending = || runtime.block_on(pipes.send(bytes));
-        floor_cpu.run(sessions as u64, sending).expect("bytes through a socket")
+        floor_cpu.run(all, sending).expect("bytes through a socket")
     });
-    drop(pipes);
-    // Made only if it is measured.
-    let mut trio = None;
     let (mut starts, mut meter) = (Vec::new(), Meter::default());
-    let transfer = lab.rounds("catch_up", "transfer", sessions as u64, || {
-        let trio = trio.get_or_insert_with(|| runtime.block_on(holders(sessions)));
-        let joining = || runtime.block_on(join(trio, sessions as u64));
-        let (whole, transfer) = meter.run(sessions as u64, joining);
+    let make = || runtime.block_on(holders(sessions));
+    let transfer = lab.rounds_with(("catch_up", "transfer"), all, &mut None, make, |trio| {
+        let (whole, transfer) = meter.run(all, || runtime.block_on(join(trio, all)));
         starts.push(whole);
         transfer
     });

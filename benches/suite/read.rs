@@ -4,58 +4,52 @@
 
 use std::hint::black_box;
 use std::pin::pin;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use grapevine_benches::cpu;
 use grapevine_benches::floor::{Locked, threads};
 use grapevine_benches::lab::Lab;
 use grapevine_benches::work::{PAYLOAD, Spread, Writer, key, payload};
 use grapevine_core::{Locally, Session, Shown, Token, TokenKey, serve_locally};
-use grapevine_tokio::{Create, Grapevine, Value};
+use grapevine_tokio::{Create, Grapevine, LOOPBACK_KEY, Value};
 use parking_lot::RwLock;
 
 pub(crate) fn run(lab: &mut Lab) {
-    // Made only if they are measured, and before the first measurement starts.
     let many = lab.size(1 << 17, 1 << 8);
     for (what, sessions, aim) in [("hot", 1, 1.4), ("uniform", many, 1.2)] {
-        let slots = LazyLock::new(|| Locked::new(sessions));
-        let floor = lab.time("read", &format!("{what}_floor"), |times| {
-            let slots = &*slots;
-            threads(1, |_| slots.read(times, &mut Spread::new(4, sessions)))
-        });
-        let floor_two = lab.time("read", &format!("{what}_floor_two_threads"), |times| {
-            let slots = &*slots;
-            threads(2, |thread| slots.read(times, &mut Spread::new(4 + thread, sessions)))
+        let mut slots = None;
+        let make = || Locked::new(sessions);
+        let [floor, floor_two] = [1, 2].map(|count| {
+            let id = format!("{what}_floor_{count}");
+            lab.time_with("read", &id, &mut slots, make, |slots, times| {
+                threads(count, |thread| slots.read(times, &mut Spread::new(4 + thread, sessions)))
+            })
         });
         drop(slots);
-        let parts = LazyLock::new(|| Parts::new(sessions));
-        let rule = lab.time("read", &format!("{what}_rule"), |times| {
-            let parts = &*parts;
-            threads(1, |_| parts.read(times, &mut Spread::new(4, sessions)))
+        let (make, id) = (|| Parts::new(sessions), format!("{what}_rule"));
+        let rule = lab.time_with("read", &id, &mut None, make, |parts, times| {
+            cpu::time(|| parts.read(times, &mut Spread::new(4, sessions)))
         });
         lab.row(&format!("local read, {what}: slot and rule alone"), rule, floor, Some(aim));
-        drop(parts);
-        let server = LazyLock::new(|| Server::new(sessions));
+        let mut server = None;
+        let make = || Server::new(sessions);
         if what == "hot" {
-            let key = TokenKey::new(&grapevine_tokio::LOOPBACK_KEY);
-            let token = lab.time("read", "token", |times| {
-                let token = &server.tokens[0];
-                threads(1, |_| decode(times, token, &key))
+            let key = TokenKey::new(&LOOPBACK_KEY);
+            let token = lab.time_with("read", "token", &mut server, make, |server, times| {
+                cpu::time(|| decode(times, &server.tokens[0], &key))
             });
             lab.row("local read: token alone (base64, MAC)", token, floor, None);
         }
-        let whole = lab.time("read", &format!("{what}_whole"), |times| {
-            let server = &*server;
-            threads(1, |_| server.read(times, &mut Spread::new(4, sessions)))
-        });
-        lab.row(&format!("local read, {what}: whole, one thread"), whole, floor, Some(aim));
-        let whole_two = lab.time("read", &format!("{what}_whole_two_threads"), |times| {
-            let server = &*server;
-            threads(2, |thread| server.read(times, &mut Spread::new(4 + thread, sessions)))
-        });
-        let name = format!("local read, {what}: whole, each of two threads");
-        lab.row(&name, whole_two, floor_two, Some(aim));
+        for (count, least, who) in [(1, floor, "one thread"), (2, floor_two, "each of two threads")]
+        {
+            let id = format!("{what}_whole_{count}");
+            let whole = lab.time_with("read", &id, &mut server, make, |server, times| {
+                threads(count, |thread| server.read(times, &mut Spread::new(4 + thread, sessions)))
+            });
+            lab.row(&format!("local read, {what}: whole, {who}"), whole, least, Some(aim));
+        }
     }
 }
 

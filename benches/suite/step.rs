@@ -15,21 +15,19 @@ pub(crate) fn run(lab: &mut Lab) {
     let many = lab.size(1 << 17, 1 << 8);
     for (what, sessions, aim) in [("hot", 1, 3.1), ("uniform", many, 2.1)] {
         let mut spread = Spread::new(2, sessions);
-        // Made only if they are measured.
-        let mut slots = None;
-        let floor = lab.time("step", &format!("{what}_floor"), |times| {
-            let slots = slots.get_or_insert_with(|| Slots::new(sessions));
+        let (make, id) = (|| Slots::new(sessions), format!("{what}_floor"));
+        let floor = lab.time_with("step", &id, &mut None, make, |slots, times| {
             made(times, |count| {
                 let updates = slots.updates(count, &mut spread);
                 cpu::time(|| updates.iter().for_each(|update| slots.take(update)))
             })
         });
-        drop(slots);
         let mut servers = None;
         for (together, name) in [(64, "full batches"), (1, "batches of one")] {
             let id = format!("{what}_batches_of_{together}");
-            let step = lab.time("step", &id, |times| {
-                servers.get_or_insert_with(|| Servers::new(sessions)).step(times, together)
+            let make = || Servers::new(sessions);
+            let step = lab.time_with("step", &id, &mut servers, make, |servers, times| {
+                servers.step(times, together)
             });
             lab.row(&format!("engine step, {what}, {name}"), step, floor, Some(aim));
         }

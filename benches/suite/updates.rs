@@ -23,21 +23,18 @@ pub(crate) fn run(lab: &mut Lab) {
     let updates = lab.size(8192, 64);
     let all = 3 * updates as u64;
 
-    let mut pipes = runtime.block_on(Pipes::new(6)).expect("sockets on loopback");
     let mut floor_cpu = Meter::default();
     let bytes = (update_bytes() * updates as f64) as usize;
-    let floor = lab.rounds("updates", "floor", all, || {
+    let make = || runtime.block_on(Pipes::new(6)).expect("sockets on loopback");
+    let floor = lab.rounds_with(("updates", "floor"), all, &mut None, make, |pipes| {
         let sending = || runtime.block_on(pipes.send(bytes));
         floor_cpu.run(all, sending).expect("bytes through sockets")
     });
-    drop(pipes);
     for (what, sessions, aim) in [("hot", CUSTOMERS, 2.8), ("uniform", lab.size(1 << 14, 64), 5.6)]
     {
-        // Made only if it is measured.
-        let mut load = None;
-        let mut meter = Meter::default();
-        let time = lab.rounds("updates", what, all, || {
-            let load = load.get_or_insert_with(|| runtime.block_on(Load::new(sessions)));
+        let (mut load, mut meter) = (None, Meter::default());
+        let make = || runtime.block_on(Load::new(sessions));
+        let time = lab.rounds_with(("updates", what), all, &mut load, make, |load| {
             meter.run(all, || runtime.block_on(load.round(updates)))
         });
         lab.row(&format!("replicated update, {what}: elapsed"), time, floor, None);
