@@ -104,26 +104,28 @@ impl Locked {
     }
 
     /// Takes a share of the payload in slots that `spread` names, and copies it out, so often.
-    pub fn read(&self, times: u64, spread: &mut Spread) {
+    pub fn read(&self, times: u64, spread: &mut Spread) -> Duration {
         let mut out = [0; PAYLOAD];
-        for _ in 0..times {
-            let shared = Arc::clone(&self.0[spread.next()].read());
-            out.copy_from_slice(&shared);
-            black_box(&mut out);
-        }
+        cpu::time(|| {
+            for _ in 0..times {
+                let shared = Arc::clone(&self.0[spread.next()].read());
+                out.copy_from_slice(&shared);
+                black_box(&mut out);
+            }
+        })
     }
 }
 
-/// Runs the same in so many threads at once, each with its own number; returns the processor time
-/// of the slowest.
-pub fn threads(count: usize, run: impl Fn(u64) + Sync) -> Duration {
+/// Runs the same in so many threads at once, each with its own number; returns the time of the
+/// slowest, as they say themselves.
+pub fn threads(count: usize, run: impl Fn(u64) -> Duration + Sync) -> Duration {
     let barrier = Barrier::new(count);
     std::thread::scope(|scope| {
         let one = |number| {
             let (barrier, run) = (&barrier, &run);
             scope.spawn(move || {
                 barrier.wait();
-                cpu::time(|| run(number))
+                run(number)
             })
         };
         let threads: Vec<_> = (0..count as u64).map(one).collect();
