@@ -66,11 +66,10 @@ impl Trio {
     /// # Panics
     /// If one can't be made.
     pub async fn create(&self, server: usize, sessions: usize) -> Vec<String> {
-        let value = Value::new(&payload());
         let day = Some(Duration::from_secs(24 * 3600));
         let mut tokens = Vec::with_capacity(sessions);
         for _ in 0..sessions {
-            let attributes = vec![(key(), value.clone())];
+            let attributes = vec![(key(), Value::new(&payload()))];
             let create = Create { attributes, idle_timeout: day, ..Create::default() };
             let served = self.servers[server].create(create).await.expect("a session");
             tokens.push(served.token);

@@ -1,37 +1,96 @@
 //! Floors: the least that could do a piece of work, with none of Grapevine in it.
 
 use std::hint::black_box;
-use std::sync::Arc;
-use std::sync::Barrier;
+use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
 use parking_lot::RwLock;
+use serde::{Deserialize, Serialize, Serializer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::cpu;
 use crate::work::{PAYLOAD, Spread, payload};
 
 /// What one write or read of a socket takes: what 64 frames of 1 KiB make.
 pub const CHUNK: usize = 64 << 10;
 
-/// Slots that hold payloads, with nothing around them.
-pub struct Slots(Vec<[u8; PAYLOAD]>);
+/// The least that an update must say: where, when, what. Laid out as the real ones are, with fixed
+/// integers.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Flat<'a> {
+    #[serde(with = "postcard::fixint::le")]
+    origin: u64,
+    slot: u32,
+    #[serde(with = "postcard::fixint::le")]
+    stamp: u64,
+    // Serde would take a slice for a list of numbers.
+    #[serde(serialize_with = "as_bytes")]
+    payload: &'a [u8],
+}
+
+fn as_bytes<S: Serializer>(payload: &&[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bytes(payload)
+}
+
+impl<'a> Flat<'a> {
+    /// An update of the payload in this slot.
+    pub const fn new(slot: u32, stamp: u64, payload: &'a [u8]) -> Self {
+        Self { origin: 1 << 48, slot, stamp, payload }
+    }
+
+    /// Puts its encoding in the place of what `out` has.
+    ///
+    /// # Panics
+    /// Never: memory is the only thing that `out` can run out of.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        out.clear();
+        *out = postcard::to_extend(self, std::mem::take(out)).expect("a vector takes it");
+    }
+
+    /// Decodes it, without copying the payload.
+    ///
+    /// # Panics
+    /// If `bytes` are not what [`Flat::encode`] made.
+    pub fn decode(bytes: &'a [u8]) -> Self {
+        postcard::from_bytes(bytes).expect("an own encoding")
+    }
+
+    /// A copy of the payload in memory of its own.
+    pub fn own(&self) -> Arc<[u8]> {
+        Arc::from(self.payload)
+    }
+}
+
+/// Slots that hold a stamp and a payload, with nothing around them.
+pub struct Slots(Vec<(u64, [u8; PAYLOAD])>);
 
 impl Slots {
     /// So many slots.
     pub fn new(slots: usize) -> Self {
-        Self(vec![payload(); slots])
+        Self(vec![(0, payload()); slots])
     }
 
-    /// Copies a payload into slots that `spread` names, so often.
-    pub fn write(&mut self, times: u64, spread: &mut Spread) -> Duration {
+    /// So many encoded updates, of slots that `spread` names.
+    pub fn updates(&self, count: u64, spread: &mut Spread) -> Vec<Vec<u8>> {
         let payload = payload();
-        let start = Instant::now();
-        for _ in 0..times {
-            self.0[spread.next()].copy_from_slice(black_box(&payload));
+        let update = |stamp| {
+            let mut out = Vec::new();
+            Flat::new(spread.next() as u32, stamp, &payload).encode(&mut out);
+            out
+        };
+        (1..=count).map(update).collect()
+    }
+
+    /// Decodes an update, checks its slot and stamp, and copies the payload into its place.
+    pub fn take(&mut self, update: &[u8]) {
+        let flat = Flat::decode(black_box(update));
+        let Some((stamp, payload)) = self.0.get_mut(flat.slot as usize) else { return };
+        if flat.origin == 1 << 48 && flat.stamp != *stamp && flat.payload.len() == PAYLOAD {
+            *stamp = flat.stamp;
+            payload.copy_from_slice(flat.payload);
         }
-        black_box(&self.0);
-        start.elapsed()
+        black_box(payload);
     }
 }
 
@@ -45,28 +104,28 @@ impl Locked {
     }
 
     /// Takes a share of the payload in slots that `spread` names, and copies it out, so often.
-    pub fn read(&self, times: u64, spread: &mut Spread) {
+    pub fn read(&self, times: u64, spread: &mut Spread) -> Duration {
         let mut out = [0; PAYLOAD];
-        for _ in 0..times {
-            let shared = Arc::clone(&self.0[spread.next()].read());
-            out.copy_from_slice(&shared);
-            black_box(&mut out);
-        }
+        cpu::time(|| {
+            for _ in 0..times {
+                let shared = Arc::clone(&self.0[spread.next()].read());
+                out.copy_from_slice(&shared);
+                black_box(&mut out);
+            }
+        })
     }
 }
 
 /// Runs the same in so many threads at once, each with its own number; returns the time of the
-/// slowest.
-pub fn threads(count: usize, run: impl Fn(u64) + Sync) -> Duration {
+/// slowest, as they say themselves.
+pub fn threads(count: usize, run: impl Fn(u64) -> Duration + Sync) -> Duration {
     let barrier = Barrier::new(count);
     std::thread::scope(|scope| {
         let one = |number| {
             let (barrier, run) = (&barrier, &run);
             scope.spawn(move || {
                 barrier.wait();
-                let start = Instant::now();
-                run(number);
-                start.elapsed()
+                run(number)
             })
         };
         let threads: Vec<_> = (0..count as u64).map(one).collect();

@@ -41,7 +41,8 @@ impl Lab {
             .output_directory(&folder)
             .warm_up_time(Duration::from_millis(500))
             .measurement_time(Duration::from_secs(2))
-            .sample_size(30)
+            .sample_size(50)
+            .nresamples(10_000)
             .configure_from_args();
         Self {
             criterion,
@@ -65,26 +66,44 @@ impl Lab {
 
     /// Measures small work: `run` does it as often as it is told and returns how long that took.
     pub fn time(&mut self, group: &str, name: &str, mut run: impl FnMut(u64) -> Duration) -> Nanos {
+        self.time_with(group, name, &mut Some(()), || (), |(), times| run(times))
+    }
+
+    /// Measures small work on something that is made only if it is measured, and whose making is
+    /// not measured.
+    pub fn time_with<T>(
+        &mut self,
+        group: &str,
+        name: &str,
+        on: &mut Option<T>,
+        make: impl Fn() -> T,
+        mut run: impl FnMut(&mut T, u64) -> Duration,
+    ) -> Nanos {
         let mut benches = self.criterion.benchmark_group(group);
         benches.sampling_mode(SamplingMode::Flat);
-        benches.bench_function(name, |bencher| bencher.iter_custom(&mut run));
+        benches.bench_function(name, |bencher| {
+            let on = on.get_or_insert_with(&make);
+            bencher.iter_custom(|times| run(on, times));
+        });
         benches.finish();
         self.median(group, name)
     }
 
     /// Measures large work of `items` items: `run` does it once and returns how long that took.
-    pub fn rounds(
+    pub fn rounds_with<T>(
         &mut self,
-        group: &str,
-        name: &str,
+        (group, name): (&str, &str),
         items: u64,
-        mut run: impl FnMut() -> Duration,
+        on: &mut Option<T>,
+        make: impl Fn() -> T,
+        mut run: impl FnMut(&mut T) -> Duration,
     ) -> Nanos {
         let mut benches = self.criterion.benchmark_group(group);
         benches.sampling_mode(SamplingMode::Flat).sample_size(15);
         benches.measurement_time(Duration::from_secs(5)).throughput(Throughput::Elements(items));
         benches.bench_function(name, |bencher| {
-            bencher.iter_custom(|rounds| (0..rounds).map(|_| run()).sum());
+            let on = on.get_or_insert_with(&make);
+            bencher.iter_custom(|rounds| (0..rounds).map(|_| run(on)).sum());
         });
         benches.finish();
         self.median(group, name).map(|nanos| nanos / items as f64)
@@ -110,7 +129,7 @@ impl Lab {
         if !self.rows.is_empty() {
             print!("\n{}", table(&self.rows));
         }
-        for note in &self.notes {
+        for note in self.notes.iter().filter(|_| !self.rows.is_empty()) {
             println!("\n{note}");
         }
     }
@@ -158,14 +177,14 @@ mod tests {
 
     #[test]
     fn the_table_has_the_ratio_of_each_figure_to_its_floor() {
-        let row = Row { name: "work".into(), ours: 250.0, floor: 50.0, aim: Some(3.14) };
+        let row = Row { name: "work".into(), ours: 250.0, floor: 50.0, aim: Some(3.12) };
         let text = table(&[row]);
         assert!(text.ends_with("| work | 250 ns | 50.0 ns | 5.0 | 3.1 |\n"), "{text}");
     }
 
     #[test]
     fn durations_are_shown_in_the_unit_that_suits_them() {
-        let shown = [3.14159, 512.3, 51_234.0, 5.1e7].map(duration);
+        let shown = [3.12, 512.3, 51_234.0, 5.1e7].map(duration);
         assert_eq!(shown, ["3.1 ns", "512 ns", "51.2 µs", "51.0 ms"]);
     }
 }

@@ -71,7 +71,8 @@ impl Writer {
         };
         let mut frames = Vec::new();
         for n in 1..=sessions {
-            let attributes = vec![(key(), writer.value.clone())];
+            // A value of its own for each: shared ones would all lie in the cache.
+            let attributes = vec![(key(), Value::new(&payload()))];
             let day = Some(Duration::from_secs(24 * 3600));
             let create = Create { attributes, idle_timeout: day, ..Create::default() };
             writer.ask(Request::Create(create));

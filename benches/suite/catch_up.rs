@@ -3,10 +3,11 @@
 
 use std::time::{Duration, Instant};
 
+use grapevine_benches::cpu::Meter;
 use grapevine_benches::farm::{MOMENT, Trio, until_level};
 use grapevine_benches::floor::Pipes;
 use grapevine_benches::lab::Lab;
-use grapevine_benches::work::{Reader, Writer};
+use grapevine_benches::work::Writer;
 
 pub(crate) fn run(lab: &mut Lab) {
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -15,31 +16,27 @@ pub(crate) fn run(lab: &mut Lab) {
         .build()
         .expect("a runtime");
     let sessions = lab.size(1 << 15, 1 << 8);
-    // The creates of all sessions are the sessions.
-    let (writer, creates) = Writer::new(sessions);
-    drop((Reader::new(sessions, &creates), writer));
-    let bytes: usize = creates.iter().map(Vec::len).sum();
-    drop(creates);
+    // The creates of all sessions are the sessions, and all are equally long.
+    let bytes = Writer::new(64).1.iter().map(Vec::len).sum::<usize>() * sessions / 64;
 
-    let mut pipes = runtime.block_on(Pipes::new(1)).expect("sockets on loopback");
-    let floor = lab.rounds("catch_up", "floor", sessions as u64, || {
-        runtime.block_on(pipes.send(bytes)).expect("bytes through a socket")
+    let all = sessions as u64;
+    let mut floor_cpu = Meter::default();
+    let make = || runtime.block_on(Pipes::new(1)).expect("sockets on loopback");
+    let floor = lab.rounds_with(("catch_up", "floor"), all, &mut None, make, |pipes| {
+        let sending = || runtime.block_on(pipes.send(bytes));
+        floor_cpu.run(all, sending).expect("bytes through a socket")
     });
-    drop(pipes);
-    let trio = runtime.block_on(async {
-        let trio = Trio::start(2).await.expect("two servers");
-        trio.create(0, sessions / 2).await;
-        trio.create(1, sessions / 2).await;
-        trio.until_level().await;
-        trio
-    });
-    let mut starts = Vec::new();
-    let transfer = lab.rounds("catch_up", "transfer", sessions as u64, || {
-        let (whole, transfer) = runtime.block_on(join(&trio, sessions as u64));
+    let (mut starts, mut meter) = (Vec::new(), Meter::default());
+    let make = || runtime.block_on(holders(sessions));
+    let transfer = lab.rounds_with(("catch_up", "transfer"), all, &mut None, make, |trio| {
+        let (whole, transfer) = meter.run(all, || runtime.block_on(join(trio, all)));
         starts.push(whole);
         transfer
     });
     lab.row("catch-up, per session: from the first to the last", transfer, floor, Some(2.2));
+    let (ours, least) = (meter.nanos_per_item(), floor_cpu.nanos_per_item());
+    let name = "catch-up, per session: processor time";
+    lab.row(name, transfer.map(|_| ours), floor.map(|_| least), Some(2.2));
     if let (Some(transfer), Some(floor)) = (transfer, floor) {
         starts.sort();
         let whole = starts[starts.len() / 2];
@@ -52,6 +49,15 @@ pub(crate) fn run(lab: &mut Lab) {
             rate(floor),
         ));
     }
+}
+
+/// Two servers of three, which hold so many sessions.
+async fn holders(sessions: usize) -> Trio {
+    let trio = Trio::start(2).await.expect("two servers");
+    trio.create(0, sessions / 2).await;
+    trio.create(1, sessions / 2).await;
+    trio.until_level().await;
+    trio
 }
 
 /// Starts the third server empty, and waits until it is level. Returns how long that took from its

@@ -1,9 +1,11 @@
-//! Encode and decode, beside copying the payload, and beside copying it into memory of its own.
+//! Encode and decode, beside the same for an update that says the least that one must; its payload
+//! is copied out of the received bytes too, for a slice of them would keep all of them.
 
 use std::hint::black_box;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use grapevine_benches::cpu;
+use grapevine_benches::floor::Flat;
 use grapevine_benches::lab::{Lab, Nanos};
 use grapevine_benches::work::{Spread, Writer, payload};
 use grapevine_core::{Command, Farm, wire};
@@ -13,8 +15,21 @@ pub(crate) fn run(lab: &mut Lab) {
     let mut spread = Spread::new(1, 64);
     let one = writer.updates(1, 1, &mut spread).remove(0);
     let full = writer.updates(256, 256, &mut spread).remove(0);
-    let copied = lab.time("encode", "floor", |times| repeat(times, copy_into_reused));
-    let owned = lab.time("decode", "floor", |times| repeat(times, copy_into_new));
+    let payload = payload();
+    let flat = Flat::new(7, 8, &payload);
+    let mut out = Vec::new();
+    let copied = lab.time("encode", "floor", |times| {
+        repeat(times, || {
+            black_box(&flat).encode(&mut out);
+            black_box(&out);
+        })
+    });
+    flat.encode(&mut out);
+    let owned = lab.time("decode", "floor", |times| {
+        repeat(times, || {
+            black_box(Flat::decode(black_box(&out)).own());
+        })
+    });
     for (name, frame, copied, owned) in [("one", one, copied, owned), ("full", full, copied, owned)]
     {
         let farm = Farm::default();
@@ -23,16 +38,17 @@ pub(crate) fn run(lab: &mut Lab) {
         let updates = batch.writes.len() as f64;
         let each = |nanos: Nanos| nanos.map(|nanos| nanos / updates);
         let mut out = Vec::new();
+        wire::encode(&command, &mut out);
+        assert!(out == frame, "decode and encode must be inverse");
         let encode = lab.time("encode", name, |times| {
-            repeat(times, |_| {
+            repeat(times, || {
                 out.clear();
                 wire::encode(black_box(&command), &mut out);
                 black_box(&out);
             })
         });
-        assert_eq!(out, frame, "decode and encode are inverse");
         let decode = lab.time("decode", name, |times| {
-            repeat(times, |_| {
+            repeat(times, || {
                 black_box(wire::decode(black_box(&frame), &farm)).expect("an own frame");
             })
         });
@@ -45,23 +61,6 @@ pub(crate) fn run(lab: &mut Lab) {
     }
 }
 
-fn repeat(times: u64, mut run: impl FnMut(&mut Vec<u8>)) -> Duration {
-    let mut reused = Vec::new();
-    let start = Instant::now();
-    for _ in 0..times {
-        run(&mut reused);
-    }
-    start.elapsed()
-}
-
-fn copy_into_reused(reused: &mut Vec<u8>) {
-    static PAYLOAD: std::sync::LazyLock<[u8; 1024]> = std::sync::LazyLock::new(payload);
-    reused.clear();
-    reused.extend_from_slice(black_box(&*PAYLOAD));
-    black_box(reused);
-}
-
-fn copy_into_new(_: &mut Vec<u8>) {
-    static PAYLOAD: std::sync::LazyLock<[u8; 1024]> = std::sync::LazyLock::new(payload);
-    black_box(Arc::<[u8]>::from(black_box(&PAYLOAD[..])));
+fn repeat(times: u64, mut run: impl FnMut()) -> Duration {
+    cpu::time(|| (0..times).for_each(|_| run()))
 }

@@ -2,17 +2,16 @@
 
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use grapevine_benches::floor::Slots;
+use grapevine_benches::cpu;
 use grapevine_benches::lab::Lab;
-use grapevine_benches::work::{Spread, Writer};
+use grapevine_benches::work::{Spread, Writer, payload};
 use grapevine_core::{Command, Farm, Session, wire};
 
 pub(crate) fn run(lab: &mut Lab) {
     let (copy, delta) = copy_and_delta();
-    let mut slot = Slots::new(1);
-    let floor = lab.time("merge", "floor", |times| slot.write(times, &mut Spread::new(1, 1)));
+    let floor = lab.time("merge", "floor", copied);
     let news = lab.time("merge", "news", |times| merge(times, &copy, &delta, true));
     lab.row("merge: a delta with news", news, floor, None);
     let mut merged = copy.clone();
@@ -42,20 +41,26 @@ fn merge(times: u64, copy: &Session, delta: &Session, news: bool) -> Duration {
     while left > 0 {
         let count = left.min(TOGETHER);
         let mut copies = vec![copy.clone(); count as usize];
-        let start = Instant::now();
-        for copy in &mut copies {
-            assert_eq!(black_box(&mut *copy).merge(black_box(delta)), news, "news or not");
-        }
-        total += start.elapsed();
+        total += cpu::time(|| {
+            for copy in &mut copies {
+                assert_eq!(black_box(&mut *copy).merge(black_box(delta)), news, "news or not");
+            }
+        });
         left -= count;
     }
     total
 }
 
 fn cloned(times: u64, copy: &Session) -> Duration {
-    let start = Instant::now();
-    for _ in 0..times {
-        black_box(black_box(copy).clone());
-    }
-    start.elapsed()
+    cpu::time(|| (0..times).for_each(|_| drop(black_box(black_box(copy).clone()))))
+}
+
+fn copied(times: u64) -> Duration {
+    let (from, mut to) = (payload(), payload());
+    cpu::time(|| {
+        for _ in 0..times {
+            to.copy_from_slice(black_box(&from));
+            black_box(&mut to);
+        }
+    })
 }

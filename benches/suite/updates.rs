@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use grapevine_benches::cpu::{self, Meter};
+use grapevine_benches::cpu::Meter;
 use grapevine_benches::farm::Trio;
 use grapevine_benches::floor::Pipes;
 use grapevine_benches::lab::{Lab, Nanos};
@@ -23,25 +23,19 @@ pub(crate) fn run(lab: &mut Lab) {
     let updates = lab.size(8192, 64);
     let all = 3 * updates as u64;
 
-    let mut pipes = runtime.block_on(Pipes::new(6)).expect("sockets on loopback");
     let mut floor_cpu = Meter::default();
     let bytes = (update_bytes() * updates as f64) as usize;
-    let floor = lab.rounds("updates", "floor", all, || {
-        let before = cpu::used();
-        let took = runtime.block_on(pipes.send(bytes)).expect("bytes through sockets");
-        floor_cpu.add(before, all);
-        took
+    let make = || runtime.block_on(Pipes::new(6)).expect("sockets on loopback");
+    let floor = lab.rounds_with(("updates", "floor"), all, &mut None, make, |pipes| {
+        let sending = || runtime.block_on(pipes.send(bytes));
+        floor_cpu.run(all, sending).expect("bytes through sockets")
     });
-    drop(pipes);
     for (what, sessions, aim) in [("hot", CUSTOMERS, 2.8), ("uniform", lab.size(1 << 14, 64), 5.6)]
     {
-        let mut load = runtime.block_on(Load::new(sessions));
-        let mut meter = Meter::default();
-        let time = lab.rounds("updates", what, all, || {
-            let before = cpu::used();
-            let took = runtime.block_on(load.round(updates));
-            meter.add(before, all);
-            took
+        let (mut load, mut meter) = (None, Meter::default());
+        let make = || runtime.block_on(Load::new(sessions));
+        let time = lab.rounds_with(("updates", what), all, &mut load, make, |load| {
+            meter.run(all, || runtime.block_on(load.round(updates)))
         });
         lab.row(&format!("replicated update, {what}: elapsed"), time, floor, None);
         let (ours, least) = (measured(time, &meter), measured(floor, &floor_cpu));
@@ -52,13 +46,15 @@ pub(crate) fn run(lab: &mut Lab) {
                 "Replicated updates, {what}: {rate:.0}/s by the clock, {per_core:.0}/s per core used."
             ));
         }
-        let traffic = runtime.block_on(load.trouble());
-        lab.note(format!("Replicated updates, {what}: {traffic}"));
+        if let Some(load) = load {
+            let traffic = runtime.block_on(load.traffic());
+            lab.note(format!("Replicated updates, {what}: {traffic}"));
+        }
     }
 }
 
 fn measured(time: Nanos, meter: &Meter) -> Nanos {
-    time.and(meter.nanos_per_item())
+    time.map(|_| meter.nanos_per_item())
 }
 
 /// What one update takes on the wire, in a full batch.
@@ -106,8 +102,8 @@ impl Load {
         start.elapsed()
     }
 
-    /// What did not go the straight way.
-    async fn trouble(&self) -> String {
+    /// How it went over the links.
+    async fn traffic(&self) -> String {
         let (mut gaps, mut repaired, mut dropped) = (0, 0, 0);
         let (mut frames, mut writes) = (0, 0);
         for server in &self.trio.servers {
