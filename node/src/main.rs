@@ -8,6 +8,7 @@ mod demo;
 
 mod http;
 mod serve;
+mod signals;
 
 use std::process::ExitCode;
 

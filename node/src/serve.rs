@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use grapevine_tokio::{Grapevine, StartError};
-use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
@@ -13,6 +12,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::config::{Options, Peers};
 use crate::http::{self, App};
+use crate::signals::Signals;
 
 /// Why a server did not start, or stopped by itself.
 #[derive(Debug, thiserror::Error)]
@@ -126,50 +126,4 @@ async fn leave(grapevine: &Grapevine) {
         Ok(false) => warn!("left, but some server may lack some of this server's writes"),
         Err(error) => warn!("leaving did not work: {error}"),
     }
-}
-
-/// What tells the program to stop.
-struct Signals {
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-    stdin: Option<tokio::io::Stdin>,
-}
-
-impl Signals {
-    fn new(stop_with_stdin: bool) -> std::io::Result<Self> {
-        #[cfg(unix)]
-        use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self {
-            #[cfg(unix)]
-            terminate: signal(SignalKind::terminate())?,
-            #[cfg(unix)]
-            interrupt: signal(SignalKind::interrupt())?,
-            stdin: stop_with_stdin.then(tokio::io::stdin),
-        })
-    }
-
-    /// Waits for the next one and names it.
-    async fn next(&mut self) -> &'static str {
-        #[cfg(unix)]
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "Ctrl-C",
-            () = ended(&mut self.stdin) => "the end of standard input",
-        }
-        #[cfg(not(unix))]
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => "Ctrl-C",
-            () = ended(&mut self.stdin) => "the end of standard input",
-        }
-    }
-}
-
-/// Waits until standard input ends; for ever, if nobody wants to know or it has ended before.
-async fn ended(stdin: &mut Option<tokio::io::Stdin>) {
-    let Some(open) = stdin else { return std::future::pending().await };
-    let mut ignored = [0; 64];
-    while matches!(open.read(&mut ignored).await, Ok(1..)) {}
-    *stdin = None;
 }

@@ -244,6 +244,10 @@ impl Builder {
             }
         };
         farm.validate()?;
+        if self.configured.names.is_empty() && peers < farm.size - 1 {
+            let size = farm.size;
+            tracing::warn!(size, peers, "fewer peers than the farm has: some are never dialled");
+        }
         Ok(farm)
     }
 

@@ -303,3 +303,72 @@ impl Driver {
         self.parts.links.stop.borrow().is_some()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::wall_micros;
+    use grapevine_core::Config;
+
+    fn driver() -> Driver {
+        let links = crate::link::tests::links();
+        let clock = Arc::new(Clock::new(wall_micros));
+        let config = Config::new(links.identity.server, links.farm.clone());
+        let engine = Engine::new(config, [1; 32], clock.now()).unwrap();
+        let (_, asks) = mpsc::channel(1);
+        let (_, inputs) = mpsc::channel(1);
+        let shown = Arc::default();
+        Driver::new(Parts { engine, clock, shown, links, asks, inputs, tasks: JoinSet::new() })
+    }
+
+    fn peer(driver: &mut Driver, number: u16, frames: usize) -> Arc<Queue> {
+        let queue = Arc::new(Queue::new(frames, 1_000));
+        let server = ServerId::new(number, Timestamp::from_millis(1));
+        driver.queues.insert(server, Arc::clone(&queue));
+        queue
+    }
+
+    async fn taken(queue: &Queue) -> Vec<Chunk> {
+        let mut chunks = Vec::new();
+        queue.pop(&mut chunks).await;
+        chunks
+    }
+
+    #[tokio::test]
+    async fn what_goes_to_all_is_encoded_once_and_its_bytes_are_shared() {
+        let mut driver = driver();
+        let (two, three) = (peer(&mut driver, 2, 10), peer(&mut driver, 3, 10));
+        driver.publish(To::All, &Command::HeartbeatRequest);
+        driver.publish(To::All, &Command::HeartbeatRequest);
+        driver.send_to_all();
+        let (two, three) = (taken(&two).await, taken(&three).await);
+        assert_eq!((two.len(), two[0].frames), (1, 2), "one chunk for one drain");
+        assert_eq!(two[0].bytes.as_ptr(), three[0].bytes.as_ptr());
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_drops_and_counts_and_holds_up_nobody_else() {
+        let mut driver = driver();
+        let (slow, quick) = (peer(&mut driver, 2, 1), peer(&mut driver, 3, 10));
+        for _ in 0..4 {
+            driver.publish(To::All, &Command::HeartbeatRequest);
+            driver.send_to_all();
+        }
+        assert_eq!((slow.waiting().0, quick.waiting().0), (1, 4));
+        assert_eq!(driver.parts.links.status().queue_overflow, 3);
+    }
+
+    #[tokio::test]
+    async fn what_goes_to_one_goes_to_no_other_and_stays_behind_what_went_to_all_before() {
+        let mut driver = driver();
+        let (two, three) = (peer(&mut driver, 2, 10), peer(&mut driver, 3, 10));
+        driver.publish(To::All, &Command::HeartbeatRequest);
+        let one = To::One(ServerId::new(3, Timestamp::from_millis(1)));
+        driver.publish(one, &Command::Leave { end: grapevine_core::Stamp::ZERO });
+        driver.publish(To::One(ServerId::ZERO), &Command::HeartbeatRequest);
+        driver.send_to_all();
+        assert_eq!(taken(&two).await.len(), 1);
+        let three: Vec<u8> = taken(&three).await.iter().map(|chunk| chunk.bytes[4]).collect();
+        assert_eq!(three, [6, 10], "the numbers of HeartbeatRequest and Leave");
+    }
+}

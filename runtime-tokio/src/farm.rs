@@ -298,3 +298,21 @@ impl Grapevine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn when_the_driver_is_gone_every_request_ends_with_an_error_and_nothing_is_served() {
+        let server = Grapevine::builder(1).start().await.unwrap();
+        let token = server.create(Create::default()).await.unwrap().token;
+        server.read(&token).await.unwrap();
+        server.inner().driver.abort();
+        assert_eq!(server.stopped().await, StopReason::Failed);
+        assert_eq!(server.read(&token).await, Err(Error::Stopped));
+        assert_eq!(server.update(&token, |s| _ = s.add("n", 1)).await, Err(Error::Stopped));
+        assert_eq!(server.leave().await, Err(Error::Stopped));
+        assert!(server.status().await.is_err());
+    }
+}

@@ -14,7 +14,7 @@ use crate::scenario::Scenario;
 /// Every so many seeds, a seed is run twice and the traces compared (G9).
 const TWICE_EVERY: u64 = 64;
 /// How many failures are kept.
-const KEPT: usize = 10;
+const KEPT: usize = 100;
 
 /// What a swarm does.
 #[derive(Clone, Debug)]

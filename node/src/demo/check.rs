@@ -8,7 +8,7 @@ use super::client::{Answer, Cart, Client, Digest, Reply};
 use super::customer::{Visit, put};
 
 const POLL: Duration = Duration::from_millis(100);
-/// How long one look may be put off by servers that can't tell.
+/// How long all looks together may be put off by servers that can't tell.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Customers that are checked at once.
 const AT_ONCE: usize = 16;
@@ -60,15 +60,16 @@ pub(super) struct Checked {
 
 /// Checks every customer's cart at every server.
 pub(super) async fn carts(client: &Client, visits: &[Visit]) -> Vec<Checked> {
-    let checks = futures_util::stream::iter(visits.iter().map(|visit| check(client, visit)));
+    let end = Instant::now() + PATIENCE;
+    let checks = futures_util::stream::iter(visits.iter().map(|visit| check(client, visit, end)));
     checks.buffered(AT_ONCE).collect().await
 }
 
-async fn check(client: &Client, visit: &Visit) -> Checked {
+async fn check(client: &Client, visit: &Visit, end: Instant) -> Checked {
     let mut checked = Checked { lines: visit.expected.len(), ..Checked::default() };
     let Some(token) = &visit.token else { return checked };
     for at in 0..client.servers() {
-        match patiently(client, at, token).await {
+        match patiently(client, at, token, end).await {
             Ok(reply) => checked.compare(visit, at, &reply),
             Err(why) => {
                 let (number, server) = (visit.number, at + 1);
@@ -82,8 +83,7 @@ async fn check(client: &Client, visit: &Visit) -> Checked {
     checked
 }
 
-async fn patiently(client: &Client, at: usize, token: &str) -> Result<Reply, String> {
-    let end = Instant::now() + PATIENCE;
+async fn patiently(client: &Client, at: usize, token: &str, end: Instant) -> Result<Reply, String> {
     loop {
         match client.look(at, token).await {
             Answer::Served(reply) => return Ok(reply),

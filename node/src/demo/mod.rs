@@ -10,6 +10,7 @@ use rand::RngExt as _;
 use tokio::task::JoinSet;
 
 use crate::cli::DemoArgs;
+use crate::signals::Signals;
 
 mod board;
 mod check;
@@ -42,29 +43,47 @@ pub(crate) struct World {
 
 /// Runs the demo. The exit code is 0 only if nothing was lost and all servers are identical.
 pub(crate) async fn run(args: DemoArgs) -> ExitCode {
-    // Dropping the demo in the middle drops the servers, which kills them.
-    let outcome = tokio::select! {
-        outcome = demo(&args) => outcome,
-        _ = tokio::signal::ctrl_c() => Err("stopped by Ctrl-C".into()),
+    let mut signals = match Signals::new(false) {
+        Ok(signals) => signals,
+        Err(error) => return failed(&format!("the program can't wait for signals: {error}")),
     };
+    let mut servers = None;
+    let outcome = tokio::select! {
+        outcome = demo(&args, &mut servers) => outcome,
+        why = signals.next() => Err(format!("stopped by {why}")),
+    };
+    if args.hold
+        && let (Ok(_), Some(servers)) = (&outcome, &servers)
+    {
+        hold(servers, &mut signals).await;
+    }
+    if let Some(mut servers) = servers {
+        tokio::select! {
+            () = servers.stop() => {}
+            _ = signals.next() => {}
+        }
+    }
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
-        Err(why) => {
-            eprintln!("grapevine demo: {why}");
-            ExitCode::FAILURE
-        }
+        Err(why) => failed(&why),
     }
 }
 
-async fn demo(args: &DemoArgs) -> Result<bool, String> {
-    let mut servers = Servers::start(SERVERS, START).await?;
+fn failed(why: &str) -> ExitCode {
+    eprintln!("grapevine demo: {why}");
+    ExitCode::FAILURE
+}
+
+/// The whole demo but for the end of the servers, which are left in `running`. Gives the verdict.
+async fn demo(args: &DemoArgs, running: &mut Option<Servers>) -> Result<bool, String> {
+    let servers = running.insert(Servers::start(SERVERS, START).await?);
     eprintln!("A farm of {SERVERS} servers runs on this machine:");
     for line in servers.list() {
         eprintln!("  {line}");
     }
     let world = Arc::new(World { client: Client::new(servers.sites())?, board: Board::default() });
-    let figures = match drive(args, &world, &mut servers).await {
+    let figures = match drive(args, &world, servers).await {
         Ok(figures) => figures,
         Err(why) => {
             let logs = servers.keep_logs();
@@ -86,19 +105,15 @@ async fn demo(args: &DemoArgs) -> Result<bool, String> {
     } else {
         eprintln!("The servers' logs are in {}", servers.keep_logs().display());
     }
-    if args.hold {
-        hold(&servers).await;
-    }
-    servers.stop().await;
     Ok(passed)
 }
 
-async fn hold(servers: &Servers) {
+async fn hold(servers: &Servers, signals: &mut Signals) {
     eprintln!("The farm stays until Ctrl-C. Open one of these, and go on at another:");
     for line in servers.list() {
         eprintln!("  {line}");
     }
-    let _ = tokio::signal::ctrl_c().await;
+    signals.next().await;
 }
 
 /// Lets the customers shop, with a kill and a restart in between, and checks what is left.

@@ -1,5 +1,6 @@
 //! The shop page: the same cart at every server, for a person with a browser.
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -53,12 +54,13 @@ pub(super) async fn show(State(app): State<Shared>, headers: HeaderMap) -> Respo
 /// `POST /shop/add/{sku}`: one more of it in the cart; the first one makes the session.
 pub(super) async fn add(
     State(app): State<Shared>,
-    Path(sku): Path<String>,
+    sku: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    if !SHELF.iter().any(|item| item.0 == sku) {
+    let sold = SHELF.iter().find(|item| sku.as_ref().is_ok_and(|Path(sku)| item.0 == sku));
+    let Some((sku, ..)) = sold else {
         return Err(Problem::new(Code::NoSuchRoute, "the shop does not sell this"));
-    }
+    };
     let key = |text: &str| Key::new(text).map_err(|error| Problem::of_key(&error, text));
     let change = vec![Change::Add(key(&format!("cart/{sku}"))?, 1)];
     let served = match from_cookie(&app, &headers) {
@@ -92,6 +94,7 @@ pub(super) async fn leave(
 ) -> Result<Response, Problem> {
     if let Some(token) = from_cookie(&app, &headers)
         && let Err(error) = end(&app, &token, None).await
+        && !matches!(error, Error::NotReplicated { .. })
         && !is_over(&error)
     {
         return Err(error.into());

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use grapevine_tokio::{Acks, Error, Served};
+use grapevine_tokio::{Acks, Error, Member, Served, State as Life};
 
 use super::body::Bytes;
 use super::carried::{Carried, clear, keep};
@@ -91,10 +91,22 @@ pub(super) async fn delete(
 /// ones, for "from then on 404 everywhere", and settles for one, so that no single crash can undo
 /// a logout.
 pub(super) async fn end(app: &App, token: &str, acks: Option<Acks>) -> Result<(), Error> {
-    match (app.grapevine.delete(token, acks.unwrap_or(Acks::All)).await, acks) {
-        (Err(Error::NotReplicated { acked: 1.., .. }), None) => Ok(()),
-        (outcome, _) => outcome,
+    let by_default = acks.is_none();
+    let acks = match acks {
+        Some(acks) => acks,
+        // With nobody alive, "all" would be nobody.
+        None if app.grapevine.farm().size > 1 && nobody_else_lives(app).await => Acks::Peers(1),
+        None => Acks::All,
+    };
+    match app.grapevine.delete(token, acks).await {
+        Err(Error::NotReplicated { acked: 1.., .. }) if by_default => Ok(()),
+        outcome => outcome,
     }
+}
+
+async fn nobody_else_lives(app: &App) -> bool {
+    let lives = |member: &Member| !matches!(member.state, Life::Down | Life::Left);
+    app.grapevine.status().await.is_ok_and(|status| !status.members.iter().any(lives))
 }
 
 fn answer(app: &App, carried: &Carried, outcome: Result<Served, Error>) -> Response {

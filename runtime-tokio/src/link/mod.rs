@@ -134,12 +134,12 @@ pub(crate) fn is_allowed(address: SocketAddr) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use grapevine_core::Timestamp;
 
     /// Links of a server 1 of a farm of three, with no driver.
-    pub(super) fn links() -> Arc<Links> {
+    pub(crate) fn links() -> Arc<Links> {
         let identity = Identity {
             server: ServerId::new(1, Timestamp::from_millis(1)),
             instance: 1,

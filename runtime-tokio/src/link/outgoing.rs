@@ -156,3 +156,55 @@ impl Dialled {
         self.addresses.values().map(outgoing).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use grapevine_core::Timestamp;
+
+    fn server(number: u16) -> ServerId {
+        ServerId::new(number, Timestamp::from_millis(1))
+    }
+
+    #[test]
+    fn a_server_is_linked_under_one_address_only() {
+        let mut dialled = Dialled::default();
+        let (a, b) = (dialled.add("a".into()), dialled.add("b".into()));
+        assert!(dialled.reserve(a, server(2)));
+        assert!(!dialled.reserve(b, server(2)));
+        assert!(dialled.reserve(b, server(3)));
+        dialled.release(a);
+        dialled.release(b);
+        assert!(dialled.reserve(b, server(2)), "the first address gave it back");
+    }
+
+    #[test]
+    fn a_start_is_settled_when_every_configured_peer_was_tried_once() {
+        let mut dialled = Dialled::default();
+        let peers = vec!["a:1".into()];
+        dialled.expect(&Configured { peers, names: vec!["farm:1".into()] });
+        let a = dialled.add("a:1".into());
+        dialled.arrived();
+        assert!(dialled.failed(a, LinkState::Dialling, "refused"));
+        assert!(!dialled.failed(a, LinkState::Dialling, "refused"), "said already");
+        assert!(!dialled.settled(), "the name was not resolved yet");
+        dialled.arrived();
+        assert!(dialled.settled());
+        let b = dialled.add("b:1".into());
+        assert!(!dialled.settled());
+        dialled.failed(b, LinkState::Dialling, "refused");
+        let now = Instant::now();
+        assert_eq!(dialled.contested(b, now), Some(now));
+        assert!(dialled.is_contested() && !dialled.settled());
+        dialled.uncontested(b);
+        assert!(dialled.settled());
+    }
+
+    #[test]
+    fn a_server_that_is_taken_for_its_number_by_somebody_does_not_doubt_it() {
+        let mut dialled = Dialled::default();
+        let (a, b) = (dialled.add("a".into()), dialled.add("b".into()));
+        dialled.up(a, server(2), Arc::new(Queue::new(1, 1)));
+        assert_eq!(dialled.contested(b, Instant::now()), None);
+    }
+}

@@ -170,10 +170,7 @@ impl Publisher {
                 trouble = Trouble::new(Reason::NotLoopback, text);
                 continue;
             }
-            match TcpStream::connect(address).await.and_then(|stream| {
-                stream.set_nodelay(true)?;
-                Ok(stream)
-            }) {
+            match connect(address).await {
                 Ok(stream) => return Ok(stream),
                 Err(error) => {
                     trouble = Trouble::new(Reason::DialFailed, format!("{address}: {error}"));
@@ -296,6 +293,17 @@ impl Publisher {
             _ => self.links.dialled.lock().uncontested(self.id),
         }
     }
+}
+
+async fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    // Where nobody listens on a port from which the system also takes the ports of clients, a
+    // socket can come to connect to itself. That must not keep the port from who will listen on it.
+    if stream.local_addr()? == stream.peer_addr()? {
+        return Err(std::io::ErrorKind::ConnectionRefused.into());
+    }
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// Why only loopback addresses are taken.

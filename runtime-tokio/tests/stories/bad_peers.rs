@@ -4,14 +4,16 @@
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
-use grapevine_tokio::{Acks, Create, Farm, Grapevine};
+use grapevine_core::Command;
+use grapevine_core::command::Batch;
+use grapevine_tokio::{Acks, Create, Farm, Grapevine, Stamp};
 
 use crate::common::{count, quick, sees_all, server, sockets, text, until};
 use crate::raw::{HELLO_BYTES, Raw, hello, process};
 
 const NOW_MS: u64 = 1_000_000;
 
-const REASONS: [&str; 14] = [
+const REASONS: [&str; 15] = [
     "garbage",
     "wrong_version",
     "wrong_settings",
@@ -26,6 +28,7 @@ const REASONS: [&str; 14] = [
     "own_number",
     "older_boot",
     "too_many_numbers",
+    "misbehaving",
 ];
 
 /// Two servers of a farm of three; the third place is for the bad peer.
@@ -222,6 +225,28 @@ async fn one_number_more_than_the_farm_has_servers() {
     let refused = Raw::join(pair.at, process(4, NOW_MS), &farm()).await.err().unwrap();
     assert!(refused.text.contains("server number 4 is one too many"), "{refused:?}");
     pair.dropped_for("too_many_numbers").await;
+}
+
+#[tokio::test]
+async fn a_peer_that_publishes_what_is_not_its_own_is_cut_off_for_a_while() {
+    let pair = Pair::start().await;
+    let mut raw = pair.join().await;
+    let mut frame = vec![0; 4];
+    let (publisher, stamp) = (process(2, NOW_MS), Stamp::from_bits(1));
+    let batch = Batch { publisher, prev: stamp, writes: vec![], last: stamp, ack: false };
+    grapevine_core::wire::encode(&Command::Batch(batch), &mut frame);
+    let length = frame.len() as u32 - 4;
+    frame[..4].copy_from_slice(&length.to_le_bytes());
+    raw.send(&frame).await;
+    let refused = raw.refused().await;
+    assert!(refused.text.contains("a batch that is not part of its stream"), "{refused:?}");
+    let again = Raw::join(pair.at, process(3, NOW_MS), &farm()).await.err().unwrap();
+    assert_eq!(again.text, "server 3 was cut off for misbehaving");
+    pair.dropped_for("misbehaving").await;
+    until("it may come back", async || {
+        Raw::join(pair.at, process(3, NOW_MS), &farm()).await.is_ok()
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -8,7 +8,9 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::watch;
 
-use grapevine_tokio::{Builder, Create, Farm, Grapevine, Key, LinkStatus, Served, Shown, State};
+use grapevine_tokio::{
+    Builder, Create, Farm, Grapevine, Key, LinkStatus, Served, Shown, StartError, State,
+};
 
 /// How long a condition may take to come true, on a machine with much else to do.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -95,10 +97,21 @@ impl Trio {
             .await;
     }
 
-    /// Starts a killed server again, empty.
+    /// Starts a killed server again, empty. Somebody's client may have the port for a moment.
     pub(crate) async fn restart(&mut self, n: usize) {
-        let builder = Self::builder(&self.addresses, n).listen(self.addresses[n]);
-        self.servers.insert(n, builder.start().await.unwrap());
+        let mut started = None;
+        until("the port is free and the server starts", async || {
+            let builder = Self::builder(&self.addresses, n).listen(self.addresses[n]);
+            match builder.start().await {
+                Err(StartError::Listen { .. }) => false,
+                result => {
+                    started = Some(result.unwrap());
+                    true
+                }
+            }
+        })
+        .await;
+        self.servers.insert(n, started.unwrap());
     }
 
     pub(crate) async fn all_alive(&self) {

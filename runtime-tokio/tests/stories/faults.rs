@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use grapevine_tokio::{Acks, Create, Error, Grapevine, LinkState, StopReason};
+use grapevine_tokio::{Acks, Builder, Create, Error, LinkState, LinkStatus, StopReason};
 
-use crate::common::{Proxy, Trio, quick, sockets, text, until, with};
+use crate::common::{Proxy, Trio, count, server, sockets, text, until, with};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_killed_and_restarted_empty_gets_everything_back() {
@@ -35,50 +35,83 @@ async fn a_server_killed_and_restarted_empty_gets_everything_back() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_server_paused_for_longer_than_its_peers_queues_hold_is_level_again_afterwards() {
+/// Three servers, of which the third is reached through proxies only.
+async fn with_proxies(adjust: impl Fn(Builder) -> Builder) -> (Trio, [Proxy; 2]) {
     let [(one, one_at), (two, two_at), (three, three_at)] = sockets();
-    // Server 3 is reached through proxies only.
-    let (from_one, from_two) = (Proxy::to(three_at).await, Proxy::to(three_at).await);
+    let proxies = [Proxy::to(three_at).await, Proxy::to(three_at).await];
     let start = |number, listener, peers: [SocketAddr; 2]| {
-        let builder = Grapevine::builder(number).farm(quick(3)).listener(listener);
-        let builder = builder.queue_frames(16).stall_timeout(Duration::from_secs(2));
-        builder.peer(peers[0].to_string()).peer(peers[1].to_string()).start()
+        adjust(server(number, peers).listener(listener)).start()
     };
     let (one, two, three) = tokio::join!(
-        start(1, one, [two_at, from_one.address]),
-        start(2, two, [one_at, from_two.address]),
+        start(1, one, [two_at, proxies[0].address]),
+        start(2, two, [one_at, proxies[1].address]),
         start(3, three, [one_at, two_at]),
     );
-    let trio =
-        Trio { servers: vec![one.unwrap(), two.unwrap(), three.unwrap()], addresses: vec![] };
+    let servers = vec![one.unwrap(), two.unwrap(), three.unwrap()];
+    let trio = Trio { servers, addresses: vec![one_at, two_at, three_at] };
     trio.all_alive().await;
-    let token = trio.servers[0].create(with(&[("user", "ann")])).await.unwrap().token;
-    trio.level().await;
+    (trio, proxies)
+}
 
-    [&from_one, &from_two].into_iter().for_each(Proxy::pause);
-    let overflow = || trio.servers[0].links().queue_overflow;
+/// Updates a session at the first server, a lot, until something is the case.
+async fn write_until(
+    trio: &Trio,
+    token: &str,
+    what: &str,
+    holds: impl Fn(LinkStatus) -> bool,
+) -> u32 {
+    let value = vec![b'x'; 8 << 10];
     let mut written = 0;
-    until("the queue to the paused server overflows", async || {
-        for _ in 0..100 {
-            let value = vec![b'x'; 8 << 10];
-            let update = trio.servers[0].update(&token, |s| {
-                s.set(&format!("key-{}", written % 4), &value).add("writes", 1);
+    until(what, async || {
+        for _ in 0..50 {
+            let update = trio.servers[0].update(token, |session| {
+                session.set(&format!("key-{}", written % 4), &value).add("writes", 1);
             });
             update.await.unwrap();
             written += 1;
         }
-        overflow() > 0
+        holds(trio.servers[0].links())
     })
     .await;
-    assert_ne!(trio.servers[0].digest(), trio.servers[2].digest(), "it was not paused");
+    written
+}
 
-    [&from_one, &from_two].into_iter().for_each(Proxy::resume);
+async fn all_have(trio: &Trio, token: &str, writes: u32) {
     assert_eq!(trio.level().await, 1);
     for server in &trio.servers {
-        let served = server.read(&token).await.unwrap();
-        assert_eq!(text(&served, "writes"), Some(written.to_string()));
+        let served = server.read(token).await.unwrap();
+        assert_eq!(text(&served, "writes"), Some(writes.to_string()));
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_paused_for_longer_than_its_peers_queues_hold_is_level_again_afterwards() {
+    let (trio, proxies) = with_proxies(|builder| builder.queue_frames(16)).await;
+    let token = trio.servers[0].create(Create::default()).await.unwrap().token;
+    trio.level().await;
+
+    proxies.iter().for_each(Proxy::pause);
+    let overflowing = "the queue to the paused server overflows";
+    let writes = write_until(&trio, &token, overflowing, |links| links.queue_overflow > 0).await;
+    assert_ne!(trio.servers[0].digest(), trio.servers[2].digest(), "it was not paused");
+
+    proxies.iter().for_each(Proxy::resume);
+    all_have(&trio, &token, writes).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_takes_nothing_for_too_long_is_dialled_again_and_gets_everything() {
+    let stall = Duration::from_millis(300);
+    let (trio, proxies) = with_proxies(|builder| builder.stall_timeout(stall)).await;
+    let token = trio.servers[0].create(Create::default()).await.unwrap().token;
+    trio.level().await;
+
+    proxies.iter().for_each(Proxy::pause);
+    let stalled = |links: LinkStatus| count(&links, "write_stalled") > 0;
+    let writes = write_until(&trio, &token, "the link is given up", stalled).await;
+
+    proxies.iter().for_each(Proxy::resume);
+    all_have(&trio, &token, writes).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,0 +1,11 @@
+//! The program as its users meet it: real processes, real sockets, a real HTTP client.
+#![allow(missing_docs, reason = "test names tell what they show")]
+
+mod cookie;
+mod demo;
+mod farm;
+mod faults;
+mod input;
+mod page;
+mod sessions;
+mod start;
