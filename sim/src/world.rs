@@ -323,15 +323,16 @@ impl World {
 
     fn receive(&mut self, from: ServerId, link: Link, bytes: &[u8], flipped: bool) {
         if flipped {
-            let mut bytes = bytes.to_vec();
-            wire::seal(&mut bytes);
+            let mut sealed = bytes.to_vec();
+            wire::seal(&mut sealed);
+            let mut bytes = sealed.clone();
             for _ in 0..self.rng.random_range(1..=3) {
                 let bit = self.rng.random_range(0..bytes.len() * 8);
                 bytes[bit / 8] ^= 1 << (bit % 8);
             }
             match wire::open(&bytes) {
                 Err(_) => self.refused += 1,
-                Ok(_) => self.undetected += 1,
+                Ok(_) => self.undetected += u64::from(bytes != sealed),
             }
             return;
         }

@@ -10,7 +10,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::action::{Action, Notice, Response};
-use crate::command::{Batch, Command, Write};
+use crate::command::{Batch, Write};
 use crate::engine::Engine;
 use crate::error::{LimitError, RequestError, Unavailable};
 use crate::event::{Acks, Create, RequestId};
@@ -329,20 +329,6 @@ impl Engine {
     /// Tells that a peer does what no correct server does; the runtime cuts it off.
     pub(crate) fn misbehaving(&mut self, server: ServerId, why: &'static str) {
         self.act(Action::Notify(Notice::Misbehaving { server, why }));
-    }
-
-    /// The clock rule: a message with a stamp more than `max_drift` ahead is neither merged nor
-    /// counted, in whole, whoever sends it; the server whose stamp it is is shown as skewed.
-    pub(crate) fn in_time(&mut self, from: ServerId, command: &Command) -> bool {
-        let newest = command.newest();
-        let limit = self.now + self.config.farm.max_drift;
-        if newest.stamp.time() <= limit {
-            return true;
-        }
-        self.counters.ignored_skewed += 1;
-        let owner = if newest.server == ServerId::ZERO { from } else { newest.server };
-        self.skewed(owner, newest.stamp);
-        false
     }
 }
 

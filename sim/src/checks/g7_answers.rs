@@ -66,9 +66,10 @@ impl Check for Answers {
         let healed = |flight: &&crate::shop::Flight| scene.healed.contains(&flight.server);
         match scene.flights.values().find(healed) {
             Some(flight) => Err(format!(
-                "a request at server {} never got a response: {:?}",
+                "a request at server {} never got a response: {:?} sent at {:?}",
                 flight.server + 1,
-                flight.intent
+                flight.intent,
+                flight.sent
             )),
             None => Ok(()),
         }
