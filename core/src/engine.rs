@@ -85,6 +85,8 @@ pub struct Engine {
 pub(crate) struct Outbox {
     /// Own writes since the last draining: they go out before anything that rests on them.
     pub(crate) batches: VecDeque<Batch>,
+    /// The bytes of the last of them.
+    pub(crate) batch_bytes: usize,
     actions: VecDeque<Action>,
     /// Publishers that want to know how far their streams are applied here.
     pub(crate) acks: BTreeSet<ServerId>,

@@ -340,8 +340,9 @@ impl Run {
                 self.damage.lossy |= *loss > 0.0 || *corruption > 0.0;
             }
             Fault::Step { server, ms } => {
-                let before = world.skew_of(index(server));
-                world.skew(index(server), before + ms * 1000);
+                let skew = world.skew_of(index(server)) + ms * 1000;
+                world.skew(index(server), skew);
+                self.damage.skew = self.damage.skew.max(skew.unsigned_abs());
                 self.clock_changed(index(server));
             }
             Fault::Drift { server, ppm } => {

@@ -360,7 +360,7 @@ impl Engine {
     }
 
     /// Writes an access down, if the last one is long enough ago. Returns the copy after it.
-    fn touch(&mut self, copy: &Arc<Session>) -> Arc<Session> {
+    pub(crate) fn touch(&mut self, copy: &Arc<Session>) -> Arc<Session> {
         if copy.wants_touch(self.now) {
             let version = Version::new(self.clock.tick(self.now), self.config.server);
             let delta = Arc::new(copy.delta(version));

@@ -114,8 +114,9 @@ impl Engine {
             Wanted::Delete => Some(Write::Delete(Arc::new(copy.tombstone(version)))),
         };
         let Some(write) = write else {
-            // Nothing to change is no write, and nothing to wait for.
-            let served = self.served(copy, grounds);
+            // Nothing to change is no write, and nothing to wait for; but it is an access.
+            let touched = self.touch(copy);
+            let served = self.served(&touched, grounds);
             self.respond(id, Ok(Response::Session(served)));
             return Ok(());
         };
@@ -182,16 +183,18 @@ impl Engine {
     }
 
     fn append(&mut self, write: Write, prev: Stamp, last: Stamp, ack: bool) {
-        if let Some(batch) = self.outbox.batches.back_mut() {
-            let bytes = batch.writes.iter().map(|w| w.session().weight()).sum::<usize>();
-            if batch.writes.len() < BATCH_WRITES && bytes < BATCH_BYTES {
-                batch.writes.push(write);
-                batch.last = last;
-                batch.ack |= ack;
-                return;
-            }
+        if let Some(batch) = self.outbox.batches.back_mut()
+            && batch.writes.len() < BATCH_WRITES
+            && self.outbox.batch_bytes < BATCH_BYTES
+        {
+            self.outbox.batch_bytes += write.session().weight();
+            batch.writes.push(write);
+            batch.last = last;
+            batch.ack |= ack;
+            return;
         }
         let publisher = self.config.server;
+        self.outbox.batch_bytes = write.session().weight();
         let writes = Vec::from([write]);
         self.outbox.batches.push_back(Batch { publisher, prev, writes, last, ack });
     }
