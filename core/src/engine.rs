@@ -62,6 +62,8 @@ pub enum Timer {
 #[derive(Debug)]
 pub struct Engine {
     pub(crate) now: Timestamp,
+    /// `now` without its steps; see [`crate::protocol::clocks`].
+    pub(crate) steady: Timestamp,
     pub(crate) config: Config,
     pub(crate) random: Random,
     pub(crate) clock: HybridClock,
@@ -83,6 +85,8 @@ pub struct Engine {
 pub(crate) struct Outbox {
     /// Own writes since the last draining: they go out before anything that rests on them.
     pub(crate) batches: VecDeque<Batch>,
+    /// The bytes of the last of them.
+    pub(crate) batch_bytes: usize,
     actions: VecDeque<Action>,
     /// Publishers that want to know how far their streams are applied here.
     pub(crate) acks: BTreeSet<ServerId>,
@@ -100,6 +104,7 @@ impl Engine {
         config.validate()?;
         let mut engine = Self {
             now,
+            steady: now,
             random: Random::new(seed),
             clock: HybridClock::default(),
             facts: Facts::new(config.server, config.farm.margin()),
@@ -121,7 +126,7 @@ impl Engine {
     /// Takes an event at a time. Never fails and never blocks; what there is to do afterwards comes
     /// from [`Engine::poll_action`]. May be called many times before draining.
     pub fn handle(&mut self, now: Timestamp, event: Event) {
-        self.now = self.now.max(now);
+        self.tick(now);
         match event {
             Event::Request { id, request } => self.on_request(id, request),
             Event::Command { from, command } => self.on_command(from, command),
@@ -209,7 +214,7 @@ impl Engine {
     pub fn poll_timeout(&self) -> Option<(Timestamp, Timer)> {
         let timers = [
             (Some(self.members.next_heartbeat()), Timer::Heartbeat),
-            (self.members.next_review(&self.config.farm), Timer::Membership),
+            (self.next_silence(), Timer::Membership),
             (self.lookups.next_review(), Timer::Lookup),
             (self.waiting.next_deadline(), Timer::Acknowledge),
             (self.repair.next_review(), Timer::Repair),
@@ -218,6 +223,12 @@ impl Engine {
         ];
         let due = timers.into_iter().filter_map(|(due, timer)| Some((due?, timer)));
         due.min()
+    }
+
+    /// When a silence becomes too long, by the caller's clock.
+    fn next_silence(&self) -> Option<Timestamp> {
+        let due = self.members.next_review(&self.config.farm)?;
+        Some(self.now + due.since(self.steady))
     }
 
     /// This process.
@@ -261,7 +272,7 @@ impl Engine {
         Status {
             server: self.config.server,
             farm_size: self.config.farm.size,
-            members: self.members.show(),
+            members: self.members.show(self.now, self.steady),
             applied: self.applied.clone(),
             end: self.end(),
             sessions: totals.live,

@@ -135,7 +135,8 @@ impl Draw {
             }
             // Far ahead: the others refuse its stamps, and it serves nothing.
             _ => {
-                let ms = self.rng.random_range(5_000..100_000);
+                // Always the same server: a farm whose majority is wrong has no right time.
+                let (server, ms) = (1, self.rng.random_range(5_000..100_000));
                 self.add(at, Fault::Step { server, ms });
                 let back = self.after(at, 1.0, 8.0);
                 self.add(back, Fault::Crash { server });

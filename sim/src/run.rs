@@ -152,6 +152,8 @@ impl Run {
             if let Some((request, flight)) = self.shop.last_look(n, self.world.now()) {
                 let at = self.rng.random_range(0..self.healed.len());
                 self.submit(self.healed[at], request, flight);
+                // Not all at once: some runs allow one waiting request.
+                self.run_until(self.world.now() + Duration::from_millis(600));
             }
         }
         self.run_until(self.world.now() + CONVERGE / 2);
@@ -250,9 +252,11 @@ impl Run {
         let answered = Answered { server, flight: &flight, outcome };
         self.judge_all(|check, scene| check.answered(scene, &answered));
         if let Ok(grapevine_core::Response::Session(served)) = outcome
+            && !served.stale
             && let Some(known) = self.model.get_mut(&served.session.id)
         {
-            known.used = self.world.now();
+            // The access was somewhere between the request and now.
+            known.used = known.used.max(flight.sent);
         }
         let kind = match outcome {
             Ok(_) => "answered_ok".to_owned(),
@@ -336,8 +340,9 @@ impl Run {
                 self.damage.lossy |= *loss > 0.0 || *corruption > 0.0;
             }
             Fault::Step { server, ms } => {
-                let before = world.skew_of(index(server));
-                world.skew(index(server), before + ms * 1000);
+                let skew = world.skew_of(index(server)) + ms * 1000;
+                world.skew(index(server), skew);
+                self.damage.skew = self.damage.skew.max(skew.unsigned_abs());
                 self.clock_changed(index(server));
             }
             Fault::Drift { server, ppm } => {

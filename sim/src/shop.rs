@@ -67,6 +67,7 @@ pub(crate) struct Shop {
     workload: Workload,
     key: TokenKey,
     customers: Vec<Customer>,
+    closed: bool,
     pub(crate) flights: BTreeMap<RequestId, Flight>,
     /// Forged tokens that were refused, and those that were not.
     pub(crate) forged: (u64, u64),
@@ -82,6 +83,7 @@ impl Shop {
             workload: workload.clone(),
             key: TokenKey::new(&[42; 32]),
             customers: (0..workload.customers).map(customer).collect(),
+            closed: false,
             flights: BTreeMap::new(),
             forged: (0, 0),
         }
@@ -93,6 +95,9 @@ impl Shop {
 
     /// The next customer who does something, and when.
     pub(crate) fn next(&self) -> Option<(Timestamp, usize)> {
+        if self.closed {
+            return None;
+        }
         let customers = self.customers.iter().enumerate();
         customers.map(|(n, customer)| (customer.next, n)).min()
     }
@@ -309,10 +314,8 @@ impl Shop {
     }
 
     /// Everybody goes home: nobody asks any more.
-    pub(crate) fn close(&mut self) {
-        for customer in &mut self.customers {
-            customer.next = Timestamp::MAX;
-        }
+    pub(crate) const fn close(&mut self) {
+        self.closed = true;
     }
 }
 

@@ -137,7 +137,7 @@ impl Summary {
 fn run_seed(seed: u64) -> Outcome {
     let scenario = Scenario::drawn(seed);
     let mut outcome = run_scenario(&scenario);
-    if seed % TWICE_EVERY == 0 && outcome.broken.is_none() {
+    if seed.is_multiple_of(TWICE_EVERY) && outcome.broken.is_none() {
         let again = run_scenario(&scenario);
         if again.trace_hash != outcome.trace_hash {
             outcome.verdict = "fail";

@@ -8,14 +8,17 @@ use std::time::Duration;
 use grapevine_core::command::Write;
 use grapevine_core::wire;
 use grapevine_core::{
-    Action, Command, Config, Engine, Event, Farm, Life, Local, Notice, Request, RequestError,
-    RequestId, Response, Served, ServerId, Session, SessionId, Status, Timestamp, To, Token,
+    Action, Command, Engine, Event, Farm, Life, Local, Notice, Request, RequestError, RequestId,
+    Response, ServerId, Session, SessionId, Status, Timestamp, To,
 };
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use crate::network::{Fate, Link, Network};
 use crate::trace::{Record, Trace};
+
+mod faults;
+mod requests;
 
 /// When every world starts.
 pub const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -74,6 +77,9 @@ pub(crate) enum Observation {
     Crashed { server: usize },
 }
 
+/// A message that waits on a clogged link: its sender, and its bytes.
+type Waiting = (ServerId, Rc<Vec<u8>>);
+
 #[derive(Debug)]
 struct Node {
     engine: Option<Engine>,
@@ -102,7 +108,7 @@ pub struct World {
     nodes: Vec<Node>,
     queue: BinaryHeap<Entry>,
     scheduled: u64,
-    clogged: BTreeMap<Link, Vec<(ServerId, Rc<Vec<u8>>)>>,
+    clogged: BTreeMap<Link, Vec<Waiting>>,
     rng: ChaCha8Rng,
     requests: u64,
     answers: BTreeMap<RequestId, Result<Response, RequestError>>,
@@ -259,161 +265,11 @@ impl World {
         self.engine(server).status()
     }
 
-    /// Kills a server: its memory is gone.
-    pub fn crash(&mut self, server: usize) {
-        let Some(engine) = self.nodes[server].engine.take() else { return };
-        let id = engine.server();
-        self.trace.note(self.now, server, "crash");
-        self.nodes[server].held.clear();
-        self.nodes[server].paused = false;
-        self.observations.push(Observation::Crashed { server });
-        for other in 0..self.nodes.len() {
-            if !self.nodes[other].paused {
-                self.handle(other, Event::PeerDown(id));
-            }
-        }
-    }
-
-    /// Starts a server that is down, empty, as a new process.
-    pub fn start(&mut self, server: usize) {
-        assert!(self.nodes[server].engine.is_none(), "the server runs");
-        self.nodes[server].latest = Timestamp::ZERO;
-        let now = self.clock(server);
-        // No process starts twice in a millisecond.
-        let boot = now.max(self.nodes[server].boot + Duration::from_millis(1));
-        self.nodes[server].boot = boot;
-        let id = ServerId::new(server as u16 + 1, boot);
-        let mut config = Config::new(id, self.farm.clone());
-        config.local = self.local.clone();
-        let mut seed = [0; 32];
-        self.rng.fill(&mut seed);
-        let engine = Engine::new(config, seed, now).expect("a valid configuration");
-        self.trace.note(self.now, server, "start");
-        let node = &mut self.nodes[server];
-        (node.engine, node.paused, node.timer, node.busy) = (Some(engine), false, None, self.now);
-        for other in 0..self.nodes.len() {
-            if let Some(peer) = self.nodes[other].engine.as_ref().map(Engine::server)
-                && other != server
-            {
-                self.handle(server, Event::PeerUp(peer));
-                self.handle(other, Event::PeerUp(id));
-            }
-        }
-        self.handle(server, Event::Timer);
-    }
-
-    /// Sets how far a server's clock is ahead of the world's (behind, if negative). For a server
-    /// time never goes back: it stands until the world has caught up.
-    pub fn skew(&mut self, server: usize, micros: i64) {
-        self.trace.note(self.now, server, "clock");
-        self.nodes[server].skew = micros;
-    }
-
-    /// How far a server's clock is ahead of the world's, in microseconds.
-    pub fn skew_of(&self, server: usize) -> i64 {
-        let now = self.clock(server).as_micros() as i64;
-        now - self.now.as_micros() as i64
-    }
-
-    /// Sets how fast a server's clock runs beyond one, in parts per million.
-    pub fn drift(&mut self, server: usize, ppm: i64) {
-        let ahead = self.skew_of(server);
-        let node = &mut self.nodes[server];
-        (node.skew, node.drift) = (ahead, (ppm, self.now));
-    }
-
-    /// Sets what each event costs a server.
-    pub fn slow(&mut self, server: usize, cost: Duration) {
-        self.nodes[server].cost = cost;
-    }
-
-    /// Stops a server from running; what comes for it waits.
-    pub fn pause(&mut self, server: usize) {
-        self.trace.note(self.now, server, "pause");
-        self.nodes[server].paused = true;
-    }
-
-    /// Lets a paused server run again: everything at once.
-    pub fn resume(&mut self, server: usize) {
-        self.trace.note(self.now, server, "resume");
-        self.nodes[server].paused = false;
-        for happening in std::mem::take(&mut self.nodes[server].held) {
-            self.happen(happening);
-        }
-    }
-
-    /// Lets a clogged link flow again: everything that waited leaves now.
-    pub fn unclog(&mut self, link: Link) {
-        self.network.clogged.remove(&link);
-        for (from, bytes) in self.clogged.remove(&link).unwrap_or_default() {
-            self.network.arrived(link);
-            let due = self.network.arrival(&mut self.rng, link, self.now);
-            self.schedule(due, Happening::Message { from, link, bytes, flipped: false });
-        }
-    }
-
     fn clock(&self, server: usize) -> Timestamp {
         let node = &self.nodes[server];
         let gained = self.now.since(node.drift.1).as_micros() as i64 / 1000 * node.drift.0 / 1000;
         let micros = self.now.as_micros().saturating_add_signed(node.skew + gained);
         Timestamp::from_micros(micros).max(node.latest)
-    }
-
-    /// Hands a request to a server. The answer comes by [`World::answer`].
-    pub fn request(&mut self, server: usize, request: Request) -> RequestId {
-        let id = self.announce();
-        self.submit(server, id, request);
-        id
-    }
-
-    /// The number of the next request.
-    pub(crate) const fn announce(&mut self) -> RequestId {
-        self.requests += 1;
-        RequestId(self.requests)
-    }
-
-    /// Hands over a request whose number is known already: its answer may come at once.
-    pub(crate) fn submit(&mut self, server: usize, id: RequestId, request: Request) {
-        let request = Rc::new(request);
-        self.happen(Happening::Request { server, id, request });
-    }
-
-    /// The answer to a request, if it has come.
-    pub fn answer(&self, id: RequestId) -> Option<&Result<Response, RequestError>> {
-        self.answers.get(&id)
-    }
-
-    /// Hands a request to a server and runs the world until it is answered.
-    ///
-    /// # Errors
-    /// The request's error.
-    ///
-    /// # Panics
-    /// If there is no answer within a minute: every request gets one (G7).
-    pub fn ask(&mut self, server: usize, request: Request) -> Result<Served, RequestError> {
-        match self.ask_any(server, request)? {
-            Response::Session(served) => Ok(served),
-            other => panic!("expected a session, got {other:?}"),
-        }
-    }
-
-    /// The same, for requests that don't answer with a session.
-    ///
-    /// # Errors
-    /// The request's error.
-    ///
-    /// # Panics
-    /// If there is no answer within a minute.
-    pub fn ask_any(&mut self, server: usize, request: Request) -> Result<Response, RequestError> {
-        let id = self.request(server, request);
-        let until = self.now + Duration::from_secs(60);
-        loop {
-            if let Some(answer) = self.answers.remove(&id) {
-                return answer;
-            }
-            assert!(self.now < until, "no answer within a minute");
-            self.step();
-        }
     }
 
     /// Runs the world for a time.
@@ -474,15 +330,16 @@ impl World {
 
     fn receive(&mut self, from: ServerId, link: Link, bytes: &[u8], flipped: bool) {
         if flipped {
-            let mut bytes = bytes.to_vec();
-            wire::seal(&mut bytes);
+            let mut sealed = bytes.to_vec();
+            wire::seal(&mut sealed);
+            let mut bytes = sealed.clone();
             for _ in 0..self.rng.random_range(1..=3) {
                 let bit = self.rng.random_range(0..bytes.len() * 8);
                 bytes[bit / 8] ^= 1 << (bit % 8);
             }
             match wire::open(&bytes) {
                 Err(_) => self.refused += 1,
-                Ok(_) => self.undetected += 1,
+                Ok(_) => self.undetected += u64::from(bytes != sealed),
             }
             return;
         }
@@ -585,15 +442,6 @@ impl World {
     fn schedule(&mut self, due: Timestamp, happening: Happening) {
         self.scheduled += 1;
         self.queue.push(Entry(Reverse((due, self.scheduled)), happening));
-    }
-
-    /// Reads a session at a server, as a customer who doesn't know the token's newest form would.
-    ///
-    /// # Errors
-    /// The request's error.
-    pub fn read(&mut self, server: usize, token: &Token) -> Result<Served, RequestError> {
-        let policy = grapevine_core::ReadPolicy::Fresh;
-        self.ask(server, Request::Read { token: token.clone(), policy })
     }
 
     /// A server's copies, by address.

@@ -1,6 +1,6 @@
 //! Links in documents lead somewhere: to a file of the tree, and to a heading in it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::markdown::{self, Document};
@@ -53,6 +53,22 @@ pub fn check_names(files: &[File]) -> Vec<String> {
     findings
 }
 
+/// Documents that no other document leads to: nobody would find them. The README is found anyway.
+pub fn check_found(files: &[File]) -> Vec<String> {
+    let documents = || files.iter().filter(|file| file.is_markdown());
+    let mut found = BTreeSet::from(["README.md".to_owned()]);
+    for file in documents() {
+        for link in markdown::read(&file.text).links {
+            let target = beside(&file.path, link.split('#').next().unwrap_or(&link));
+            if target != file.path {
+                found.insert(target);
+            }
+        }
+    }
+    let lost = documents().filter(|file| !found.contains(&file.path));
+    lost.map(|file| format!("{}: no document has a link to it", file.path)).collect()
+}
+
 /// The path that a link means, from the root of the tree.
 fn beside(path: &str, link: &str) -> String {
     let mut parts: Vec<&str> = path.split('/').collect();
@@ -88,6 +104,21 @@ mod tests {
     #[test]
     fn every_file_that_a_document_names_exists() {
         none(check_names(&tree()));
+    }
+
+    #[test]
+    fn every_document_is_found_from_another() {
+        none(check_found(&tree()));
+    }
+
+    #[test]
+    fn a_document_that_only_links_to_itself_is_lost() {
+        let files = [
+            File::new("README.md", "[a](docs/a.md#x)"),
+            File::new("docs/a.md", "[up](../README.md)"),
+            File::new("docs/b.md", "[here](b.md)"),
+        ];
+        assert_eq!(check_found(&files), ["docs/b.md: no document has a link to it"]);
     }
 
     #[test]

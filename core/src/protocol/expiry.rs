@@ -12,17 +12,12 @@ use crate::command::Write;
 use crate::engine::Engine;
 use crate::event::Acks;
 use crate::session::{Expiry, Life, Session};
-use crate::stamp::{Timestamp, Version};
+use crate::stamp::Version;
 
 /// Copies looked at per call, so that a crowd of deadlines doesn't hold up requests.
 const SWEEP: usize = 256;
 
 impl Engine {
-    /// The time by which copies may be dropped.
-    pub(crate) fn trusted_now(&self) -> Timestamp {
-        self.members.trusted(self.now, &self.config.farm)
-    }
-
     /// Whether nobody can have accessed this idle copy's session within its idle timeout.
     pub(crate) fn idle_is_certain(&self, copy: &Session) -> bool {
         let margin = self.config.farm.margin();

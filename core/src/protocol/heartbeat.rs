@@ -80,7 +80,9 @@ impl Engine {
         if heartbeat.clock > self.now + self.config.farm.max_drift {
             self.skewed(from, Stamp::at(heartbeat.clock));
         }
-        self.members.on_heartbeat(from, heartbeat, &self.applied, self.now, &self.config);
+        let time = (self.now, self.steady);
+        self.members.on_heartbeat(from, heartbeat, &self.applied, time, &self.config);
+        self.review_skewed(from);
         self.view_changed();
         if behind {
             self.notice_behind(from, self.members.end(from));

@@ -10,6 +10,7 @@ use crate::config::{Config, Farm};
 use crate::engine::Engine;
 use crate::id::ServerId;
 use crate::member::{Member, State};
+use crate::protocol::clocks::{ahead, same_distance};
 use crate::stamp::{Stamp, Timestamp};
 use crate::vector::Vector;
 
@@ -18,16 +19,19 @@ use crate::vector::Vector;
 const CLOCK_READINGS: usize = 8;
 
 #[derive(Clone, Debug)]
-struct Peer {
-    server: ServerId,
-    state: State,
-    joining: bool,
-    reachable: bool,
-    heard: Timestamp,
+pub(super) struct Peer {
+    pub(super) server: ServerId,
+    pub(super) state: State,
+    pub(super) joining: bool,
+    pub(super) reachable: bool,
+    /// When it was last heard from, by this server's steady time.
+    pub(super) heard: Timestamp,
+    /// When it last said what its clock shows, by this server's steady time.
+    pub(super) clock_read: Timestamp,
     /// Whether a heartbeat of this process has come.
-    introduced: bool,
-    clock: Timestamp,
-    offsets: Vec<i64>,
+    pub(super) introduced: bool,
+    pub(super) clock: Timestamp,
+    pub(super) offsets: Vec<i64>,
     end: Stamp,
     applied: Vector,
     acked: Stamp,
@@ -35,19 +39,20 @@ struct Peer {
     covered_until: Timestamp,
     /// What must be covered here before this process counts for joining: its vector when it first
     /// named this server.
-    named_me_at: Option<Vector>,
-    skewed_until: Timestamp,
+    pub(super) named_me_at: Option<Vector>,
+    pub(super) skewed_until: Timestamp,
 }
 
 /// What a server knows of the farm.
 #[derive(Debug)]
 pub(crate) struct Members {
-    peers: BTreeMap<u16, Peer>,
-    size: usize,
-    started: Timestamp,
+    pub(super) peers: BTreeMap<u16, Peer>,
+    pub(super) size: usize,
+    /// When this server started, by its steady time, as are all silences here.
+    pub(super) started: Timestamp,
     next_heartbeat: Timestamp,
-    joining: bool,
-    self_skewed: bool,
+    pub(super) joining: bool,
+    pub(super) self_skewed: bool,
 }
 
 impl Members {
@@ -73,9 +78,8 @@ impl Members {
     /// When a silence becomes too long, or joining may end by time alone.
     pub(crate) fn next_review(&self, farm: &Farm) -> Option<Timestamp> {
         let silences = self.peers.values().filter_map(|peer| match peer.state {
-            State::Alive => Some(peer.heard + farm.suspect_after),
+            State::Alive | State::Skewed => Some(peer.heard + farm.suspect_after),
             State::Suspect => Some(peer.heard + farm.down_after),
-            State::Skewed => Some(peer.skewed_until),
             State::Down | State::Left => None,
         });
         silences.min()
@@ -93,7 +97,7 @@ impl Members {
         self.peers.get(&server.number()).filter(|peer| peer.server == server)
     }
 
-    fn of_mut(&mut self, server: ServerId) -> Option<&mut Peer> {
+    pub(super) fn of_mut(&mut self, server: ServerId) -> Option<&mut Peer> {
         self.peers.get_mut(&server.number()).filter(|peer| peer.server == server)
     }
 
@@ -150,17 +154,17 @@ impl Members {
 
     /// Whether nothing more can be expected from this process for now: its number is known under a
     /// newer boot, it left, it is not configured, or it was silent for `give_up_after`.
-    pub(crate) fn given_up(&self, server: ServerId, now: Timestamp, config: &Config) -> bool {
+    pub(crate) fn given_up(&self, server: ServerId, steady: Timestamp, config: &Config) -> bool {
         if server == config.server {
             return false;
         }
         match self.peers.get(&server.number()) {
             Some(peer) if peer.server == server => {
-                peer.state == State::Left || now.since(peer.heard) >= config.farm.give_up_after
+                peer.state == State::Left || steady.since(peer.heard) >= config.farm.give_up_after
             }
             Some(peer) => peer.server > server,
             None if server.number() == config.server.number() => server < config.server,
-            None => now.since(self.started) >= config.farm.give_up_after,
+            None => steady.since(self.started) >= config.farm.give_up_after,
         }
     }
 
@@ -231,29 +235,13 @@ impl Members {
         entries.any(|(server, stamp)| gone(server) && !applied.covers_entry(server, stamp))
     }
 
-    /// The time that a majority of the configured farm has reached, as well as this server knows,
-    /// and no more than its own: what may be ended by. A clock that has just stepped ahead ends
-    /// nothing. A server that hears no majority has only its own clock.
-    pub(crate) fn trusted(&self, now: Timestamp, farm: &Farm) -> Timestamp {
-        let alive = self.peers.values().filter(|p| p.introduced && p.state != State::Down);
-        let mut clocks: Vec<Timestamp> =
-            alive.filter(|peer| peer.state != State::Left).map(|peer| peer.clock).collect();
-        clocks.push(now);
-        clocks.sort();
-        let majority = usize::from(farm.majority());
-        match clocks.len().checked_sub(majority) {
-            Some(nth) => now.min(clocks[nth] + farm.max_drift),
-            None => now,
-        }
-    }
-
     /// Takes a heartbeat in. The sender is admitted already.
     pub(crate) fn on_heartbeat(
         &mut self,
         from: ServerId,
         heartbeat: Heartbeat,
         applied: &Vector,
-        now: Timestamp,
+        (now, steady): (Timestamp, Timestamp),
         config: &Config,
     ) {
         let named = heartbeat.members.contains(&config.server);
@@ -265,16 +253,14 @@ impl Members {
         peer.joining = heartbeat.joining;
         if heartbeat.clock >= peer.clock {
             // Of two heartbeats that overtook each other, the later one says it all.
-            peer.clock = heartbeat.clock;
+            (peer.clock, peer.clock_read) = (heartbeat.clock, steady);
             peer.applied = heartbeat.applied.clone();
         }
         peer.end = peer.end.max(heartbeat.end);
-        let offset = i128::from(heartbeat.clock.as_micros()) - i128::from(now.as_micros());
-        let offset = i64::try_from(offset).unwrap_or(i64::MAX);
         if peer.offsets.len() == CLOCK_READINGS {
             peer.offsets.remove(0);
         }
-        peer.offsets.push(offset);
+        peer.offsets.push(ahead(heartbeat.clock, now));
         if named && peer.named_me_at.is_none() {
             let mut target = heartbeat.applied;
             target.raise(from, heartbeat.end);
@@ -284,22 +270,14 @@ impl Members {
         self.judge_own_clock(&config.farm);
     }
 
-    /// A server more than `max_drift` from the majority's clocks must not expire or serve anything.
-    fn judge_own_clock(&mut self, farm: &Farm) {
-        let drift = i64::try_from(farm.max_drift.as_micros()).unwrap_or(i64::MAX);
-        let offsets = self.peers.values().filter_map(Peer::clock_offset);
-        let off = offsets.filter(|offset| offset.saturating_abs() > drift).count();
-        self.self_skewed = self.size > 1 && off >= usize::from(farm.majority());
-    }
-
     /// The others, as people see them.
-    pub(crate) fn show(&self) -> Vec<Member> {
+    pub(crate) fn show(&self, now: Timestamp, steady: Timestamp) -> Vec<Member> {
         let show = |peer: &Peer| Member {
             server: peer.server,
             state: peer.state,
             joining: peer.joining,
             reachable: peer.reachable,
-            heard: peer.heard,
+            heard: same_distance(steady, peer.heard, now),
             clock_offset_us: peer.clock_offset().unwrap_or(0),
             end: peer.end,
             acked: peer.acked,
@@ -315,15 +293,16 @@ impl Members {
 }
 
 impl Peer {
-    fn new(server: ServerId, now: Timestamp) -> Self {
+    fn new(server: ServerId, steady: Timestamp) -> Self {
         Self {
             server,
             state: State::Alive,
             joining: true,
             reachable: false,
-            heard: now,
+            heard: steady,
             introduced: false,
             clock: Timestamp::ZERO,
+            clock_read: steady,
             offsets: Vec::new(),
             end: Stamp::ZERO,
             applied: Vector::default(),
@@ -334,7 +313,7 @@ impl Peer {
         }
     }
 
-    fn clock_offset(&self) -> Option<i64> {
+    pub(super) fn clock_offset(&self) -> Option<i64> {
         self.offsets.iter().copied().max()
     }
 }
@@ -356,17 +335,17 @@ impl Engine {
             if let Some(predecessor) = known {
                 self.forget_run(predecessor);
             }
-            self.members.peers.insert(server.number(), Peer::new(server, self.now));
+            self.members.peers.insert(server.number(), Peer::new(server, self.steady));
             self.member_changed(server, State::Alive);
         }
-        let now = self.now;
+        let steady = self.steady;
         let Some(peer) = self.members.of_mut(server) else { return false };
         if peer.state == State::Left {
             // It serves nothing after it left; coming back is a restart.
             self.counters.ignored_stranger += 1;
             return false;
         }
-        peer.heard = now;
+        peer.heard = steady;
         if matches!(peer.state, State::Suspect | State::Down) {
             peer.state = State::Alive;
             self.member_changed(server, State::Alive);
@@ -379,29 +358,17 @@ impl Engine {
         self.act(Action::Notify(Notice::Member { server, state }));
     }
 
-    /// Marks the server whose stamp was too far ahead.
-    pub(crate) fn skewed(&mut self, server: ServerId, stamp: Stamp) {
-        let until = stamp.time().before(self.config.farm.max_drift);
-        if let Some(peer) = self.members.of_mut(server) {
-            peer.skewed_until = peer.skewed_until.max(until);
-            if peer.state != State::Skewed && peer.state != State::Left {
-                peer.state = State::Skewed;
-                self.member_changed(server, State::Skewed);
-            }
-        }
-    }
-
     /// Finds silences that have become too long.
     pub(crate) fn review_members(&mut self) {
         let farm = &self.config.farm;
         let mut changed = Vec::new();
         for peer in self.members.peers.values_mut() {
-            let silent = self.now.since(peer.heard);
+            let silent = self.steady.since(peer.heard);
             let next = match peer.state {
-                State::Skewed if self.now < peer.skewed_until => State::Skewed,
                 State::Left => State::Left,
                 _ if silent >= farm.down_after => State::Down,
                 _ if silent >= farm.suspect_after => State::Suspect,
+                State::Skewed => State::Skewed,
                 _ => State::Alive,
             };
             if next != peer.state {
@@ -437,40 +404,5 @@ impl Engine {
             (server, least)
         };
         self.applied.iter().map(everywhere).collect()
-    }
-
-    /// Joining ends when each configured number has been caught up with since it counts this
-    /// process, or was silent so long that it acts on nothing of a predecessor; or, when the whole
-    /// farm starts cold, after `cold_start_after`.
-    pub(crate) fn check_joined(&mut self) {
-        if !self.members.joining {
-            return;
-        }
-        let farm = &self.config.farm;
-        let waited = self.now.since(self.members.started);
-        let silent_end = farm.down_after + farm.margin();
-        let (mut level, mut silent, mut all_joining) = (0, 0, true);
-        for peer in self.members.peers.values() {
-            let target = peer.named_me_at.as_ref();
-            if peer.state == State::Left
-                || target.is_some_and(|target| self.covered(&self.applied, target))
-            {
-                level += 1;
-            } else if !peer.introduced || self.now.since(peer.heard) >= silent_end {
-                silent += 1;
-            }
-            all_joining &= peer.joining || !peer.introduced;
-        }
-        silent += self.members.size - 1 - self.members.peers.len();
-        let cold = all_joining
-            && level + 1 >= usize::from(farm.majority())
-            && waited >= self.config.local.cold_start_after;
-        let enough = silent == 0 || waited >= silent_end || cold;
-        if level + silent + 1 >= self.members.size && enough {
-            self.members.joining = false;
-            self.view_changed();
-            self.act(Action::Notify(Notice::Joined));
-            self.settle_lookups();
-        }
     }
 }

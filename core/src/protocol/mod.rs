@@ -2,8 +2,10 @@
 //! the side that gets it.
 
 pub(crate) mod acknowledge;
+pub(crate) mod clocks;
 pub(crate) mod expiry;
 pub(crate) mod heartbeat;
+pub(crate) mod joining;
 pub(crate) mod leave;
 pub(crate) mod lookup;
 pub(crate) mod membership;

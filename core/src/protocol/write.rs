@@ -10,7 +10,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::action::{Action, Notice, Response};
-use crate::command::{Batch, Command, Write};
+use crate::command::{Batch, Write};
 use crate::engine::Engine;
 use crate::error::{LimitError, RequestError, Unavailable};
 use crate::event::{Acks, Create, RequestId};
@@ -114,8 +114,9 @@ impl Engine {
             Wanted::Delete => Some(Write::Delete(Arc::new(copy.tombstone(version)))),
         };
         let Some(write) = write else {
-            // Nothing to change is no write, and nothing to wait for.
-            let served = self.served(copy, grounds);
+            // Nothing to change is no write, and nothing to wait for; but it is an access.
+            let touched = self.touch(copy);
+            let served = self.served(&touched, grounds);
             self.respond(id, Ok(Response::Session(served)));
             return Ok(());
         };
@@ -182,16 +183,18 @@ impl Engine {
     }
 
     fn append(&mut self, write: Write, prev: Stamp, last: Stamp, ack: bool) {
-        if let Some(batch) = self.outbox.batches.back_mut() {
-            let bytes = batch.writes.iter().map(|w| w.session().weight()).sum::<usize>();
-            if batch.writes.len() < BATCH_WRITES && bytes < BATCH_BYTES {
-                batch.writes.push(write);
-                batch.last = last;
-                batch.ack |= ack;
-                return;
-            }
+        if let Some(batch) = self.outbox.batches.back_mut()
+            && batch.writes.len() < BATCH_WRITES
+            && self.outbox.batch_bytes < BATCH_BYTES
+        {
+            self.outbox.batch_bytes += write.session().weight();
+            batch.writes.push(write);
+            batch.last = last;
+            batch.ack |= ack;
+            return;
         }
         let publisher = self.config.server;
+        self.outbox.batch_bytes = write.session().weight();
         let writes = Vec::from([write]);
         self.outbox.batches.push_back(Batch { publisher, prev, writes, last, ack });
     }
@@ -329,20 +332,6 @@ impl Engine {
     /// Tells that a peer does what no correct server does; the runtime cuts it off.
     pub(crate) fn misbehaving(&mut self, server: ServerId, why: &'static str) {
         self.act(Action::Notify(Notice::Misbehaving { server, why }));
-    }
-
-    /// The clock rule: a message with a stamp more than `max_drift` ahead is neither merged nor
-    /// counted, in whole, whoever sends it; the server whose stamp it is is shown as skewed.
-    pub(crate) fn in_time(&mut self, from: ServerId, command: &Command) -> bool {
-        let newest = command.newest();
-        let limit = self.now + self.config.farm.max_drift;
-        if newest.stamp.time() <= limit {
-            return true;
-        }
-        self.counters.ignored_skewed += 1;
-        let owner = if newest.server == ServerId::ZERO { from } else { newest.server };
-        self.skewed(owner, newest.stamp);
-        false
     }
 }
 

@@ -65,8 +65,13 @@ pub const SEAL_BYTES: usize = 8;
 /// Appends a checksum of all that is in `frame`. It finds accidents, not attacks: what the links'
 /// encryption authenticates needs none.
 pub fn seal(frame: &mut Vec<u8>) {
-    let checksum = xxhash_rust::xxh3::xxh3_64(frame);
-    frame.extend(checksum.to_le_bytes());
+    seal_from(frame, 0);
+}
+
+/// The same for what is in `frames` from `start` on, where others stand before it.
+pub fn seal_from(frames: &mut Vec<u8>, start: usize) {
+    let checksum = xxhash_rust::xxh3::xxh3_64(&frames[start..]);
+    frames.extend(checksum.to_le_bytes());
 }
 
 /// The bytes that were sealed.

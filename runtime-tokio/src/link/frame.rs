@@ -1,5 +1,5 @@
-//! Frames: a length (four bytes, little-endian, from 1 to the farm's `frame_bytes`), then one
-//! encoded command.
+//! Frames: a length (four bytes, little-endian, from 1 to the farm's `frame_bytes`), then as many
+//! bytes: one encoded command and its checksum.
 
 use std::io;
 
@@ -33,6 +33,7 @@ impl Frames {
         let start = self.encoded.len();
         self.encoded.extend([0; LENGTH]);
         wire::encode(command, &mut self.encoded);
+        wire::seal_from(&mut self.encoded, start + LENGTH);
         let bytes = self.encoded.len() - start - LENGTH;
         match u32::try_from(bytes) {
             Ok(length) if length <= limit => {
@@ -202,7 +203,8 @@ mod tests {
         assert!(frames.append(&ack, 3).is_err());
         frames.append(&Command::HeartbeatRequest, 100).unwrap();
         let chunk = frames.take().unwrap();
-        assert_eq!((chunk.frames, chunk.bytes.len()), (2, LENGTH + 9 + LENGTH + 1));
+        let around = LENGTH + wire::SEAL_BYTES;
+        assert_eq!((chunk.frames, chunk.bytes.len()), (2, around + 9 + around + 1));
         assert!(frames.take().is_none());
     }
 }

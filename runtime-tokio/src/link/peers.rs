@@ -2,6 +2,7 @@
 //! rules; time is handed in.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -117,6 +118,19 @@ impl Peers {
         Ok(link)
     }
 
+    /// Whether a process that answers at a dialled address may be taken for its number: not while
+    /// another process of the number lives. Otherwise a stranger that only listens could push a
+    /// living server out.
+    pub(crate) fn expects(
+        &self,
+        hello: &Hello,
+        address: &impl fmt::Display,
+        now: Instant,
+    ) -> Result<(), Refusal> {
+        let known = self.numbers.get(&hello.server.number());
+        known.map_or(Ok(()), |known| known.judge_life(hello.server, address, self.fresh, now))
+    }
+
     /// The connection is over.
     pub(crate) fn release(&mut self, link: &Arc<Inbound>, now: Instant) {
         if let Some(known) = self.numbers.get_mut(&link.server.number())
@@ -214,14 +228,29 @@ impl Known {
             );
             return Err(Refusal { reason: Reason::OlderBoot, about: self.server, text });
         }
+        self.judge_life(theirs.0, &address, fresh, now)
+    }
+
+    /// No other process of the number may be alive.
+    fn judge_life(
+        &self,
+        theirs: ServerId,
+        address: &impl fmt::Display,
+        fresh: Duration,
+        now: Instant,
+    ) -> Result<(), Refusal> {
         match &self.link {
-            Some(link) if now.saturating_duration_since(*link.heard.lock()) < fresh => {
+            Some(link)
+                if theirs != self.server
+                    && now.saturating_duration_since(*link.heard.lock()) < fresh =>
+            {
                 let text = format!(
-                    "server number {number} is in use by a live server: boot {} at {}, and now \
-                     boot {} at {address}",
+                    "server number {} is in use by a live server: boot {} at {}, and now boot {} \
+                     at {address}",
+                    theirs.number(),
                     self.server.boot().as_millis(),
                     link.address,
-                    theirs.0.boot().as_millis()
+                    theirs.boot().as_millis()
                 );
                 Err(Refusal { reason: Reason::NumberInUse, about: self.server, text })
             }
@@ -259,6 +288,18 @@ mod tests {
         peers.admit(&hello(2, 200), at, now).unwrap();
         let refusal = peers.admit(&hello(2, 100), at, now).unwrap_err();
         assert_eq!((refusal.reason, refusal.about), (Reason::OlderBoot, hello(2, 200).server));
+    }
+
+    #[test]
+    fn a_second_process_that_only_listens_does_not_push_the_living_one_out() {
+        let (mut peers, now, at) = peers();
+        peers.expects(&hello(2, 200), &at, now).unwrap();
+        let old = peers.admit(&hello(2, 100), at, now).unwrap();
+        peers.expects(&hello(2, 100), &at, now).unwrap();
+        let refusal = peers.expects(&hello(2, 200), &at, now).unwrap_err();
+        assert_eq!((refusal.reason, refusal.about), (Reason::NumberInUse, hello(2, 100).server));
+        peers.release(&old, now);
+        peers.expects(&hello(2, 200), &at, now).unwrap();
     }
 
     #[tokio::test]

@@ -186,6 +186,7 @@ impl Publisher {
             let text = "the address is this server's own".into();
             return Err(Refusal::new(Reason::Itself, text));
         }
+        self.links.peers.lock().expects(hello, &self.target, Instant::now())?;
         if !self.links.dialled.lock().reserve(self.id, hello.server) {
             let text = format!("server {} is linked already", hello.server.number());
             return Err(Refusal::new(Reason::Duplicate, text));

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use grapevine_core::wire;
+use grapevine_core::{Farm, wire};
 
 use super::frame::FrameReader;
 use super::handshake::{self, Failure, Hello, Refusal};
@@ -192,7 +192,7 @@ fn decode(
     let mut commands = Vec::new();
     while commands.len() < AT_ONCE {
         match frames.next() {
-            Ok(Some(body)) => match wire::decode(body, &links.farm) {
+            Ok(Some(body)) => match open(body, &links.farm) {
                 Ok(command) => commands.push(command),
                 Err(error) => {
                     let text = format!("a frame of {} bytes: {error}", body.len());
@@ -210,6 +210,10 @@ fn decode(
         }
     }
     (commands, None)
+}
+
+fn open(body: &[u8], farm: &Farm) -> Result<grapevine_core::Command, wire::WireError> {
+    wire::decode(wire::open(body)?, farm)
 }
 
 fn silent(inside_frame: bool, limit: Duration) -> Refusal {

@@ -192,10 +192,30 @@ async fn half_a_frame_and_then_silence() {
 async fn a_frame_that_is_no_command() {
     let pair = Pair::start().await;
     let mut raw = pair.join().await;
-    raw.send(&[3, 0, 0, 0, 250, 250, 250]).await;
+    raw.send(&framed(vec![250, 250, 250])).await;
     let refused = raw.refused().await;
     assert!(refused.text.contains("not the encoding of a command"), "{refused:?}");
     pair.dropped_for("undecodable").await;
+}
+
+#[tokio::test]
+async fn a_frame_that_was_damaged_on_its_way() {
+    let pair = Pair::start().await;
+    let mut raw = pair.join().await;
+    let mut body = Vec::new();
+    grapevine_core::wire::encode(&Command::HeartbeatRequest, &mut body);
+    let mut frame = framed(body);
+    frame[4] ^= 1;
+    raw.send(&frame).await;
+    let refused = raw.refused().await;
+    assert!(refused.text.contains("its checksum is wrong"), "{refused:?}");
+    pair.dropped_for("undecodable").await;
+}
+
+/// A frame around an encoded command, as servers send it.
+fn framed(mut body: Vec<u8>) -> Vec<u8> {
+    grapevine_core::wire::seal(&mut body);
+    [&(body.len() as u32).to_le_bytes()[..], &body].concat()
 }
 
 #[tokio::test]
@@ -231,13 +251,11 @@ async fn one_number_more_than_the_farm_has_servers() {
 async fn a_peer_that_publishes_what_is_not_its_own_is_cut_off_for_a_while() {
     let pair = Pair::start().await;
     let mut raw = pair.join().await;
-    let mut frame = vec![0; 4];
+    let mut body = Vec::new();
     let (publisher, stamp) = (process(2, NOW_MS), Stamp::from_bits(1));
     let batch = Batch { publisher, prev: stamp, writes: vec![], last: stamp, ack: false };
-    grapevine_core::wire::encode(&Command::Batch(batch), &mut frame);
-    let length = frame.len() as u32 - 4;
-    frame[..4].copy_from_slice(&length.to_le_bytes());
-    raw.send(&frame).await;
+    grapevine_core::wire::encode(&Command::Batch(batch), &mut body);
+    raw.send(&framed(body)).await;
     let refused = raw.refused().await;
     assert!(refused.text.contains("a batch that is not part of its stream"), "{refused:?}");
     let again = Raw::join(pair.at, process(3, NOW_MS), &farm()).await.err().unwrap();

@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use grapevine_tokio::{Acks, Builder, Create, Error, LinkState, LinkStatus, StopReason};
+use grapevine_tokio::{Acks, Builder, Create, Error, Farm, LinkState, LinkStatus, StopReason};
 
-use crate::common::{Proxy, Trio, count, server, sockets, text, until, with};
+use crate::common::{Proxy, Trio, count, quick, sees_all, server, sockets, text, until, with};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_killed_and_restarted_empty_gets_everything_back() {
@@ -150,6 +150,33 @@ async fn a_peers_death_is_noticed_at_once_and_its_return_too() {
     let back = trio.servers[2].server_id();
     assert!(back > gone && back.number() == gone.number());
     until("the restarted server is linked", async || reachable(&trio, back)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closed_link_is_noticed_without_sending_anything() {
+    let seldom = Farm {
+        heartbeat_every: Duration::from_secs(10),
+        suspect_after: Duration::from_secs(30),
+        down_after: Duration::from_secs(30),
+        ..quick(2)
+    };
+    let [(one, one_at), (two, two_at)] = sockets();
+    let start = |number, listener, peer| {
+        server(number, [peer]).farm(seldom.clone()).listener(listener).start()
+    };
+    let (one, two) = tokio::join!(start(1, one, two_at), start(2, two, one_at));
+    let (one, two) = (one.unwrap(), two.unwrap());
+    until("both have joined", async || sees_all(&one, 1).await && sees_all(&two, 1).await).await;
+    let (mut sent, mut quiet) = (0, 0);
+    until("the first greetings are over", async || {
+        let before = std::mem::replace(&mut sent, one.links().frames_sent);
+        quiet = if before == sent { quiet + 1 } else { 0 };
+        quiet == 20
+    })
+    .await;
+    drop(two);
+    until("the link is seen to be down", async || one.links().reachable().count() == 0).await;
+    assert_eq!(one.links().frames_sent, sent, "it took a heartbeat to notice");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -43,7 +43,7 @@ impl Check for Convergence {
 
     fn end(&mut self, scene: &Scene<'_>) -> Judgement {
         let died = !scene.damage.deaths.is_empty();
-        if died && scene.damage.lossy {
+        if !scene.damage.no_holes() {
             return Ok(());
         }
         self.looked += 1;

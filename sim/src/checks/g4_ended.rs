@@ -60,7 +60,7 @@ impl Check for Ended {
     }
 
     fn end(&mut self, scene: &Scene<'_>) -> Judgement {
-        if scene.damage.lossy && !scene.damage.deaths.is_empty() {
+        if !scene.damage.no_holes() {
             return Ok(());
         }
         let over: BTreeSet<Name> = scene

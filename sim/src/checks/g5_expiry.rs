@@ -27,7 +27,7 @@ static ABOUT: About = About {
 };
 
 impl Expiry {
-    fn idle(&mut self, scene: &Scene<'_>, id: &SessionId) -> Judgement {
+    fn idle(&mut self, scene: &Scene<'_>, id: &SessionId, by: &str) -> Judgement {
         let Some(known) = scene.model.get(id) else { return Ok(()) };
         if scene.damage.far || !scene.damage.deaths.is_empty() {
             return Ok(());
@@ -37,7 +37,7 @@ impl Expiry {
         let earliest = (known.used + limit).before(slack(scene));
         if scene.world.now() < earliest {
             return Err(format!(
-                "{id} was used {:?} ago and is said to be idle; its idle timeout is {:?}",
+                "{id} was used {:?} ago and is said to be idle by {by}; its idle timeout is {:?}",
                 scene.world.now().since(known.used),
                 known.idle_timeout
             ));
@@ -68,16 +68,23 @@ impl Check for Expiry {
         self.looked
     }
 
-    fn wrote(&mut self, scene: &Scene<'_>, _: ServerId, write: &Write, first: bool) -> Judgement {
+    fn wrote(&mut self, scene: &Scene<'_>, by: ServerId, write: &Write, first: bool) -> Judgement {
         let id = write.session().id;
         let asked = scene.model.get(&id).is_some_and(|known| known.end_asked);
-        if first && !asked { self.idle(scene, &id) } else { Ok(()) }
+        if first && !asked {
+            self.idle(scene, &id, &format!("{by}, which ended it"))
+        } else {
+            Ok(())
+        }
     }
 
     fn answered(&mut self, scene: &Scene<'_>, answered: &Answered<'_>) -> Judgement {
         let Some(token) = &answered.flight.token else { return Ok(()) };
         match answered.outcome {
-            Err(RequestError::NotFound(NotFound::Idle)) => self.idle(scene, &token.id),
+            Err(RequestError::NotFound(NotFound::Idle)) => {
+                let by = format!("server {}", answered.server + 1);
+                self.idle(scene, &token.id, &by)
+            }
             Err(RequestError::NotFound(NotFound::Deadline)) => self.deadline(scene, token.deadline),
             Err(RequestError::NotFound(NotFound::Ended)) => {
                 let known = scene.model.get(&token.id);

@@ -39,7 +39,7 @@ impl Check for Answers {
         if flight.last
             && scene.healed.len() == scene.world.size()
             && !scene.damage.far
-            && !(scene.damage.lossy && !scene.damage.deaths.is_empty())
+            && scene.damage.no_holes()
             && let Err(grapevine_core::RequestError::Unavailable(why)) = answered.outcome
         {
             return Err(format!("all is healed, and a customer is told that {why}"));
@@ -66,9 +66,10 @@ impl Check for Answers {
         let healed = |flight: &&crate::shop::Flight| scene.healed.contains(&flight.server);
         match scene.flights.values().find(healed) {
             Some(flight) => Err(format!(
-                "a request at server {} never got a response: {:?}",
+                "a request at server {} never got a response: {:?} sent at {:?}",
                 flight.server + 1,
-                flight.intent
+                flight.intent,
+                flight.sent
             )),
             None => Ok(()),
         }

@@ -52,6 +52,14 @@ pub(crate) struct Damage {
     pub(crate) far: bool,
 }
 
+impl Damage {
+    /// Whether the last writes of a dead server can't have left holes: the engine doesn't publish
+    /// them again yet.
+    pub(crate) fn no_holes(&self) -> bool {
+        self.deaths.is_empty() || !self.lossy
+    }
+}
+
 /// What a check may look at.
 pub(crate) struct Scene<'a> {
     pub(crate) world: &'a World,

@@ -124,3 +124,14 @@ fn a_server_whose_clock_is_far_off_serves_and_ends_nothing() {
     assert_eq!(world.status(0).members[0].state, grapevine_core::State::Skewed);
     assert!(world.read(0, &served.token).is_ok(), "an hour ahead elsewhere ends nothing here");
 }
+
+#[test]
+fn a_change_that_changes_nothing_is_still_an_access() {
+    let mut world = farm(47);
+    let served = short(&mut world, 8, 1000);
+    for _ in 0..10 {
+        world.run_for(SECOND * 4);
+        // There is nothing to remove.
+        update(&mut world, 1, &served.token, vec![grapevine_core::Change::Remove(key("none"))]);
+    }
+}

@@ -39,10 +39,10 @@ fn lost_batches_are_repaired_even_one_session_at_a_time() {
     let served: Vec<_> = (0..30).map(|n| create(&mut world, n % 3)).collect();
     for (n, served) in served.iter().enumerate() {
         for server in 0..3 {
-            let changes = vec![grapevine_core::Change::Add(key("n"), n as i64)];
+            let changes = vec![Change::Add(key("n"), n as i64)];
             let token = served.token.clone();
-            let acks = grapevine_core::Acks::Local;
-            world.request(server, grapevine_core::Request::Update { token, changes, acks });
+            let acks = Acks::Local;
+            world.request(server, Request::Update { token, changes, acks });
         }
     }
     world.run_for(Duration::from_secs(3));

@@ -1,0 +1,109 @@
+//! Clocks: which stamps are taken in, whose clock is off, and by which time copies may end
+//! (sections 4 and 9 of the protocol page).
+//!
+//! A server has two clocks. `now` is what the caller says; it may step ahead, after a pause or when
+//! somebody sets it. The *steady* time goes with it but leaves such steps out: silences are measured
+//! by it, so a server that was paused does not take everybody for dead, and one whose clock was set
+//! ahead does not end sessions by it.
+
+use core::time::Duration;
+
+use alloc::vec::Vec;
+
+use crate::command::Command;
+use crate::config::Farm;
+use crate::engine::Engine;
+use crate::id::ServerId;
+use crate::member::State;
+use crate::protocol::membership::Members;
+use crate::stamp::{Stamp, Timestamp};
+
+impl Engine {
+    /// Moves both clocks on. An engine is called at every heartbeat at least; what is longer than
+    /// this is a step, not time.
+    pub(crate) fn tick(&mut self, now: Timestamp) {
+        let longest = self.config.farm.suspect_after;
+        self.steady = self.steady + now.since(self.now).min(longest);
+        self.now = self.now.max(now);
+    }
+
+    /// The clock rule: a message with a stamp more than `max_drift` ahead is neither merged nor
+    /// counted, in whole, whoever sends it; the server whose stamp it is is shown as skewed.
+    pub(crate) fn in_time(&mut self, from: ServerId, command: &Command) -> bool {
+        let newest = command.newest();
+        let limit = self.now + self.config.farm.max_drift;
+        if newest.stamp.time() <= limit {
+            return true;
+        }
+        self.counters.ignored_skewed += 1;
+        let owner = if newest.server == ServerId::ZERO { from } else { newest.server };
+        self.skewed(owner, newest.stamp);
+        false
+    }
+
+    /// Marks the server whose stamp was too far ahead, until this server's clock lets it in.
+    pub(crate) fn skewed(&mut self, server: ServerId, stamp: Stamp) {
+        let until = stamp.time().before(self.config.farm.max_drift);
+        if let Some(peer) = self.members.of_mut(server) {
+            peer.skewed_until = peer.skewed_until.max(until);
+            if peer.state != State::Skewed && peer.state != State::Left {
+                peer.state = State::Skewed;
+                self.member_changed(server, State::Skewed);
+            }
+        }
+    }
+
+    /// A server is not shown as skewed any more once its stamps can be taken.
+    pub(crate) fn review_skewed(&mut self, server: ServerId) {
+        let now = self.now;
+        if let Some(peer) = self.members.of_mut(server)
+            && peer.state == State::Skewed
+            && now >= peer.skewed_until
+        {
+            peer.state = State::Alive;
+            self.member_changed(server, State::Alive);
+        }
+    }
+
+    /// The time by which copies may be dropped: one that a majority of the configured farm has
+    /// reached, as well as this server knows, and no more than its own.
+    pub(crate) fn trusted_now(&self) -> Timestamp {
+        self.members.trusted(self.now, self.steady, &self.config.farm)
+    }
+}
+
+impl Members {
+    fn trusted(&self, now: Timestamp, steady: Timestamp, farm: &Farm) -> Timestamp {
+        // Where a clock stands now, from its last reading and the steady time since.
+        let heard = self.peers.values().filter(|peer| peer.introduced && peer.state != State::Left);
+        let clocks = heard.map(|peer| peer.clock + steady.since(peer.clock_read));
+        let mut clocks: Vec<Timestamp> = clocks.collect();
+        // Without a majority's word, its own steady time is all that a server has.
+        let own =
+            if clocks.len() + 1 < usize::from(farm.majority()) { now.min(steady) } else { now };
+        clocks.push(own);
+        clocks.sort();
+        let reached = clocks.len().saturating_sub(usize::from(farm.majority()));
+        own.min(clocks[reached])
+    }
+
+    /// A server more than `max_drift` from the majority's clocks must not expire or serve anything.
+    pub(super) fn judge_own_clock(&mut self, farm: &Farm) {
+        let drift = i64::try_from(farm.max_drift.as_micros()).unwrap_or(i64::MAX);
+        let offsets = self.peers.values().filter_map(|peer| peer.clock_offset());
+        let off = offsets.filter(|offset| offset.saturating_abs() > drift).count();
+        self.self_skewed = self.size > 1 && off >= usize::from(farm.majority());
+    }
+}
+
+/// How far a reading is ahead of another, in microseconds.
+pub(super) fn ahead(reading: Timestamp, of: Timestamp) -> i64 {
+    let ahead = reading.since(of).as_micros() as i128 - of.since(reading).as_micros() as i128;
+    i64::try_from(ahead).unwrap_or(if ahead < 0 { i64::MIN } else { i64::MAX })
+}
+
+/// How long ago by the one clock, as a time by the other.
+pub(super) fn same_distance(steady: Timestamp, at: Timestamp, now: Timestamp) -> Timestamp {
+    let distance: Duration = steady.since(at);
+    now.before(distance)
+}

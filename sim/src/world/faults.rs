@@ -1,0 +1,104 @@
+//! What can be done to the servers of a world: kill, start, pause, slow down, set clocks.
+
+use std::time::Duration;
+
+use grapevine_core::{Config, Engine, Event, ServerId, Timestamp};
+use rand::RngExt as _;
+
+use super::{Happening, Observation, World};
+use crate::network::Link;
+
+impl World {
+    /// Kills a server: its memory is gone.
+    pub fn crash(&mut self, server: usize) {
+        let Some(engine) = self.nodes[server].engine.take() else { return };
+        let id = engine.server();
+        self.trace.note(self.now, server, "crash");
+        self.nodes[server].held.clear();
+        self.nodes[server].paused = false;
+        self.observations.push(Observation::Crashed { server });
+        for other in 0..self.nodes.len() {
+            if !self.nodes[other].paused {
+                self.handle(other, Event::PeerDown(id));
+            }
+        }
+    }
+
+    /// Starts a server that is down, empty, as a new process.
+    pub fn start(&mut self, server: usize) {
+        assert!(self.nodes[server].engine.is_none(), "the server runs");
+        self.nodes[server].latest = Timestamp::ZERO;
+        let now = self.clock(server);
+        // No process starts twice in a millisecond.
+        let boot = now.max(self.nodes[server].boot + Duration::from_millis(1));
+        self.nodes[server].boot = boot;
+        let id = ServerId::new(server as u16 + 1, boot);
+        let mut config = Config::new(id, self.farm.clone());
+        config.local = self.local.clone();
+        let mut seed = [0; 32];
+        self.rng.fill(&mut seed);
+        let engine = Engine::new(config, seed, now).expect("a valid configuration");
+        self.trace.note(self.now, server, "start");
+        let node = &mut self.nodes[server];
+        (node.engine, node.paused, node.timer, node.busy) = (Some(engine), false, None, self.now);
+        for other in 0..self.nodes.len() {
+            if let Some(peer) = self.nodes[other].engine.as_ref().map(Engine::server)
+                && other != server
+            {
+                self.handle(server, Event::PeerUp(peer));
+                self.handle(other, Event::PeerUp(id));
+            }
+        }
+        self.handle(server, Event::Timer);
+    }
+
+    /// Sets how far a server's clock is ahead of the world's (behind, if negative). For a server
+    /// time never goes back: it stands until the world has caught up.
+    pub fn skew(&mut self, server: usize, micros: i64) {
+        self.trace.note(self.now, server, "clock");
+        self.nodes[server].skew = micros;
+    }
+
+    /// How far a server's clock is ahead of the world's, in microseconds.
+    pub fn skew_of(&self, server: usize) -> i64 {
+        let now = self.clock(server).as_micros() as i64;
+        now - self.now.as_micros() as i64
+    }
+
+    /// Sets how fast a server's clock runs beyond one, in parts per million.
+    pub fn drift(&mut self, server: usize, ppm: i64) {
+        let ahead = self.skew_of(server);
+        let node = &mut self.nodes[server];
+        (node.skew, node.drift) = (ahead, (ppm, self.now));
+    }
+
+    /// Sets what each event costs a server.
+    pub fn slow(&mut self, server: usize, cost: Duration) {
+        self.nodes[server].cost = cost;
+    }
+
+    /// Stops a server from running; what comes for it waits.
+    pub fn pause(&mut self, server: usize) {
+        self.trace.note(self.now, server, "pause");
+        self.nodes[server].paused = true;
+    }
+
+    /// Lets a paused server run again: everything at once.
+    pub fn resume(&mut self, server: usize) {
+        self.trace.note(self.now, server, "resume");
+        self.nodes[server].paused = false;
+        for happening in std::mem::take(&mut self.nodes[server].held) {
+            self.happen(happening);
+        }
+    }
+
+    /// Lets a clogged link flow again: everything that waited leaves now.
+    pub fn unclog(&mut self, link: Link) {
+        self.network.clogged.remove(&link);
+        for (from, bytes) in self.clogged.remove(&link).unwrap_or_default() {
+            self.network.arrived(link);
+            let due = self.network.arrival(&mut self.rng, link, self.now);
+            self.schedule(due, Happening::Message { from, link, bytes, flipped: false });
+        }
+    }
+}
