@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use grapevine_sim::{Outcome, Scenario, Summary, Swarm, guarantees, run_scenario};
+use grapevine_core::Timestamp;
+use grapevine_sim::{Outcome, Run, Scenario, Summary, Swarm, guarantees, run_scenario};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Grapevine's simulator: many servers on one event queue, in virtual time, checked against the
@@ -51,6 +52,10 @@ struct RunArgs {
     /// Print one JSON object instead of text.
     #[arg(long)]
     json: bool,
+    /// Write a line per event here: number, time, server, hash so far. The first line that differs
+    /// between two traces of one seed is where they part.
+    #[arg(long)]
+    trace: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -108,7 +113,20 @@ impl Source {
 
 fn run(args: &RunArgs) -> Result<bool, String> {
     let scenario = args.source.scenario()?;
-    let outcome = run_scenario(&scenario);
+    let outcome = match &args.trace {
+        None => run_scenario(&scenario),
+        Some(path) => {
+            let mut run = Run::new(&scenario);
+            run.keep_steps();
+            let outcome = run.finish();
+            let line = |(n, (at, server, hash)): (usize, &(Timestamp, usize, u64))| {
+                format!("{n} {} {} {hash:016x}\n", at.as_micros(), server + 1)
+            };
+            let lines: String = run.world().steps().iter().enumerate().map(line).collect();
+            std::fs::write(path, lines).map_err(|error| format!("{}: {error}", path.display()))?;
+            outcome
+        }
+    };
     if args.json {
         println!("{}", serde_json::to_string(&outcome).map_err(|error| error.to_string())?);
     } else {

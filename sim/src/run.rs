@@ -119,6 +119,11 @@ impl Run {
         self.world.record();
     }
 
+    /// Has the hash kept after every event; see [`World::steps`].
+    pub fn keep_steps(&mut self) {
+        self.world.keep_steps();
+    }
+
     /// Runs to the end.
     pub fn finish(&mut self) -> Outcome {
         let started = std::time::Instant::now();

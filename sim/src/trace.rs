@@ -58,6 +58,8 @@ pub(crate) struct Trace {
     hash: u64,
     recording: bool,
     records: Vec<Record>,
+    /// After every event: its time, its server, and the hash so far.
+    steps: Option<Vec<(Timestamp, usize, u64)>>,
 }
 
 impl Trace {
@@ -71,6 +73,14 @@ impl Trace {
 
     pub(crate) const fn record(&mut self) {
         self.recording = true;
+    }
+
+    pub(crate) fn keep_steps(&mut self) {
+        self.steps = Some(Vec::new());
+    }
+
+    pub(crate) fn steps(&self) -> &[(Timestamp, usize, u64)] {
+        self.steps.as_deref().unwrap_or_default()
     }
 
     fn mix(&mut self, word: u64) {
@@ -99,6 +109,9 @@ impl Trace {
         self.mix(at.as_micros());
         self.mix(server as u64);
         self.mix(state);
+        if let Some(steps) = &mut self.steps {
+            steps.push((at, server, self.hash));
+        }
     }
 
     pub(crate) fn note(&mut self, at: Timestamp, server: usize, what: &'static str) {

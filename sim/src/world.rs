@@ -217,6 +217,16 @@ impl World {
         self.trace.record();
     }
 
+    /// Has the hash kept after every event, so that two traces can be compared.
+    pub fn keep_steps(&mut self) {
+        self.trace.keep_steps();
+    }
+
+    /// After every event: its time, its server, and the hash so far.
+    pub fn steps(&self) -> &[(Timestamp, usize, u64)] {
+        self.trace.steps()
+    }
+
     /// Notices so far, with the server that gave them.
     pub fn notices(&self) -> &[(usize, Notice)] {
         &self.notices

@@ -1,0 +1,38 @@
+//! Runs of drawn scenarios: every guarantee holds, every check had something to look at, and a
+//! scenario file says the same as the seed that drew it.
+
+use grapevine_sim::{Scenario, Swarm, guarantees, run_scenario};
+
+#[test]
+fn a_small_swarm_holds_every_guarantee_and_looks_at_each() {
+    let swarm =
+        Swarm { first: 0, end: Some(60), shard: (0, 1), time: None, jobs: 2, stop_at_first: false };
+    let summary = swarm.run(&|_| {});
+    let broken: Vec<_> = summary.failures.iter().map(|run| (run.seed, &run.broken)).collect();
+    assert!(broken.is_empty(), "{broken:#?}");
+    assert_eq!(summary.runs, 60);
+    assert_eq!(summary.blind(), Vec::<&str>::new(), "checks that had nothing to look at");
+    assert_eq!(summary.looked.len(), guarantees().len());
+}
+
+#[test]
+fn a_scenario_is_the_same_run_from_its_file() {
+    for seed in [3, 7, 11] {
+        let drawn = Scenario::drawn(seed);
+        let read = Scenario::from_toml(&drawn.to_toml()).expect("its own TOML");
+        assert_eq!(read, drawn);
+        assert_eq!(run_scenario(&read).trace_hash, run_scenario(&drawn).trace_hash);
+    }
+}
+
+#[test]
+fn a_scenario_that_does_not_fit_is_refused_with_the_value() {
+    let refused = |text: &str| Scenario::from_toml(text).expect_err("refused").to_string();
+    let base = "seed = 1\nservers = 3\nduration_s = 5.0\n";
+    assert!(refused("seed = 1").contains("servers"));
+    assert!(refused(&base.replace("= 3", "= 0")).contains("servers = 0"));
+    assert!(refused(&format!("{base}[network]\nloss = 2.0")).contains("network.loss = 2"));
+    let stranger = "[[fault]]\nat_s = 1.0\nkind = \"crash\"\nserver = 4";
+    assert!(refused(&format!("{base}{stranger}")).contains("server: 4"));
+    assert!(refused(&format!("{base}colour = 1")).contains("colour"));
+}
