@@ -75,6 +75,9 @@ struct SwarmArgs {
     /// Write the summary here as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Stop at the first failure.
+    #[arg(long)]
+    stop_at_first: bool,
     /// Write for each failure its scenario here.
     #[arg(long)]
     out: Option<PathBuf>,
@@ -169,7 +172,7 @@ fn swarm(args: &SwarmArgs) -> Result<bool, String> {
     let jobs = std::thread::available_parallelism().map_or(1, usize::from);
     let jobs = args.jobs.unwrap_or(jobs).max(1);
     let time = args.minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0));
-    let swarm = Swarm { first, end, shard, time, jobs, stop_at_first: false };
+    let swarm = Swarm { first, end, shard, time, jobs, stop_at_first: args.stop_at_first };
     let bar =
         end.map_or_else(ProgressBar::new_spinner, |end| ProgressBar::new((end - first) / shard.1));
     let style = "{elapsed_precise} {wide_bar} {pos} runs, {msg}";
