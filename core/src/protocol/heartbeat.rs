@@ -73,8 +73,9 @@ impl Engine {
     /// Takes what a server says of itself.
     pub(crate) fn on_heartbeat(&mut self, from: ServerId, heartbeat: Heartbeat) {
         let me = self.config.server;
-        let behind = !self.covered(&self.applied, &heartbeat.applied)
-            || !self.covered_entry(&self.applied, from, heartbeat.end);
+        let mut missing = heartbeat.applied.clone();
+        missing.raise(from, heartbeat.end);
+        missing.retain(|server, stamp| !self.covered_entry(&self.applied, server, stamp));
         let acked = heartbeat.applied.get(me);
         let partial = heartbeat.partial;
         if heartbeat.clock > self.now + self.config.farm.max_drift {
@@ -84,8 +85,8 @@ impl Engine {
         self.members.on_heartbeat(from, heartbeat, &self.applied, time, &self.config);
         self.review_skewed(from);
         self.view_changed();
-        if behind {
-            self.notice_behind(from, self.members.end(from));
+        if !missing.is_empty() {
+            self.notice_behind(missing);
         }
         if !partial {
             self.on_ack(from, acked);

@@ -8,6 +8,7 @@ use crate::event::RequestId;
 use crate::id::ServerId;
 use crate::member::State;
 use crate::stamp::{Stamp, Timestamp};
+use crate::vector::Vector;
 
 /// A server's own leaving.
 #[derive(Debug)]
@@ -63,7 +64,7 @@ impl Engine {
         self.members.left(from);
         self.member_changed(from, State::Left);
         if !self.covered_entry(&self.applied, from, end) {
-            self.notice_behind(from, end);
+            self.notice_behind(Vector::from_iter([(from, end)]));
         }
         self.check_joined();
         self.review_waiting();

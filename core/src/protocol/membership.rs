@@ -121,11 +121,6 @@ impl Members {
         }
     }
 
-    /// The end of a server's stream, as it last said.
-    pub(crate) fn end(&self, server: ServerId) -> Stamp {
-        self.of(server).map_or(Stamp::ZERO, |peer| peer.end)
-    }
-
     /// A batch shows that a server's stream goes at least this far.
     pub(crate) fn saw_end(&mut self, server: ServerId, end: Stamp) {
         if let Some(peer) = self.of_mut(server) {

@@ -38,8 +38,11 @@ struct Round {
 pub(crate) struct Repair {
     rounds: u64,
     round: Option<Round>,
-    /// When to start a round, if this server is still behind then.
+    /// When to start a round, if this server still lacks any of `missing` then.
     due: Option<Timestamp>,
+    /// What was missing when that was noticed. A busy stream's end is always ahead; that alone is
+    /// no reason for a repair.
+    missing: Vector,
     /// The holder whose round broke last: another is preferred.
     broken: Option<ServerId>,
     /// Per publisher, the last unbroken run of batches beyond a gap: from where, to where.
@@ -56,10 +59,10 @@ impl Repair {
 impl Engine {
     /// A gap, or a heartbeat, shows that this server lacks a part of a stream. It waits for one
     /// round trip: what is missing may be on its way.
-    pub(crate) fn notice_behind(&mut self, from: ServerId, end: Stamp) {
-        self.members.saw_end(from, end);
+    pub(crate) fn notice_behind(&mut self, missing: Vector) {
         if self.repair.due.is_none() {
             self.repair.due = Some(self.now + self.config.local.repair_delay);
+            self.repair.missing = missing;
         }
     }
 
@@ -109,7 +112,10 @@ impl Engine {
         }
         if self.repair.due.is_some_and(|due| due <= self.now) {
             self.repair.due = None;
-            self.start_round();
+            let missing = core::mem::take(&mut self.repair.missing);
+            if missing.iter().any(|(writer, stamp)| self.lacks(writer, stamp)) {
+                self.start_round();
+            }
         }
     }
 
@@ -117,7 +123,9 @@ impl Engine {
         if let Some(round) = self.repair.round.take() {
             self.counters.rounds_broken += 1;
             self.repair.broken = Some(round.holder);
-            self.repair.due = Some(self.now + self.config.local.repair_delay);
+            let missing = self.everyones_ends();
+            self.repair.due = None;
+            self.notice_behind(missing);
         }
     }
 
@@ -166,6 +174,16 @@ impl Engine {
         }
         let chosen = self.random.below(ahead.len());
         ahead.get(chosen).map(|&(server, _)| server)
+    }
+
+    /// What the servers that can be reached have, as far as this server has heard.
+    fn everyones_ends(&self) -> Vector {
+        let mut ends = Vector::default();
+        for (server, applied, end) in self.members.sources() {
+            ends.join(applied);
+            ends.raise(server, end);
+        }
+        ends
     }
 
     /// Whether this server lacks writes up to here and may take them now: what the clock rule keeps
@@ -219,9 +237,8 @@ impl Engine {
             // Others may be ahead of that holder; and whoever waits for this server's word gets it.
             self.repair.broken = None;
             self.outbox.acks.extend(self.members.alive());
-            if self.choose_holder().is_some() {
-                self.repair.due = Some(self.now + self.config.local.repair_delay);
-            }
+            let missing = self.everyones_ends();
+            self.notice_behind(missing);
         }
     }
 }

@@ -19,6 +19,7 @@ use crate::id::{Address, ServerId, SessionId};
 use crate::protocol::serve::Grounds;
 use crate::session::{Change, Expiry, Fixed, Key, Life, Session, Value};
 use crate::stamp::{Stamp, Timestamp, Version};
+use crate::vector::Vector;
 use crate::wire::MAX_PRINCIPAL_BYTES;
 
 /// A batch is closed at this many writes or bytes, so that it stays far below any frame limit.
@@ -229,7 +230,8 @@ impl Engine {
         } else if gap {
             self.counters.gaps += 1;
             self.note_run(from, batch.prev, batch.last);
-            self.notice_behind(from, batch.last);
+            self.members.saw_end(from, batch.last);
+            self.notice_behind(Vector::from_iter([(from, batch.last)]));
         } else {
             self.raise_applied(from, batch.last);
         }
