@@ -1,6 +1,8 @@
 //! The simulator's program: one run, many runs, and what the guarantees mean.
 #![forbid(unsafe_code)]
 
+mod calls;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -27,6 +29,9 @@ enum Call {
     Run(RunArgs),
     /// Many runs on all cores.
     Swarm(SwarmArgs),
+    /// The smallest schedule that still breaks the same guarantee. Exit code 1 if there is one; 0 if
+    /// nothing is broken, and nothing is written.
+    Shrink(calls::ShrinkArgs),
     /// What a guarantee means, where it is checked, its source.
     Explain {
         /// G1 to G10.
@@ -89,6 +94,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().call {
         Call::Run(args) => run(&args),
         Call::Swarm(args) => swarm(&args),
+        Call::Shrink(args) => calls::shrink_call(&args),
         Call::Explain { guarantee } => explain(&guarantee),
     };
     match done {
