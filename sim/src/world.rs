@@ -26,9 +26,23 @@ pub const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 /// Something that may happen to a server.
 #[derive(Clone, Debug)]
 enum Happening {
-    Message { from: ServerId, link: Link, bytes: Rc<Vec<u8>>, flipped: bool },
-    Timer { server: usize, due: Timestamp },
-    Request { server: usize, id: RequestId, request: Rc<Request> },
+    Message {
+        from: ServerId,
+        link: Link,
+        bytes: Rc<Vec<u8>>,
+        flipped: bool,
+    },
+    Timer {
+        server: usize,
+        due: Timestamp,
+    },
+    /// To the process that was booted then.
+    Request {
+        server: usize,
+        boot: Timestamp,
+        id: RequestId,
+        request: Rc<Request>,
+    },
 }
 
 impl Happening {
@@ -341,9 +355,11 @@ impl World {
                     self.handle(server, Event::Timer);
                 }
             }
-            Happening::Request { server, id, request } => {
-                let request = Rc::unwrap_or_clone(request);
-                self.handle(server, Event::Request { id, request });
+            Happening::Request { server, boot, id, request } => {
+                if self.nodes[server].boot == boot {
+                    let request = Rc::unwrap_or_clone(request);
+                    self.handle(server, Event::Request { id, request });
+                }
             }
         }
     }

@@ -44,6 +44,8 @@ pub struct About {
 pub(crate) struct Damage {
     /// Servers that died, by time.
     pub(crate) deaths: Vec<Timestamp>,
+    /// Whether a server has left: what it alone had is given up.
+    pub(crate) left: bool,
     /// Whether messages could get lost.
     pub(crate) lossy: bool,
     /// The most that any clock was off, in microseconds.
