@@ -256,6 +256,11 @@ impl Engine {
         self.counters
     }
 
+    /// Whether this server is still joining.
+    pub const fn joining(&self) -> bool {
+        self.members.joining()
+    }
+
     /// How many requests wait for other servers.
     pub fn waiting(&self) -> usize {
         self.lookups.waiting() + self.waiting.len()

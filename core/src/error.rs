@@ -28,6 +28,8 @@ pub enum RequestError {
         wanted: u16,
         /// What the customer should carry from now on; `None` if the write was a delete.
         token: Option<Token>,
+        /// Whether the write rests on what was left of a session, of which a part is lost.
+        lost: bool,
     },
     /// A limit. Nothing changed.
     #[error(transparent)]

@@ -28,6 +28,8 @@ pub enum Error {
         wanted: u16,
         /// What the customer should carry from now on; `None` if the write was a delete.
         token: Option<String>,
+        /// Whether the write rests on what was left of a session, of which a part is lost.
+        lost: bool,
     },
     /// The server has stopped; [`crate::Grapevine::stopped`] says why. Whether a write that was
     /// under way reached other servers is not known.

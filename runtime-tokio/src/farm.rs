@@ -281,9 +281,9 @@ impl Grapevine {
         let ask = Ask::Request { request, reply };
         self.0.asks.send(ask).await.map_err(|_| Error::Stopped)?;
         outcome.await.map_err(|_| Error::Stopped)?.map_err(|error| match error {
-            RequestError::NotReplicated { acked, wanted, token } => {
+            RequestError::NotReplicated { acked, wanted, token, lost } => {
                 let token = token.map(|token| token.encode(&self.0.tokens));
-                Error::NotReplicated { acked, wanted, token }
+                Error::NotReplicated { acked, wanted, token, lost }
             }
             other => Error::Request(other),
         })

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::checks::{self, Answered, Check, Damage, Judgement, Scene};
 use crate::model::Model;
-use crate::scenario::{Fault, Heal, Scenario, Scripted};
+use crate::scenario::{Delay, Fault, Heal, Scenario, Scripted};
 use crate::shop::{Flight, Intent, Shop};
 use crate::world::{Observation, START, World};
 
@@ -228,6 +228,10 @@ impl Run {
                 }
                 Observation::Crashed { server } => {
                     self.damage.deaths.push(self.world.now());
+                    let mut running = (0..self.world.size()).filter_map(|s| self.world.running(s));
+                    self.damage.holes |= self.damage.lossy
+                        || !self.scenario.network.in_order
+                        || running.any(|engine| engine.joining());
                     self.shop.flights.retain(|_, flight| flight.server != server);
                     self.judge_all(|check, scene| check.crashed(scene));
                 }
@@ -368,6 +372,7 @@ impl Run {
         if !self.world.is_up(server) || self.world.is_paused(server) {
             return;
         }
+        self.damage.left = true;
         let id = self.world.announce();
         let flight = Flight {
             customer: None,
@@ -402,6 +407,7 @@ impl Run {
         let links = &mut self.world.network.links;
         (links.loss, links.repeats, links.corruption) = (0.0, 0.0, 0.0);
         links.queue = 100_000;
+        links.delay = Delay::Uniform { min_ms: 0.1, max_ms: 5.0 };
         for &from in &servers {
             for &to in &servers {
                 self.world.network.cut.remove(&(from, to));

@@ -334,8 +334,8 @@ impl Shop {
             Ok(Response::Deleted) | Err(RequestError::NotFound(_) | RequestError::Lost) => {
                 (customer.carried, customer.earlier) = (None, Vec::new());
             }
-            Err(RequestError::NotReplicated { token: Some(token), .. }) => {
-                let mut known = flight.known.clone();
+            Err(RequestError::NotReplicated { token: Some(token), lost, .. }) => {
+                let mut known = if *lost { Vector::default() } else { flight.known.clone() };
                 known.join(&token.context);
                 customer.carried = Some(Carried { text: token.encode(&self.key), known });
             }

@@ -26,9 +26,25 @@ pub const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 /// Something that may happen to a server.
 #[derive(Clone, Debug)]
 enum Happening {
-    Message { from: ServerId, link: Link, bytes: Rc<Vec<u8>>, flipped: bool },
-    Timer { server: usize, due: Timestamp },
-    Request { server: usize, id: RequestId, request: Rc<Request> },
+    /// To the process that was booted then: a connection ends with either of its ends.
+    Message {
+        from: ServerId,
+        link: Link,
+        boot: Timestamp,
+        bytes: Rc<Vec<u8>>,
+        flipped: bool,
+    },
+    Timer {
+        server: usize,
+        due: Timestamp,
+    },
+    /// To the process that was booted then.
+    Request {
+        server: usize,
+        boot: Timestamp,
+        id: RequestId,
+        request: Rc<Request>,
+    },
 }
 
 impl Happening {
@@ -77,8 +93,8 @@ pub(crate) enum Observation {
     Crashed { server: usize },
 }
 
-/// A message that waits on a clogged link: its sender, and its bytes.
-type Waiting = (ServerId, Rc<Vec<u8>>);
+/// A message that waits on a clogged link: its sender, its receiver's boot, and its bytes.
+type Waiting = (ServerId, Timestamp, Rc<Vec<u8>>);
 
 #[derive(Debug)]
 struct Node {
@@ -331,8 +347,10 @@ impl World {
             return self.schedule(due, happening);
         }
         match happening {
-            Happening::Message { from, link, bytes, flipped } => {
-                self.receive(from, link, &bytes, flipped);
+            Happening::Message { from, link, boot, bytes, flipped } => {
+                if self.nodes[server].boot == boot {
+                    self.receive(from, link, &bytes, flipped);
+                }
             }
             Happening::Timer { server, due } => {
                 // One that was armed anew meanwhile is stale.
@@ -341,9 +359,11 @@ impl World {
                     self.handle(server, Event::Timer);
                 }
             }
-            Happening::Request { server, id, request } => {
-                let request = Rc::unwrap_or_clone(request);
-                self.handle(server, Event::Request { id, request });
+            Happening::Request { server, boot, id, request } => {
+                if self.nodes[server].boot == boot {
+                    let request = Rc::unwrap_or_clone(request);
+                    self.handle(server, Event::Request { id, request });
+                }
             }
         }
     }
@@ -449,16 +469,18 @@ impl World {
     }
 
     fn transmit(&mut self, from: ServerId, link: Link, command: &Command, bytes: &Rc<Vec<u8>>) {
+        let boot = self.nodes[link.1].boot;
         match self.network.send(&mut self.rng, link, self.now) {
             Fate::Arrives(times) => {
                 for (due, flipped) in times {
                     self.trace.sent(self.now, due, from, link, command);
                     let bytes = Rc::clone(bytes);
-                    self.schedule(due, Happening::Message { from, link, bytes, flipped });
+                    let happening = Happening::Message { from, link, boot, bytes, flipped };
+                    self.schedule(due, happening);
                 }
             }
             Fate::Waits => {
-                self.clogged.entry(link).or_default().push((from, Rc::clone(bytes)));
+                self.clogged.entry(link).or_default().push((from, boot, Rc::clone(bytes)));
             }
             Fate::Lost(why) => self.trace.lost(self.now, from, link, command, why),
         }

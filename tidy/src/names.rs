@@ -32,7 +32,8 @@ fn deterministic(path: &str) -> bool {
 
 /// The simulator's stopwatches say how long runs took; no run depends on them.
 fn without_clock(path: &str) -> bool {
-    deterministic(path) && !["sim/src/run.rs", "sim/src/swarm.rs"].contains(&path)
+    let stopwatch = ["sim/src/run.rs", "sim/src/swarm.rs"].contains(&path);
+    deterministic(path) && !stopwatch && !path.starts_with("sim/src/bin/")
 }
 
 /// Texts in any file. Written in two parts, so that this file doesn't have them.

@@ -90,12 +90,13 @@ impl Engine {
     }
 
     fn not_replicated(&mut self, stamp: Stamp, write: Write) {
-        let token = match write.response {
-            Response::Session(served) => Some(served.token),
-            Response::Deleted | Response::Left { .. } => None,
+        let (token, lost) = match write.response {
+            Response::Session(served) => (Some(served.token), served.lost),
+            Response::Deleted | Response::Left { .. } => (None, false),
         };
         let (acked, wanted) = (self.members.acked(stamp), self.wanted(write.acks));
-        self.respond(write.request, Err(RequestError::NotReplicated { acked, wanted, token }));
+        let error = RequestError::NotReplicated { acked, wanted, token, lost };
+        self.respond(write.request, Err(error));
     }
 
     /// Takes how far a server has applied this server's stream.

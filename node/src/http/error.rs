@@ -126,8 +126,8 @@ impl From<Error> for Problem {
             Error::Token(_) => Self::new(Code::MalformedToken, message),
             Error::Key(error) => Self::of_key(&error, ""),
             Error::Request(error) => error.into(),
-            Error::NotReplicated { acked, wanted, token } => {
-                Self::not_replicated(message, acked, wanted, token)
+            Error::NotReplicated { acked, wanted, token, lost } => {
+                Self::not_replicated(message, acked, wanted, token).with("lost", lost)
             }
             Error::Stopped => Self::new(Code::Unavailable, message).with("reason", "stopped"),
             _ => Self::new(Code::Internal, message),
@@ -159,8 +159,8 @@ impl From<RequestError> for Problem {
                 };
                 Self::new(Code::Unavailable, message).with("reason", reason)
             }
-            RequestError::NotReplicated { acked, wanted, .. } => {
-                Self::not_replicated(message, acked, wanted, None)
+            RequestError::NotReplicated { acked, wanted, lost, .. } => {
+                Self::not_replicated(message, acked, wanted, None).with("lost", lost)
             }
             RequestError::Limit(limit) => Self::of_limit(&limit),
             RequestError::Change(ChangeError::NotANumber(key)) => {
@@ -263,7 +263,8 @@ mod tests {
     #[test]
     fn a_write_that_was_not_confirmed_hands_out_the_token_to_carry() {
         let token = Some("abc".to_string());
-        let problem = Problem::from(Error::NotReplicated { acked: 1, wanted: 2, token });
+        let problem =
+            Problem::from(Error::NotReplicated { acked: 1, wanted: 2, token, lost: false });
         assert_eq!(problem.token(), Some("abc"));
         assert_eq!(problem.code.status(), StatusCode::GATEWAY_TIMEOUT);
     }

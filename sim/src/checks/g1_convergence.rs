@@ -18,8 +18,9 @@ static ABOUT: About = About {
            time, what an applied vector claims is there.",
     file: "sim/src/checks/g1_convergence.rs",
     not_applied: Some(
-        "After a death on links that lose messages: the last writes of a gone server, beyond a gap, \
-         are not published again by the engine yet.",
+        "After a death that left holes (on links that lose or reorder messages, or while another \
+         server was joining): the last writes of a gone server, beyond a gap, are not published \
+         again by the engine yet.",
     ),
 };
 

@@ -26,7 +26,7 @@ static ABOUT: About = About {
     promise: "A write acknowledged by n other servers is not lost while at most n servers die.",
     source: "Section 7 of the protocol.",
     rule: "After each death and at the end: for every write that was answered with n \
-           acknowledgements, and since which at most n servers died, a running server has a copy \
+           acknowledgements, and since whose request at most n servers died, a running server has a copy \
            (or tombstone) that has seen it, unless the session's lifetime is over.",
     file: "sim/src/checks/g2_durability.rs",
     not_applied: None,
@@ -87,7 +87,8 @@ impl Check for Durability {
                 by,
                 stamp: served.session.seen.get(by),
                 copies,
-                deaths: scene.damage.deaths.len(),
+                // A server may die between its acknowledgement and the answer.
+                deaths: scene.damage.deaths.iter().filter(|&&at| at < answered.flight.sent).count(),
                 deadline: served.token.deadline,
             });
         }

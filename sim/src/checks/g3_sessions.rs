@@ -19,7 +19,7 @@ static ABOUT: About = About {
     rule: "A response that is neither lost nor stale shows a copy that has seen every write that \
            the customer read or made before it got the token it came with; and the copy shows \
            exactly what the reference model makes of the writes that it says it has seen. No \
-           session is lost, or unknown, while no server died.",
+           session is lost, or unknown, while no server died or left.",
     file: "sim/src/checks/g3_sessions.rs",
     not_applied: None,
 };
@@ -78,8 +78,8 @@ impl Check for Sessions {
 }
 
 fn lost_for_a_reason(scene: &Scene<'_>, what: &str) -> Judgement {
-    if scene.damage.deaths.is_empty() {
-        return Err(format!("{what} is said to be lost, and no server died"));
+    if scene.damage.deaths.is_empty() && !scene.damage.left {
+        return Err(format!("{what} is said to be lost, and no server died or left"));
     }
     Ok(())
 }

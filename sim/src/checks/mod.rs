@@ -44,6 +44,11 @@ pub struct About {
 pub(crate) struct Damage {
     /// Servers that died, by time.
     pub(crate) deaths: Vec<Timestamp>,
+    /// Whether a server has left: what it alone had is given up.
+    pub(crate) left: bool,
+    /// Whether a server died when another may have had its writes in part only: beyond a gap, out
+    /// of order, or in the middle of joining.
+    pub(crate) holes: bool,
     /// Whether messages could get lost.
     pub(crate) lossy: bool,
     /// The most that any clock was off, in microseconds.
@@ -55,8 +60,8 @@ pub(crate) struct Damage {
 impl Damage {
     /// Whether the last writes of a dead server can't have left holes: the engine doesn't publish
     /// them again yet.
-    pub(crate) fn no_holes(&self) -> bool {
-        self.deaths.is_empty() || !self.lossy
+    pub(crate) const fn no_holes(&self) -> bool {
+        !self.holes
     }
 }
 

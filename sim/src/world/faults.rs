@@ -79,6 +79,9 @@ impl World {
 
     /// Stops a server from running; what comes for it waits.
     pub fn pause(&mut self, server: usize) {
+        if !self.is_up(server) {
+            return;
+        }
         self.trace.note(self.now, server, "pause");
         self.nodes[server].paused = true;
     }
@@ -95,10 +98,11 @@ impl World {
     /// Lets a clogged link flow again: everything that waited leaves now.
     pub fn unclog(&mut self, link: Link) {
         self.network.clogged.remove(&link);
-        for (from, bytes) in self.clogged.remove(&link).unwrap_or_default() {
+        for (from, boot, bytes) in self.clogged.remove(&link).unwrap_or_default() {
             self.network.arrived(link);
             let due = self.network.arrival(&mut self.rng, link, self.now);
-            self.schedule(due, Happening::Message { from, link, bytes, flipped: false });
+            let flipped = false;
+            self.schedule(due, Happening::Message { from, link, boot, bytes, flipped });
         }
     }
 }

@@ -44,7 +44,7 @@ fn when_acknowledgements_do_not_come_the_answer_is_honest_and_the_write_stands()
     settle(&mut world);
     world.network.partition(&[0], &[1, 2]);
     let refused = world.ask(0, update(&served.token, Acks::Peers(2)));
-    let Err(RequestError::NotReplicated { acked: 0, wanted: 2, token: Some(token) }) = refused
+    let Err(RequestError::NotReplicated { acked: 0, wanted: 2, token: Some(token), .. }) = refused
     else {
         panic!("{refused:?}")
     };

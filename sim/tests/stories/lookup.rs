@@ -123,7 +123,10 @@ fn a_write_waits_for_the_acknowledgements_it_asked_for() {
     world.network.partition(&[0], &[1, 2]);
     let refused = world.ask(0, update(served.token, Acks::Peers(2)));
     assert!(
-        matches!(refused, Err(RequestError::NotReplicated { acked: 0, wanted: 2, token: Some(_) })),
+        matches!(
+            refused,
+            Err(RequestError::NotReplicated { acked: 0, wanted: 2, token: Some(_), .. })
+        ),
         "{refused:?}"
     );
 }
