@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use grapevine_sim::{Effort, Scenario, Shrunk, run_scenario, script, shrink};
+use grapevine_sim::{Effort, Outcome, Scenario, Shrunk, report, run_scenario, script, shrink};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{Source, verdict};
@@ -63,6 +63,14 @@ pub(crate) fn shrink_call(args: &ShrinkArgs) -> Result<bool, String> {
     let Some(shrunk) = smallest else {
         return Err("the run fails now and holds then: it depends on more than its seed".into());
     };
+    let mut shrunk = shrunk;
+    // The same run, with creates called so.
+    let (again, named) = script(&shrunk.scenario);
+    if shrunk.scenario.workload.customers == 0 && named.requests.len() == shrunk.scenario.requests.len()
+        && again.broken.is_some()
+    {
+        shrunk.scenario = named;
+    }
     write(&args.out, &shrunk.scenario.to_toml())?;
     println!("{}", summary(&shrunk, before, &args.out));
     Ok(false)
@@ -84,6 +92,47 @@ fn summary(shrunk: &Shrunk, before: (usize, usize), out: &Path) -> String {
         verdict(&run_scenario(scenario)),
         out = out.display(),
     )
+}
+
+/// The arguments of `report`.
+#[derive(Args)]
+pub(crate) struct ReportArgs {
+    #[command(flatten)]
+    source: Source,
+    /// Write the picture here: one HTML file.
+    #[arg(long)]
+    out: PathBuf,
+}
+
+/// Draws a run. `Ok(true)`: all guarantees held in it.
+pub(crate) fn report_call(args: &ReportArgs) -> Result<bool, String> {
+    let (outcome, page) = report(&args.source.scenario()?);
+    write(&args.out, &page)?;
+    println!("{}\nThe picture: {}", verdict(&outcome), args.out.display());
+    Ok(outcome.broken.is_none())
+}
+
+/// Writes down one failure of a swarm: how to replay and shrink it, its scenario, and its picture.
+pub(crate) fn save_failure(folder: &Path, failure: &Outcome, draw: bool) -> Result<(), String> {
+    let seed = failure.seed;
+    let scenario = Scenario::drawn(seed);
+    let file = |end: &str| folder.join(format!("seed-{seed}.{end}"));
+    write(&file("toml"), &scenario.to_toml())?;
+    let small = folder.join(format!("seed-{seed}-small.toml"));
+    let text = format!(
+        "Seed {seed}\n{}\n\n\
+         Replay it:  grapevine-sim run --seed {seed}\n\
+         Shrink it:  grapevine-sim shrink --seed {seed} --out {}\n\
+         See it:     grapevine-sim report --seed {seed} --out {}\n",
+        verdict(failure),
+        small.display(),
+        file("html").display(),
+    );
+    write(&file("txt"), &text)?;
+    if draw {
+        write(&file("html"), &report(&scenario).1)?;
+    }
+    Ok(())
 }
 
 /// Writes a file.

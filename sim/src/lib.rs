@@ -21,6 +21,7 @@ mod coverage;
 mod draw;
 mod model;
 mod network;
+mod report;
 mod run;
 mod scenario;
 mod shop;
@@ -31,6 +32,7 @@ mod world;
 
 pub use checks::{About, guarantees};
 pub use network::{Link, Network};
+pub use report::{LARGEST, report};
 pub use run::{Broken, CONVERGE, Outcome, Run};
 pub use scenario::{
     Delay, Fault, Heal, Kind, Limits, Links, Scenario, ScenarioError, Scripted, Timed, Workload,

@@ -300,6 +300,7 @@ impl Run {
     /// Does what a fault says. One that fits nothing any more (a crash of a server that is down)
     /// does nothing: so a schedule stays one when parts of it are left out.
     fn fault(&mut self, fault: &Fault) {
+        self.world.note_scheduled(|| describe(fault));
         let world = &mut self.world;
         match fault {
             Fault::Crash { server } => world.crash(index(*server)),
@@ -459,6 +460,11 @@ impl Run {
             looked: looked.collect(),
         }
     }
+}
+
+/// A fault as one line of the schedule.
+fn describe(fault: &Fault) -> String {
+    toml::to_string(fault).unwrap_or_default().replace("kind = ", "").trim().replace('\n', ", ")
 }
 
 /// The index of the server with this number.

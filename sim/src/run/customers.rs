@@ -33,7 +33,9 @@ impl Run {
         let servers = scripted.servers.iter().map(|&server| index(server));
         let up: Vec<usize> = servers.filter(|&server| self.world.is_up(server)).collect();
         if let Some(asked) = &mut self.asked {
-            asked.push(scripted);
+            let creates = requests.iter().any(|(_, flight)| flight.intent == Intent::Create);
+            let kind = if creates { Kind::Create } else { scripted.kind };
+            asked.push(Scripted { kind, ..scripted });
         }
         for ((request, flight), server) in requests.into_iter().zip(up) {
             self.submit(server, request, flight);
