@@ -398,6 +398,7 @@ impl Run {
     }
 
     fn heal(&mut self) {
+        self.world.note_scheduled(|| "healing".to_owned());
         let mut servers: Vec<usize> = (0..self.world.size()).collect();
         if self.scenario.heal == Heal::Majority {
             servers.shuffle(&mut self.rng);
@@ -464,7 +465,12 @@ impl Run {
 
 /// A fault as one line of the schedule.
 fn describe(fault: &Fault) -> String {
-    toml::to_string(fault).unwrap_or_default().replace("kind = ", "").trim().replace('\n', ", ")
+    toml::to_string(fault)
+        .unwrap_or_default()
+        .replace("kind = ", "")
+        .replace('"', "")
+        .trim()
+        .replace('\n', ", ")
 }
 
 /// The index of the server with this number.

@@ -12,13 +12,22 @@ const COLOURS = {
   Ack: "#0e9384", Leave: "#101828",
 };
 const failedAt = data.broken ? Number(data.broken.at_s) * 1e6 : null;
-const last = Math.max(data.end, failedAt ?? 0, data.from + 1000);
+const last = Math.max(failedAt ?? data.end, data.from + 1000);
 const shown = new Set(Object.keys(COLOURS));
 const view = { from: 0, to: 1 };
 let chosen = -1, moment = failedAt ?? last, height = 0, hovered = null, drawn = [];
 
 const seconds = (t) => (t / 1e6).toFixed(6).replace(/0{1,3}$/, "") + " s";
 const name = (n) => "S" + (n + 1);
+// A sentence with short names and with times since the start.
+function plain(sentence) {
+  data.sessions.map((full, n) => [full, name(n)]).sort((a, b) => b[0].length - a[0].length)
+    .forEach(([full, short]) => { sentence = sentence.replaceAll(full, short); });
+  const since = (ms) => ((Number(ms) - data.start_ms) / 1000).toFixed(3);
+  return sentence
+    .replace(/(\d+)@(\d{13})/g, (_, number, boot) => Number(boot) === data.start_ms ? `server ${number}` : `server ${number} (since ${since(boot)})`)
+    .replace(/\b(\d{13})\.(\d+)\b/g, (_, ms, counter) => since(ms) + (counter === "0" ? "" : "+" + counter));
+}
 const names = (about) => about.map((n) => name(n) + " (" + data.sessions[n] + ")").join("\n");
 const x = (t) => LEFT + ((t - view.from) / (view.to - view.from)) * (canvas.clientWidth - LEFT - 12);
 const time = (px) => view.from + ((px - LEFT) / (canvas.clientWidth - LEFT - 12)) * (view.to - view.from);
@@ -48,7 +57,8 @@ function copiesAt(server, t) {
   return copies;
 }
 function lifeAt(server, t) {
-  let life = "down";
+  // All servers run when a world begins.
+  let life = "up";
   for (const [at, , what] of perServer[server].life) {
     if (at > t) break;
     if (what === "start" || what === "resume") life = life === "down" && what === "resume" ? life : "up";
@@ -136,13 +146,15 @@ function drawMessages() {
 }
 function drawRequests() {
   const point = (row, px, py, about) => drawn.push({ row, line: [px - 1, py, px + 1, py], about, near: 8 });
+  // A label that would lie on another one is left out.
+  const ends = Array(data.servers).fill(-1), ends2 = Array(data.servers).fill(-1);
   for (const row of lists.asked) {
     const [at, server, what, about] = row;
     if (at < view.from || at > view.to || !wanted(about) && about.length) continue;
     const px = x(at), py = y(server);
     pen.fillStyle = "#1d2433";
     pen.beginPath(); pen.moveTo(px, py - 3); pen.lineTo(px - 5, py - 12); pen.lineTo(px + 5, py - 12); pen.fill();
-    if (view.to - view.from < 8e6) text(what, px, py - 15, "#1d2433", "center");
+    if (px > ends[server]) { text(what, px, py - 15, "#1d2433", "center"); ends[server] = px + pen.measureText(what).width; }
     point(row, px, py - 8, () => `A customer asks server ${server + 1}: ${what}\nat ${seconds(at)}\n${names(about)}`);
   }
   for (const row of lists.answered) {
@@ -151,7 +163,8 @@ function drawRequests() {
     const px = x(at), py = y(server), colour = good ? "#099250" : "#c81e3a";
     pen.fillStyle = colour;
     pen.beginPath(); pen.arc(px, py + 7, 4, 0, 7); pen.fill();
-    if (!good && view.to - view.from < 8e6) text(what.slice(0, 28), px, py + 23, colour, "center");
+    const words = what.length > 34 ? what.slice(0, 33) + "…" : what;
+    if (!good && px > ends2[server]) { text(words, px, py + 23, colour, "center"); ends2[server] = px + pen.measureText(words).width; }
     point(row, px, py + 7, () => `Server ${server + 1} answers: ${what}\nat ${seconds(at)}\n${names(about)}\napplied: ${appliedAt(server, at)}`);
   }
 }
@@ -170,6 +183,8 @@ function drawFaults() {
   for (const row of lists.faults) {
     const [at, server, what] = row;
     if (at < view.from || at > view.to) continue;
+    // Healing resumes every server, paused or not.
+    if (what === "resume" && lifeAt(server, at - 1) !== "paused") continue;
     const px = x(at), py = y(server);
     if (what === "crash") cross(px, py, 8, "#c81e3a");
     else { pen.fillStyle = { start: "#099250", resume: "#099250" }[what] || "#f79009"; pen.fillRect(px - 4, py - 4, 8, 8); }
@@ -187,7 +202,7 @@ function drawMarks() {
   pen.beginPath(); pen.moveTo(px, 22); pen.lineTo(px, height - BOTTOM); pen.stroke(); pen.lineWidth = 1;
   const right = px > canvas.clientWidth / 2;
   pen.font = "600 13px system-ui, sans-serif";
-  const words = `${data.broken.guarantee} broken: ${data.broken.sentence}`;
+  const words = `${data.broken.guarantee} broken: ${plain(data.broken.sentence)}`;
   text(words.length > 110 ? words.slice(0, 110) + "…" : words, px + (right ? -6 : 6), 36, "#c81e3a", right ? "right" : "left");
   pen.font = "12px system-ui, sans-serif";
 }
@@ -308,7 +323,8 @@ if (data.broken) {
   el("verdict").className = "bad";
   const b = document.createElement("b");
   b.textContent = `${data.broken.guarantee} broken at ${data.broken.at_s} s: `;
-  el("verdict").append(b, data.broken.sentence);
+  el("verdict").append(b, plain(data.broken.sentence));
+  el("verdict").title = data.broken.sentence;
 } else el("verdict").textContent = "All guarantees held.";
 const said = (n) => data.broken?.sentence.includes(data.sessions[n]);
 for (const [command, colour] of Object.entries(COLOURS)) {

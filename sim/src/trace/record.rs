@@ -1,6 +1,8 @@
 //! What is recorded of a run, on demand, so that a picture can be drawn from it.
 
-use grapevine_core::{Attribute, Command, Request, ServerId, Session, Stamp, Timestamp, Vector};
+use grapevine_core::{
+    Attribute, Command, Request, ServerId, Session, Stamp, Timestamp, Vector, Version,
+};
 
 use crate::network::Link;
 use crate::world::START;
@@ -135,20 +137,32 @@ pub(super) fn copy(session: &Session) -> String {
     let partial = if session.complete { "" } else { ", in part" };
     let mut text = format!("{:?}{partial}; seen {}", session.life, vector(&session.seen));
     for (key, attribute) in &session.attributes {
-        let by = attribute.version();
+        let by = |by: Version| format!("({} {})", server(by.server), stamp(by.stamp));
         let said = match attribute {
-            Attribute::Register { value, .. } => {
-                let bytes = value.as_bytes();
-                let few = String::from_utf8_lossy(&bytes[..bytes.len().min(24)]).into_owned();
-                let more = if bytes.len() > 24 { "…" } else { "" };
-                format!("= {:?}{more}", few)
+            Attribute::Register { version, value } => {
+                format!("= {}  {}", bytes(value.as_bytes()), by(*version))
             }
-            Attribute::Removed { .. } => "removed".to_owned(),
-            Attribute::Counter(counter) => format!("counts {}", counter.value()),
+            Attribute::Removed { version } => format!("removed  {}", by(*version)),
+            Attribute::Counter(counter) => {
+                let subtotals = counter.subtotals.iter();
+                let subtotals = subtotals.map(|(&id, subtotal)| {
+                    format!("{} {} at {}", server(id), subtotal.sum, stamp(subtotal.stamp))
+                });
+                let subtotals = subtotals.collect::<Vec<_>>().join(", ");
+                format!("counts {}  ({subtotals})", counter.value())
+            }
         };
-        text += &format!("\n{} {said}  ({} {})", key.as_str(), server(by.server), stamp(by.stamp));
+        text += &format!("\n{} {said}", key.as_str());
     }
     text
+}
+
+/// Text as text, all else by its length.
+fn bytes(bytes: &[u8]) -> String {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if text.len() <= 40 && !text.chars().any(char::is_control) => format!("{text:?}"),
+        _ => format!("{} bytes", bytes.len()),
+    }
 }
 
 /// A vector, in seconds since the start.
