@@ -141,3 +141,25 @@ pub(crate) fn write(path: &Path, text: &str) -> Result<(), String> {
     std::fs::write(path, text)
         .map_err(|error| format!("{} can't be written: {error}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_written_down_with_all_that_replays_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let outcome = run_scenario(&Scenario::drawn(3));
+        save_failure(folder.path(), &outcome, true).expect("it is written");
+        let read = |name: &str| {
+            std::fs::read_to_string(folder.path().join(name)).expect("the file is there")
+        };
+        let scenario = Scenario::from_toml(&read("seed-3.toml")).expect("a scenario");
+        assert_eq!(run_scenario(&scenario).trace_hash, outcome.trace_hash);
+        let text = read("seed-3.txt");
+        for call in ["run --seed 3", "shrink --seed 3 --out", "report --seed 3 --out"] {
+            assert!(text.contains(call), "{call} is missing in: {text}");
+        }
+        assert!(read("seed-3.html").contains("</html>"));
+    }
+}

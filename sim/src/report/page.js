@@ -154,7 +154,8 @@ function drawRequests() {
     const px = x(at), py = y(server);
     pen.fillStyle = "#1d2433";
     pen.beginPath(); pen.moveTo(px, py - 3); pen.lineTo(px - 5, py - 12); pen.lineTo(px + 5, py - 12); pen.fill();
-    if (px > ends[server]) { text(what, px, py - 15, "#1d2433", "center"); ends[server] = px + pen.measureText(what).width; }
+    const half = pen.measureText(what).width / 2;
+    if (px - half > ends[server]) { text(what, px, py - 15, "#1d2433", "center"); ends[server] = px + half + 4; }
     point(row, px, py - 8, () => `A customer asks server ${server + 1}: ${what}\nat ${seconds(at)}\n${names(about)}`);
   }
   for (const row of lists.answered) {
@@ -164,7 +165,8 @@ function drawRequests() {
     pen.fillStyle = colour;
     pen.beginPath(); pen.arc(px, py + 7, 4, 0, 7); pen.fill();
     const words = what.length > 34 ? what.slice(0, 33) + "…" : what;
-    if (!good && px > ends2[server]) { text(words, px, py + 23, colour, "center"); ends2[server] = px + pen.measureText(words).width; }
+    const half = pen.measureText(words).width / 2;
+    if (!good && px - half > ends2[server]) { text(words, px, py + 23, colour, "center"); ends2[server] = px + half + 4; }
     point(row, px, py + 7, () => `Server ${server + 1} answers: ${what}\nat ${seconds(at)}\n${names(about)}\napplied: ${appliedAt(server, at)}`);
   }
 }
