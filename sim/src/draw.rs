@@ -49,7 +49,8 @@ impl Scenario {
         let workload = draw.workload();
         let heal = if draw.rng.random_bool(0.75) { Heal::All } else { Heal::Majority };
         let Draw { faults, .. } = draw;
-        Self { seed, servers, duration_s: duration, heal, limits, network, workload, faults }
+        let (duration_s, requests) = (duration, Vec::new());
+        Self { seed, servers, duration_s, heal, limits, network, workload, faults, requests }
     }
 }
 

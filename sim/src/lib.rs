@@ -21,19 +21,23 @@ mod coverage;
 mod draw;
 mod model;
 mod network;
+mod report;
 mod run;
 mod scenario;
 mod shop;
+mod shrink;
 mod swarm;
 mod trace;
 mod world;
 
 pub use checks::{About, guarantees};
 pub use network::{Link, Network};
+pub use report::{LARGEST, report};
 pub use run::{Broken, CONVERGE, Outcome, Run};
 pub use scenario::{
-    Delay, Fault, Heal, Kind, Limits, Links, Scenario, ScenarioError, Timed, Workload,
+    Delay, Fault, Heal, Kind, Limits, Links, Scenario, ScenarioError, Scripted, Timed, Workload,
 };
+pub use shrink::{Effort, Progress, Shrunk, script, shrink};
 pub use swarm::{Summary, Swarm, run_scenario};
 pub use trace::Record;
 pub use world::{START, World};

@@ -1,6 +1,8 @@
 //! The simulator's program: one run, many runs, and what the guarantees mean.
 #![forbid(unsafe_code)]
 
+mod calls;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,6 +12,9 @@ use clap::{Args, Parser, Subcommand};
 use grapevine_core::Timestamp;
 use grapevine_sim::{Outcome, Run, Scenario, Summary, Swarm, guarantees, run_scenario};
 use indicatif::{ProgressBar, ProgressStyle};
+
+/// Of how many failures of a swarm pictures are drawn.
+const PICTURES: usize = 10;
 
 /// Grapevine's simulator: many servers on one event queue, in virtual time, checked against the
 /// guarantees G1 to G10 while everything goes wrong. Exit code 0: all held; 1: one was broken; 2:
@@ -27,6 +32,11 @@ enum Call {
     Run(RunArgs),
     /// Many runs on all cores.
     Swarm(SwarmArgs),
+    /// The smallest schedule that still breaks the same guarantee. Exit code 1 if there is one; 0 if
+    /// nothing is broken, and nothing is written.
+    Shrink(calls::ShrinkArgs),
+    /// The run as a picture: one HTML file that needs no network. Exit codes as of `run`.
+    Report(calls::ReportArgs),
     /// What a guarantee means, where it is checked, its source.
     Explain {
         /// G1 to G10.
@@ -78,7 +88,8 @@ struct SwarmArgs {
     /// Stop at the first failure.
     #[arg(long)]
     stop_at_first: bool,
-    /// Write for each failure its scenario here.
+    /// Write for each failure here: the seed and the commands that replay and shrink it, the
+    /// scenario, and the picture (of the first ten).
     #[arg(long)]
     out: Option<PathBuf>,
 }
@@ -89,6 +100,8 @@ fn main() -> ExitCode {
     let done = match Cli::parse().call {
         Call::Run(args) => run(&args),
         Call::Swarm(args) => swarm(&args),
+        Call::Shrink(args) => calls::shrink_call(&args),
+        Call::Report(args) => calls::report_call(&args),
         Call::Explain { guarantee } => explain(&guarantee),
     };
     match done {
@@ -200,9 +213,8 @@ fn report_swarm(summary: &Summary, args: &SwarmArgs) -> Result<bool, String> {
     if let Some(folder) = &args.out {
         std::fs::create_dir_all(folder)
             .map_err(|error| format!("{}: {error}", folder.display()))?;
-        for failure in &summary.failures {
-            let path = folder.join(format!("seed-{}.toml", failure.seed));
-            write(&path, Scenario::drawn(failure.seed).to_toml())?;
+        for (n, failure) in summary.failures.iter().enumerate() {
+            calls::save_failure(folder, failure, n < PICTURES)?;
         }
     }
     println!(

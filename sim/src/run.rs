@@ -12,9 +12,11 @@ use serde::Serialize;
 
 use crate::checks::{self, Answered, Check, Damage, Judgement, Scene};
 use crate::model::Model;
-use crate::scenario::{Delay, Fault, Heal, Scenario};
+use crate::scenario::{Delay, Fault, Heal, Scenario, Scripted};
 use crate::shop::{Flight, Intent, Shop};
 use crate::world::{Observation, START, World};
+
+mod customers;
 
 /// How long after healing the farm may take to converge: 100 heartbeats.
 pub const CONVERGE: Duration = Duration::from_secs(20);
@@ -76,6 +78,7 @@ pub struct Run {
     healed: Vec<usize>,
     rng: ChaCha8Rng,
     broken: Option<Broken>,
+    asked: Option<Vec<Scripted>>,
     coverage: BTreeMap<String, u64>,
     next_look: u64,
 }
@@ -96,7 +99,7 @@ impl Run {
         let lossy = scenario.network.loss > 0.0 || scenario.network.queue < 1000;
         Self {
             scenario: scenario.clone(),
-            shop: Shop::new(&scenario.workload, START + WARM_UP),
+            shop: Shop::new(scenario, START + WARM_UP),
             world,
             model: Model::default(),
             checks: checks::all(),
@@ -104,6 +107,7 @@ impl Run {
             healed: Vec::new(),
             rng: ChaCha8Rng::seed_from_u64(scenario.seed ^ 0x5eed),
             broken: None,
+            asked: None,
             coverage: BTreeMap::new(),
             next_look: LOOK_EVERY,
         }
@@ -122,6 +126,16 @@ impl Run {
     /// Has the hash kept after every event; see [`World::steps`].
     pub fn keep_steps(&mut self) {
         self.world.keep_steps();
+    }
+
+    /// Has every request kept; see [`Run::asked`].
+    pub(crate) fn keep_asked(&mut self) {
+        self.asked = Some(Vec::new());
+    }
+
+    /// The requests that customers made in the safety phase, as a script that makes them again.
+    pub(crate) fn asked(&self) -> &[Scripted] {
+        self.asked.as_deref().unwrap_or_default()
     }
 
     /// Runs to the end.
@@ -150,6 +164,8 @@ impl Run {
     }
 
     fn liveness(&mut self) {
+        // A script replays a run to its end, though its customers flip fewer coins.
+        self.rng = ChaCha8Rng::seed_from_u64(self.scenario.seed ^ 0x4ea1);
         self.heal();
         self.shop.close();
         self.run_until(self.world.now() + CONVERGE / 2);
@@ -191,31 +207,6 @@ impl Run {
 
     fn look(&mut self) {
         self.judge_all(|check, scene| check.now_and_then(scene));
-    }
-
-    fn customer(&mut self, n: usize) {
-        let requests = self.shop.ask(n, self.world.now(), &mut self.rng);
-        let mut up: Vec<usize> =
-            (0..self.world.size()).filter(|&server| self.world.is_up(server)).collect();
-        up.shuffle(&mut self.rng);
-        // The requests of a double submit go to different servers.
-        for ((request, flight), server) in requests.into_iter().zip(up) {
-            self.submit(server, request, flight);
-        }
-    }
-
-    fn submit(&mut self, server: usize, request: Request, mut flight: Flight) {
-        flight.server = server;
-        flight.prompt = !self.world.is_paused(server) && self.world.is_up(server);
-        if let (Intent::Delete, Some(token)) = (&flight.intent, &flight.token)
-            && let Some(known) = self.model.get_mut(&token.id)
-        {
-            known.end_asked = true;
-        }
-        let id = self.world.announce();
-        self.shop.flights.insert(id, flight);
-        self.world.submit(server, id, request);
-        self.observe();
     }
 
     /// Tells the model, the customers and the checks what has happened.
@@ -309,56 +300,56 @@ impl Run {
     /// Does what a fault says. One that fits nothing any more (a crash of a server that is down)
     /// does nothing: so a schedule stays one when parts of it are left out.
     fn fault(&mut self, fault: &Fault) {
-        let index = |server: &u16| usize::from(*server) - 1;
+        self.world.note_scheduled(|| describe(fault));
         let world = &mut self.world;
         match fault {
-            Fault::Crash { server } => world.crash(index(server)),
+            Fault::Crash { server } => world.crash(index(*server)),
             Fault::Start { server } => {
-                if !world.is_up(index(server)) {
-                    world.start(index(server));
+                if !world.is_up(index(*server)) {
+                    world.start(index(*server));
                 }
             }
             Fault::Pause { server } => {
-                self.unprompt(index(server));
-                self.world.pause(index(server));
+                self.unprompt(index(*server));
+                self.world.pause(index(*server));
             }
-            Fault::Resume { server } => world.resume(index(server)),
-            Fault::Leave { server } => self.leave(index(server)),
+            Fault::Resume { server } => world.resume(index(*server)),
+            Fault::Leave { server } => self.leave(index(*server)),
             Fault::Slow { server, ms } => {
-                world.slow(index(server), Duration::from_secs_f64(ms / 1000.0));
-                self.unprompt(index(server));
+                world.slow(index(*server), Duration::from_secs_f64(ms / 1000.0));
+                self.unprompt(index(*server));
             }
             Fault::Partition { side } => {
                 self.damage.lossy = true;
-                let side: Vec<usize> = side.iter().map(index).collect();
+                let side: Vec<usize> = side.iter().copied().map(index).collect();
                 let other: Vec<usize> = (0..world.size()).filter(|s| !side.contains(s)).collect();
                 world.network.partition(&side, &other);
             }
             Fault::Cut { from, to } => {
                 self.damage.lossy = true;
-                world.network.cut.insert((index(from), index(to)));
+                world.network.cut.insert((index(*from), index(*to)));
             }
             Fault::Mend => world.network.heal(),
             Fault::Clog { from, to } => {
-                world.network.clogged.insert((index(from), index(to)));
+                world.network.clogged.insert((index(*from), index(*to)));
             }
-            Fault::Unclog { from, to } => world.unclog((index(from), index(to))),
+            Fault::Unclog { from, to } => world.unclog((index(*from), index(*to))),
             Fault::Weather { loss, repeats, corruption } => {
                 let links = &mut world.network.links;
                 (links.loss, links.repeats, links.corruption) = (*loss, *repeats, *corruption);
                 self.damage.lossy |= *loss > 0.0 || *corruption > 0.0;
             }
             Fault::Step { server, ms } => {
-                let skew = world.skew_of(index(server)) + ms * 1000;
-                world.skew(index(server), skew);
+                let skew = world.skew_of(index(*server)) + ms * 1000;
+                world.skew(index(*server), skew);
                 self.damage.skew = self.damage.skew.max(skew.unsigned_abs());
-                self.clock_changed(index(server));
+                self.clock_changed(index(*server));
             }
             Fault::Drift { server, ppm } => {
-                world.drift(index(server), *ppm);
+                world.drift(index(*server), *ppm);
                 let far = self.scenario.duration_s * ppm.unsigned_abs() as f64;
                 self.damage.skew = self.damage.skew.max(far as u64);
-                self.clock_changed(index(server));
+                self.clock_changed(index(*server));
             }
         }
         self.observe();
@@ -469,6 +460,16 @@ impl Run {
             looked: looked.collect(),
         }
     }
+}
+
+/// A fault as one line of the schedule.
+fn describe(fault: &Fault) -> String {
+    toml::to_string(fault).unwrap_or_default().replace("kind = ", "").trim().replace('\n', ", ")
+}
+
+/// The index of the server with this number.
+fn index(number: u16) -> usize {
+    usize::from(number) - 1
 }
 
 fn word(error: &grapevine_core::RequestError) -> &'static str {

@@ -32,6 +32,27 @@ pub struct Scenario {
     /// What goes wrong, in order of time.
     #[serde(default, rename = "fault", skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Timed>,
+    /// Requests one by one, in order of time: made besides what the workload's customers do, by
+    /// customers numbered after them.
+    #[serde(default, rename = "request", skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<Scripted>,
+}
+
+/// A request and its time, as a script has it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scripted {
+    /// Seconds after the start of the safety phase.
+    pub at_s: f64,
+    /// Which scripted customer asks, from 1. Each carries its token from request to request.
+    pub customer: u32,
+    /// Of which servers, from 1; a double submit names two. One that is down isn't asked.
+    pub servers: Vec<u16>,
+    /// What it asks. A customer without a session creates one, whatever this says.
+    pub kind: Kind,
+    /// Draws the rest: which attribute, how much.
+    #[serde(default)]
+    pub flips: u32,
 }
 
 /// What is healed before the farm must converge.
@@ -193,6 +214,10 @@ impl Default for Workload {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
+    /// Make a new session. Never drawn: a customer does so when it has none.
+    Create,
+    /// Read the session. Never drawn: it is what is left.
+    Read,
     /// Write a register.
     Set,
     /// Add to a counter.
@@ -220,7 +245,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All of them.
+    /// All that are drawn.
     pub const ALL: [Self; 12] = [
         Self::Set,
         Self::Add,
@@ -364,6 +389,7 @@ impl Scenario {
         let mut scenario: Self = toml::from_str(text)?;
         scenario.validate()?;
         scenario.faults.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
+        scenario.requests.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));
         Ok(scenario)
     }
 
@@ -373,6 +399,11 @@ impl Scenario {
     /// Never: every scenario has a TOML.
     pub fn to_toml(&self) -> String {
         toml::to_string(self).expect("every scenario has a TOML")
+    }
+
+    fn times(&self) -> impl Iterator<Item = (&'static str, f64)> {
+        let faults = self.faults.iter().map(|timed| ("fault.at_s", timed.at_s));
+        faults.chain(self.requests.iter().map(|request| ("request.at_s", request.at_s)))
     }
 
     fn validate(&self) -> Result<(), ScenarioError> {
@@ -405,6 +436,21 @@ impl Scenario {
                 return refuse("fault", value, "servers are numbered from 1 to `servers`");
             }
         }
+        for (field, at_s) in self.times() {
+            if !(0.0..=1e8).contains(&at_s) {
+                return refuse(field, at_s.to_string(), "it must be from 0 to 1e8");
+            }
+        }
+        for request in &self.requests {
+            if !request.servers.iter().copied().all(known) {
+                let value = format!("{:?}", request.servers);
+                return refuse("request", value, "servers are numbered from 1 to `servers`");
+            }
+            if !(1..=10_000).contains(&request.customer) {
+                let value = request.customer.to_string();
+                return refuse("request.customer", value, "it must be from 1 to 10000");
+            }
+        }
         Ok(())
     }
 }
@@ -426,6 +472,26 @@ impl Fault {
             }
             Self::Partition { side } => side.clone(),
             Self::Mend | Self::Weather { .. } => Vec::new(),
+        }
+    }
+
+    /// Changes the numbers of the servers that it names.
+    pub(crate) fn each_server(&mut self, mut change: impl FnMut(&mut u16)) {
+        match self {
+            Self::Crash { server }
+            | Self::Start { server }
+            | Self::Pause { server }
+            | Self::Resume { server }
+            | Self::Leave { server }
+            | Self::Slow { server, .. }
+            | Self::Step { server, .. }
+            | Self::Drift { server, .. } => change(server),
+            Self::Cut { from, to } | Self::Clog { from, to } | Self::Unclog { from, to } => {
+                change(from);
+                change(to);
+            }
+            Self::Partition { side } => side.iter_mut().for_each(change),
+            Self::Mend | Self::Weather { .. } => {}
         }
     }
 }

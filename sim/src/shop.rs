@@ -10,7 +10,7 @@ use grapevine_core::{
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 
-use crate::scenario::{Kind, Workload};
+use crate::scenario::{Kind, Scenario, Scripted, Workload};
 
 /// The counter that customers only ever add to.
 pub(crate) const COUNTER: &str = "clicks";
@@ -67,6 +67,8 @@ pub(crate) struct Shop {
     workload: Workload,
     key: TokenKey,
     customers: Vec<Customer>,
+    /// Requests to come, the next one last.
+    script: Vec<(Timestamp, Scripted)>,
     closed: bool,
     pub(crate) flights: BTreeMap<RequestId, Flight>,
     /// Forged tokens that were refused, and those that were not.
@@ -74,19 +76,29 @@ pub(crate) struct Shop {
 }
 
 impl Shop {
-    pub(crate) fn new(workload: &Workload, now: Timestamp) -> Self {
+    pub(crate) fn new(scenario: &Scenario, now: Timestamp) -> Self {
         let customer = |n: u32| Customer {
             next: now + Duration::from_millis(u64::from(n)),
             ..Customer::default()
         };
+        let workload = &scenario.workload;
+        let at = |scripted: &Scripted| now + Duration::from_secs_f64(scripted.at_s.max(0.0));
+        let script = scenario.requests.iter().rev();
+        let more = scenario.requests.iter().map(|scripted| scripted.customer).max().unwrap_or(0);
         Self {
             workload: workload.clone(),
             key: TokenKey::new(&[42; 32]),
-            customers: (0..workload.customers).map(customer).collect(),
+            customers: (0..workload.customers + more).map(customer).collect(),
+            script: script.map(|scripted| (at(scripted), scripted.clone())).collect(),
             closed: false,
             flights: BTreeMap::new(),
             forged: (0, 0),
         }
+    }
+
+    /// The customer of a script, by its number there.
+    pub(crate) const fn customer_of(&self, scripted: &Scripted) -> usize {
+        (self.workload.customers + scripted.customer) as usize - 1
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -98,42 +110,67 @@ impl Shop {
         if self.closed {
             return None;
         }
-        let customers = self.customers.iter().enumerate();
-        customers.map(|(n, customer)| (customer.next, n)).min()
+        let drawn = self.customers.iter().take(self.workload.customers as usize).enumerate();
+        let script = self.script.last().map(|(at, scripted)| (*at, self.customer_of(scripted)));
+        drawn.map(|(n, customer)| (customer.next, n)).chain(script).min()
     }
 
-    /// What a customer asks now, of as many servers as there are requests. Nothing if it thinks
-    /// on.
-    pub(crate) fn ask(
+    /// What kind of request a customer makes now, and until when it waits. `None` if it thinks on.
+    pub(crate) fn choose(
         &mut self,
         n: usize,
         now: Timestamp,
         rng: &mut ChaCha8Rng,
-    ) -> Vec<(Request, Flight)> {
+    ) -> Option<Kind> {
         let (from, to) = self.workload.think_ms;
         let think = Duration::from_millis(rng.random_range(from..=to));
         let patience = Duration::from_millis(self.workload.patience_ms);
         let customer = &mut self.customers[n];
-        if customer.waits > 0 {
-            // Patience is over: it goes elsewhere, with the token that it has.
-            customer.waits = 0;
+        // If it waited, its patience is over: it goes elsewhere, with the token that it has.
+        customer.waits = 0;
+        if customer.carried.is_none() {
+            (customer.next, customer.waits) = (now + patience, 1);
+            return Some(Kind::Create);
         }
-        let Some(carried) = customer.carried.clone() else {
-            customer.next = now + patience;
-            customer.waits = 1;
-            return vec![self.create(n, now, rng)];
-        };
         let kinds = &self.workload.kinds;
         let pick = rng.random_range(0..kinds.len() * 2 + 1);
-        let kind = kinds.get(pick).copied();
-        if kind == Some(Kind::Idle) && rng.random_bool(0.3) {
+        let kind = kinds.get(pick).copied().unwrap_or(Kind::Read);
+        if kind == Kind::Idle && rng.random_bool(0.3) {
             let idle = Duration::from_secs(self.workload.idle_timeout_s);
             customer.next = now + idle * 5 / 4;
-            return Vec::new();
+            return None;
         }
-        customer.next = now + patience + think;
-        customer.waits = 1;
-        self.session_request(n, kind, carried, now, rng)
+        if kind == Kind::Forge {
+            customer.next = now + Duration::from_millis(10);
+        } else {
+            (customer.next, customer.waits) = (now + patience + think, 1);
+        }
+        Some(kind)
+    }
+
+    /// A customer's requests of this kind, each for a server of its own.
+    pub(crate) fn ask(
+        &mut self,
+        n: usize,
+        kind: Kind,
+        now: Timestamp,
+        rng: &mut ChaCha8Rng,
+    ) -> Vec<(Request, Flight)> {
+        match self.customers[n].carried.clone() {
+            Some(carried) if kind != Kind::Create => {
+                self.session_request(n, Some(kind), carried, now, rng)
+            }
+            _ => {
+                self.customers[n].carried = None;
+                vec![self.create(n, now, rng)]
+            }
+        }
+    }
+
+    /// The next request of the script, if it is due.
+    pub(crate) fn scripted(&mut self, now: Timestamp) -> Option<Scripted> {
+        let due = self.script.last().is_some_and(|(at, _)| *at <= now);
+        self.script.pop_if(|_| due).map(|(_, scripted)| scripted)
     }
 
     fn create(&self, n: usize, now: Timestamp, rng: &mut ChaCha8Rng) -> (Request, Flight) {
@@ -173,8 +210,6 @@ impl Shop {
         }
         if kind == Some(Kind::Forge) {
             self.forge(&carried.text, rng);
-            self.customers[n].next = now + Duration::from_millis(10);
-            self.customers[n].waits = 0;
             return Vec::new();
         }
         let token = Token::decode(&carried.text, &self.key).expect("a token of this farm");

@@ -154,7 +154,11 @@ fn run_seed(seed: u64) -> Outcome {
 
 /// One run of a scenario. A panic is a broken guarantee like any other.
 pub fn run_scenario(scenario: &Scenario) -> Outcome {
-    let mut run = Run::new(scenario);
+    finish(&mut Run::new(scenario))
+}
+
+/// Runs to the end. A panic is a broken guarantee like any other.
+pub(crate) fn finish(run: &mut Run) -> Outcome {
     let finished = std::panic::catch_unwind(AssertUnwindSafe(|| run.finish()));
     finished.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();

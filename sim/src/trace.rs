@@ -1,56 +1,17 @@
 //! The trace of a run: a rolling hash over everything that happened (G9), and on demand a record
 //! from which a picture is drawn.
 
-use grapevine_core::{Command, RequestError, Response, ServerId, Timestamp};
+use std::collections::BTreeMap;
+
+use grapevine_core::{
+    Command, Engine, Request, RequestError, Response, ServerId, Timestamp, Vector,
+};
 
 use crate::network::Link;
 
-/// Something that happened, as a picture shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Record {
-    /// A message was sent and will arrive.
-    Sent {
-        /// When.
-        at: Timestamp,
-        /// When it arrives.
-        due: Timestamp,
-        /// From and to, by index.
-        link: Link,
-        /// What.
-        command: &'static str,
-        /// The sessions involved.
-        about: Vec<String>,
-    },
-    /// A message was lost.
-    Lost {
-        /// When.
-        at: Timestamp,
-        /// From and to, by index.
-        link: Link,
-        /// What.
-        command: &'static str,
-        /// Why.
-        why: &'static str,
-    },
-    /// A request was answered.
-    Answered {
-        /// When.
-        at: Timestamp,
-        /// Where.
-        server: usize,
-        /// With what, in a word or two.
-        what: String,
-    },
-    /// A fault, or its end.
-    Fault {
-        /// When.
-        at: Timestamp,
-        /// Where.
-        server: usize,
-        /// What.
-        what: &'static str,
-    },
-}
+mod record;
+
+pub use record::Record;
 
 /// The trace of one world.
 #[derive(Debug, Default)]
@@ -60,6 +21,16 @@ pub(crate) struct Trace {
     records: Vec<Record>,
     /// After every event: its time, its server, and the hash so far.
     steps: Option<Vec<(Timestamp, usize, u64)>>,
+    /// While recording: what was recorded last of each server's state.
+    states: BTreeMap<usize, State>,
+}
+
+/// What was recorded last of one server.
+#[derive(Debug, Default)]
+struct State {
+    applied: Vector,
+    /// Session → what the copy says.
+    copies: BTreeMap<String, String>,
 }
 
 impl Trace {
@@ -69,6 +40,10 @@ impl Trace {
 
     pub(crate) fn records(&self) -> &[Record] {
         &self.records
+    }
+
+    pub(crate) const fn recording(&self) -> bool {
+        self.recording
     }
 
     pub(crate) const fn record(&mut self) {
@@ -118,6 +93,9 @@ impl Trace {
         self.handled(at, server, what.len() as u64);
         if self.recording {
             self.records.push(Record::Fault { at, server, what });
+            if what == "crash" {
+                self.forget(at, server);
+            }
         }
     }
 
@@ -125,27 +103,35 @@ impl Trace {
         &mut self,
         at: Timestamp,
         due: Timestamp,
-        _from: ServerId,
         link: Link,
         command: &Command,
+        damaged: bool,
     ) {
         if self.recording {
-            let about = sessions(command);
-            self.records.push(Record::Sent { at, due, link, command: command.name(), about });
+            let (about, command) = (record::sessions(command), command.name());
+            self.records.push(Record::Sent { at, due, link, command, about, damaged });
+        }
+    }
+
+    /// A message waits on a clogged link.
+    pub(crate) fn waits(&mut self, at: Timestamp, link: Link, command: &Command) {
+        if self.recording {
+            let (about, command) = (record::sessions(command), command.name());
+            self.records.push(Record::Lost { at, link, command, about, why: "clogged" });
         }
     }
 
     pub(crate) fn lost(
         &mut self,
         at: Timestamp,
-        _from: ServerId,
         link: Link,
         command: &Command,
         why: &'static str,
     ) {
         self.mix(why.len() as u64);
         if self.recording {
-            self.records.push(Record::Lost { at, link, command: command.name(), why });
+            let (about, command) = (record::sessions(command), command.name());
+            self.records.push(Record::Lost { at, link, command, about, why });
         }
     }
 
@@ -164,26 +150,61 @@ impl Trace {
                 Ok(other) => format!("{other:?}"),
                 Err(error) => error.to_string(),
             };
-            self.records.push(Record::Answered { at, server, what });
+            let about = match outcome {
+                Ok(Response::Session(served)) => vec![served.session.id.to_string()],
+                _ => Vec::new(),
+            };
+            let good = outcome.is_ok();
+            self.records.push(Record::Answered { at, server, what, good, about });
         }
+    }
+
+    pub(crate) fn asked(&mut self, at: Timestamp, server: usize, request: &Request) {
+        if self.recording {
+            let (what, about) = record::request(request);
+            self.records.push(Record::Asked { at, server, what, about });
+        }
+    }
+
+    /// A fault of the schedule.
+    pub(crate) fn scheduled(&mut self, at: Timestamp, what: impl FnOnce() -> String) {
+        if self.recording {
+            self.records.push(Record::Scheduled { at, what: what() });
+        }
+    }
+
+    /// Records what has changed in a server's state. It looks at every copy: for pictures only.
+    pub(crate) fn state(&mut self, at: Timestamp, server: usize, engine: &Engine) {
+        if !self.recording {
+            return;
+        }
+        let state = self.states.entry(server).or_default();
+        if state.applied != *engine.applied() {
+            state.applied = engine.applied().clone();
+            let applied = record::vector(&state.applied);
+            self.records.push(Record::Applied { at, server, applied });
+        }
+        let copies = engine.copies().map(|copy| (copy.id.to_string(), record::copy(copy)));
+        let copies: BTreeMap<String, String> = copies.collect();
+        for (session, shows) in &copies {
+            if state.copies.get(session) != Some(shows) {
+                let (session, shows) = (session.clone(), Some(shows.clone()));
+                self.records.push(Record::Copy { at, server, session, shows });
+            }
+        }
+        for session in state.copies.keys().filter(|session| !copies.contains_key(*session)) {
+            let session = session.clone();
+            self.records.push(Record::Copy { at, server, session, shows: None });
+        }
+        state.copies = copies;
+    }
+
+    /// A server's memory is gone.
+    fn forget(&mut self, at: Timestamp, server: usize) {
+        let State { copies, .. } = self.states.remove(&server).unwrap_or_default();
+        let gone = |session| Record::Copy { at, server, session, shows: None };
+        self.records.extend(copies.into_keys().map(gone));
+        self.records.push(Record::Applied { at, server, applied: String::new() });
     }
 }
 
-/// The sessions that a command is about.
-fn sessions(command: &Command) -> Vec<String> {
-    use grapevine_core::command::Found;
-    match command {
-        Command::Batch(batch) => {
-            batch.writes.iter().map(|write| write.session().id.to_string()).collect()
-        }
-        Command::Query(query) => vec![query.id.to_string()],
-        Command::Offer(offer) => vec![offer.id.to_string()],
-        Command::Fetch(fetch) => vec![fetch.id.to_string()],
-        Command::Answer(answer) => match &answer.found {
-            Found::Whole(session) => vec![session.id.to_string()],
-            _ => vec![answer.id.to_string()],
-        },
-        Command::Delta(delta) => delta.sessions.iter().map(|s| s.id.to_string()).collect(),
-        _ => Vec::new(),
-    }
-}

@@ -15,9 +15,10 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use crate::network::{Fate, Link, Network};
-use crate::trace::{Record, Trace};
+use crate::trace::Trace;
 
 mod faults;
+mod recording;
 mod requests;
 
 /// When every world starts.
@@ -218,31 +219,6 @@ impl World {
         self.refused
     }
 
-    /// The rolling hash over everything that happened so far (G9).
-    pub const fn trace_hash(&self) -> u64 {
-        self.trace.hash()
-    }
-
-    /// What was recorded; see [`World::record`].
-    pub fn trace(&self) -> &[Record] {
-        self.trace.records()
-    }
-
-    /// Has everything recorded from now on, for a picture.
-    pub fn record(&mut self) {
-        self.trace.record();
-    }
-
-    /// Has the hash kept after every event, so that two traces can be compared.
-    pub fn keep_steps(&mut self) {
-        self.trace.keep_steps();
-    }
-
-    /// After every event: its time, its server, and the hash so far.
-    pub fn steps(&self) -> &[(Timestamp, usize, u64)] {
-        self.trace.steps()
-    }
-
     /// Notices so far, with the server that gave them.
     pub fn notices(&self) -> &[(usize, Notice)] {
         &self.notices
@@ -362,6 +338,7 @@ impl World {
             Happening::Request { server, boot, id, request } => {
                 if self.nodes[server].boot == boot {
                     let request = Rc::unwrap_or_clone(request);
+                self.trace.asked(self.now, server, &request);
                     self.handle(server, Event::Request { id, request });
                 }
             }
@@ -403,6 +380,7 @@ impl World {
             engine.check_invariants();
         }
         self.trace.handled(self.now, server, engine.fingerprint());
+        self.trace.state(self.now, server, &engine);
         if let Some((due, _)) = engine.poll_timeout() {
             // A clock that was set back stands until the time that it showed has come again.
             self.arm(server, due.since(now) + now.since(self.bare_clock(server)));
@@ -473,16 +451,17 @@ impl World {
         match self.network.send(&mut self.rng, link, self.now) {
             Fate::Arrives(times) => {
                 for (due, flipped) in times {
-                    self.trace.sent(self.now, due, from, link, command);
+                    self.trace.sent(self.now, due, link, command, flipped);
                     let bytes = Rc::clone(bytes);
                     let happening = Happening::Message { from, link, boot, bytes, flipped };
                     self.schedule(due, happening);
                 }
             }
             Fate::Waits => {
+                self.trace.waits(self.now, link, command);
                 self.clogged.entry(link).or_default().push((from, boot, Rc::clone(bytes)));
             }
-            Fate::Lost(why) => self.trace.lost(self.now, from, link, command, why),
+            Fate::Lost(why) => self.trace.lost(self.now, link, command, why),
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use grapevine_core::wire;
 use grapevine_core::{Config, Engine, Event, ServerId, Timestamp};
 use rand::RngExt as _;
 
@@ -101,6 +102,11 @@ impl World {
         for (from, boot, bytes) in self.clogged.remove(&link).unwrap_or_default() {
             self.network.arrived(link);
             let due = self.network.arrival(&mut self.rng, link, self.now);
+            if self.trace.recording()
+                && let Ok(command) = wire::decode(&bytes, &self.farm)
+            {
+                self.trace.sent(self.now, due, link, &command, false);
+            }
             let flipped = false;
             self.schedule(due, Happening::Message { from, link, boot, bytes, flipped });
         }

@@ -1,0 +1,59 @@
+//! Customers at work: from a drawn or scripted request to the server that gets it.
+
+use grapevine_core::Request;
+use rand::seq::SliceRandom as _;
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+
+use super::{Run, START, WARM_UP, index};
+use crate::scenario::{Kind, Scripted};
+use crate::shop::{Flight, Intent};
+
+impl Run {
+    /// A customer's time has come: it asks what the script says, or what it draws.
+    pub(super) fn customer(&mut self, n: usize) {
+        if let Some(scripted) = self.shop.scripted(self.world.now()) {
+            let n = self.shop.customer_of(&scripted);
+            return self.ask(n, scripted);
+        }
+        let Some(kind) = self.shop.choose(n, self.world.now(), &mut self.rng) else { return };
+        let up = (1..=self.scenario.servers).filter(|&server| self.world.is_up(index(server)));
+        let mut servers: Vec<u16> = up.collect();
+        servers.shuffle(&mut self.rng);
+        // The requests of a double submit go to different servers.
+        servers.truncate(if kind == Kind::DoubleSubmit { 2 } else { 1 });
+        let at_s = self.world.now().since(START + WARM_UP).as_secs_f64();
+        let (customer, flips) = (n as u32 + 1, self.rng.random());
+        self.ask(n, Scripted { at_s, customer, servers, kind, flips });
+    }
+
+    fn ask(&mut self, n: usize, scripted: Scripted) {
+        let mut rng = ChaCha8Rng::seed_from_u64(u64::from(scripted.flips));
+        let requests = self.shop.ask(n, scripted.kind, self.world.now(), &mut rng);
+        let servers = scripted.servers.iter().map(|&server| index(server));
+        let up: Vec<usize> = servers.filter(|&server| self.world.is_up(server)).collect();
+        if let Some(asked) = &mut self.asked {
+            let creates = requests.iter().any(|(_, flight)| flight.intent == Intent::Create);
+            let kind = if creates { Kind::Create } else { scripted.kind };
+            asked.push(Scripted { kind, ..scripted });
+        }
+        for ((request, flight), server) in requests.into_iter().zip(up) {
+            self.submit(server, request, flight);
+        }
+    }
+
+    /// Hands a request to a server.
+    pub(super) fn submit(&mut self, server: usize, request: Request, mut flight: Flight) {
+        flight.server = server;
+        flight.prompt = !self.world.is_paused(server) && self.world.is_up(server);
+        if let (Intent::Delete, Some(token)) = (&flight.intent, &flight.token)
+            && let Some(known) = self.model.get_mut(&token.id)
+        {
+            known.end_asked = true;
+        }
+        let id = self.world.announce();
+        self.shop.flights.insert(id, flight);
+        self.world.submit(server, id, request);
+        self.observe();
+    }
+}

@@ -1,0 +1,92 @@
+use super::*;
+use crate::scenario::Kind;
+
+/// The scenario of a drawn run, with all its requests written down.
+fn drawn(with: impl Fn(&Scenario) -> bool) -> Scenario {
+    let drawn = (0..1000).map(Scenario::drawn).find(|scenario| with(scenario));
+    script(&drawn.expect("one of a thousand seeds")).1
+}
+
+fn generous() -> Effort {
+    Effort { runs: 100_000, time: Duration::from_secs(600), seeds: 2 }
+}
+
+fn crashes(scenario: &Scenario) -> bool {
+    scenario.faults.iter().any(|timed| matches!(timed.fault, Fault::Crash { server: 2 }))
+}
+
+#[test]
+fn only_what_an_artificial_rule_needs_is_left() {
+    let large = drawn(|scenario| crashes(scenario) && scenario.workload.kinds.contains(&Kind::Set));
+    assert!(large.requests.len() > 20, "the run is large: {}", large.requests.len());
+    let mut breaks = |scenario: &Scenario| {
+        let crash = scenario.faults.iter().find(|t| matches!(t.fault, Fault::Crash { .. }))?;
+        let after = |request: &&Scripted| request.at_s > crash.at_s && request.kind == Kind::Set;
+        (scenario.requests.iter().filter(after).count() >= 2).then(|| "G2".to_owned())
+    };
+    let mut steps = 0;
+    let shrunk = shrink(&large, &generous(), &mut breaks, &mut |_| steps += 1);
+    let Shrunk { scenario, guarantee, minimal, .. } = shrunk.expect("the rule is broken");
+    assert!(minimal && steps > 0);
+    assert_eq!((guarantee.as_str(), scenario.faults.len(), scenario.requests.len()), ("G2", 1, 2));
+    assert!(scenario.servers <= 2, "the others are gone");
+    assert_eq!(scenario.heal, Heal::All);
+    assert_eq!(scenario.network, crate::scenario::Links::default());
+    assert!(scenario.requests.iter().all(|request| request.customer == 1));
+    let last = scenario.requests.last().expect("two requests").at_s;
+    assert!(scenario.duration_s <= 5.0 && last <= 3.0, "the times are short: {scenario:?}");
+    assert_eq!(Scenario::from_toml(&scenario.to_toml()).expect("readable"), scenario);
+}
+
+#[test]
+fn another_guarantee_is_not_taken_for_the_one_that_was_broken() {
+    let large = drawn(crashes);
+    let requests = large.requests.len();
+    let mut breaks = |scenario: &Scenario| {
+        let few = scenario.requests.len() < requests / 2;
+        Some(if few { "G3" } else { "G1" }.to_owned())
+    };
+    let shrunk = shrink(&large, &generous(), &mut breaks, &mut |_| {}).expect("broken");
+    assert_eq!((shrunk.guarantee.as_str(), shrunk.scenario.requests.len()), ("G1", requests / 2));
+}
+
+#[test]
+fn when_coin_flips_matter_other_seeds_are_tried() {
+    let large = drawn(crashes);
+    let first = large.clone();
+    let mut breaks = |scenario: &Scenario| {
+        let broken = *scenario == first || scenario.seed % 2 != first.seed % 2;
+        broken.then(|| "G4".to_owned())
+    };
+    let shrunk = shrink(&large, &generous(), &mut breaks, &mut |_| {}).expect("broken");
+    assert_eq!((shrunk.scenario.faults.len(), shrunk.scenario.requests.len()), (0, 0));
+    assert_ne!(shrunk.scenario.seed % 2, large.seed % 2);
+}
+
+#[test]
+fn shrinking_stops_after_as_many_runs_as_allowed() {
+    let mut runs = 0;
+    let mut breaks = |_: &Scenario| {
+        runs += 1;
+        Some("G7".to_owned())
+    };
+    let effort = Effort { runs: 5, ..generous() };
+    let shrunk = shrink(&drawn(crashes), &effort, &mut breaks, &mut |_| {}).expect("broken");
+    assert!(!shrunk.minimal);
+    assert_eq!((shrunk.runs, runs), (5, 5));
+}
+
+#[test]
+fn what_breaks_nothing_is_not_shrunk() {
+    assert!(shrink(&drawn(crashes), &generous(), &mut |_| None, &mut |_| {}).is_none());
+}
+
+#[test]
+fn a_script_makes_the_same_run_again() {
+    for seed in 0..20 {
+        let drawn = Scenario::drawn(seed);
+        let (outcome, scripted) = script(&drawn);
+        let again = crate::run_scenario(&scripted);
+        assert_eq!(again.trace_hash, outcome.trace_hash, "seed {seed}");
+    }
+}

@@ -1,0 +1,172 @@
+//! What is recorded of a run, on demand, so that a picture can be drawn from it.
+
+use grapevine_core::{Attribute, Command, Request, ServerId, Session, Stamp, Timestamp, Vector};
+
+use crate::network::Link;
+use crate::world::START;
+
+/// Something that happened, as a picture shows it. Servers are indices, from zero.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Record {
+    /// A message was sent and will arrive.
+    Sent {
+        /// When.
+        at: Timestamp,
+        /// When it arrives.
+        due: Timestamp,
+        /// From and to, by index.
+        link: Link,
+        /// What.
+        command: &'static str,
+        /// The sessions involved.
+        about: Vec<String>,
+        /// Whether bits were flipped on the way.
+        damaged: bool,
+    },
+    /// A message was lost, or waits on a clogged link.
+    Lost {
+        /// When.
+        at: Timestamp,
+        /// From and to, by index.
+        link: Link,
+        /// What.
+        command: &'static str,
+        /// The sessions involved.
+        about: Vec<String>,
+        /// Why.
+        why: &'static str,
+    },
+    /// A server was asked by a customer.
+    Asked {
+        /// When.
+        at: Timestamp,
+        /// Where.
+        server: usize,
+        /// What, in a word.
+        what: &'static str,
+        /// The session, unless it is yet to be made.
+        about: Vec<String>,
+    },
+    /// A request was answered.
+    Answered {
+        /// When.
+        at: Timestamp,
+        /// Where.
+        server: usize,
+        /// With what, in a word or two.
+        what: String,
+        /// Whether it was done.
+        good: bool,
+        /// The session, if there is one in the answer.
+        about: Vec<String>,
+    },
+    /// What became of a server: a fault, or its end.
+    Fault {
+        /// When.
+        at: Timestamp,
+        /// Where.
+        server: usize,
+        /// What.
+        what: &'static str,
+    },
+    /// A fault of the schedule, as the schedule has it.
+    Scheduled {
+        /// When.
+        at: Timestamp,
+        /// What.
+        what: String,
+    },
+    /// A server's copy of a session has changed.
+    Copy {
+        /// When.
+        at: Timestamp,
+        /// Where.
+        server: usize,
+        /// The session.
+        session: String,
+        /// What the copy says now; `None` if it is gone.
+        shows: Option<String>,
+    },
+    /// A server's applied vector has moved.
+    Applied {
+        /// When.
+        at: Timestamp,
+        /// Where.
+        server: usize,
+        /// To where.
+        applied: String,
+    },
+}
+
+/// The sessions that a command is about.
+pub(super) fn sessions(command: &Command) -> Vec<String> {
+    use grapevine_core::command::Found;
+    match command {
+        Command::Batch(batch) => {
+            batch.writes.iter().map(|write| write.session().id.to_string()).collect()
+        }
+        Command::Query(query) => vec![query.id.to_string()],
+        Command::Offer(offer) => vec![offer.id.to_string()],
+        Command::Fetch(fetch) => vec![fetch.id.to_string()],
+        Command::Answer(answer) => match &answer.found {
+            Found::Whole(session) => vec![session.id.to_string()],
+            _ => vec![answer.id.to_string()],
+        },
+        Command::Delta(delta) => delta.sessions.iter().map(|s| s.id.to_string()).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// What a request asks, and of which session.
+pub(super) fn request(request: &Request) -> (&'static str, Vec<String>) {
+    let (what, token) = match request {
+        Request::Create(_) => ("create", None),
+        Request::Read { token, .. } => ("read", Some(token)),
+        Request::Update { token, .. } => ("update", Some(token)),
+        Request::Replace { token, .. } => ("replace", Some(token)),
+        Request::Delete { token, .. } => ("delete", Some(token)),
+        _ => ("leave", None),
+    };
+    (what, token.map(|token| token.id.to_string()).into_iter().collect())
+}
+
+/// A copy, in words for people.
+pub(super) fn copy(session: &Session) -> String {
+    let partial = if session.complete { "" } else { ", in part" };
+    let mut text = format!("{:?}{partial}; seen {}", session.life, vector(&session.seen));
+    for (key, attribute) in &session.attributes {
+        let by = attribute.version();
+        let said = match attribute {
+            Attribute::Register { value, .. } => {
+                let bytes = value.as_bytes();
+                let few = String::from_utf8_lossy(&bytes[..bytes.len().min(24)]).into_owned();
+                let more = if bytes.len() > 24 { "…" } else { "" };
+                format!("= {:?}{more}", few)
+            }
+            Attribute::Removed { .. } => "removed".to_owned(),
+            Attribute::Counter(counter) => format!("counts {}", counter.value()),
+        };
+        text += &format!("\n{} {said}  ({} {})", key.as_str(), server(by.server), stamp(by.stamp));
+    }
+    text
+}
+
+/// A vector, in seconds since the start.
+pub(super) fn vector(vector: &Vector) -> String {
+    let entries = vector.iter().map(|(id, at)| format!("{} {}", server(id), stamp(at)));
+    entries.collect::<Vec<_>>().join(", ")
+}
+
+fn server(id: ServerId) -> String {
+    match id.boot().since(START).as_millis() {
+        0 => format!("s{}", id.number()),
+        later => format!("s{}(since {}.{:03})", id.number(), later / 1000, later % 1000),
+    }
+}
+
+fn stamp(stamp: Stamp) -> String {
+    let at = stamp.time().since(START).as_millis();
+    let counter = stamp.counter();
+    let more = if counter == 0 { String::new() } else { format!("+{counter}") };
+    format!("{}.{:03}{more}", at / 1000, at % 1000)
+}

@@ -1,0 +1,38 @@
+//! What a world keeps of what happened: a hash always, records and steps on demand.
+
+use grapevine_core::Timestamp;
+
+use super::World;
+use crate::trace::Record;
+
+impl World {
+    /// The rolling hash over everything that happened so far (G9).
+    pub const fn trace_hash(&self) -> u64 {
+        self.trace.hash()
+    }
+
+    /// What was recorded; see [`World::record`].
+    pub fn trace(&self) -> &[Record] {
+        self.trace.records()
+    }
+
+    /// Notes a fault of the schedule, for a picture.
+    pub(crate) fn note_scheduled(&mut self, what: impl FnOnce() -> String) {
+        self.trace.scheduled(self.now, what);
+    }
+
+    /// Has everything recorded from now on, for a picture.
+    pub fn record(&mut self) {
+        self.trace.record();
+    }
+
+    /// Has the hash kept after every event, so that two traces can be compared.
+    pub fn keep_steps(&mut self) {
+        self.trace.keep_steps();
+    }
+
+    /// After every event: its time, its server, and the hash so far.
+    pub fn steps(&self) -> &[(Timestamp, usize, u64)] {
+        self.trace.steps()
+    }
+}
