@@ -66,7 +66,8 @@ pub(crate) fn shrink_call(args: &ShrinkArgs) -> Result<bool, String> {
     let mut shrunk = shrunk;
     // The same run, with creates called so.
     let (again, named) = script(&shrunk.scenario);
-    if shrunk.scenario.workload.customers == 0 && named.requests.len() == shrunk.scenario.requests.len()
+    if shrunk.scenario.workload.customers == 0
+        && named.requests.len() == shrunk.scenario.requests.len()
         && again.broken.is_some()
     {
         shrunk.scenario = named;

@@ -121,13 +121,7 @@ impl Trace {
         }
     }
 
-    pub(crate) fn lost(
-        &mut self,
-        at: Timestamp,
-        link: Link,
-        command: &Command,
-        why: &'static str,
-    ) {
+    pub(crate) fn lost(&mut self, at: Timestamp, link: Link, command: &Command, why: &'static str) {
         self.mix(why.len() as u64);
         if self.recording {
             let (about, command) = (record::sessions(command), command.name());
@@ -207,4 +201,3 @@ impl Trace {
         self.records.push(Record::Applied { at, server, applied: String::new() });
     }
 }
-

@@ -338,7 +338,7 @@ impl World {
             Happening::Request { server, boot, id, request } => {
                 if self.nodes[server].boot == boot {
                     let request = Rc::unwrap_or_clone(request);
-                self.trace.asked(self.now, server, &request);
+                    self.trace.asked(self.now, server, &request);
                     self.handle(server, Event::Request { id, request });
                 }
             }
