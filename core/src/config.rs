@@ -249,6 +249,9 @@ pub struct Local {
     pub pull_budget: u32,
     /// Copies larger than this are offered, not sent, in answer to a query.
     pub offer_above: u32,
+    /// Whether this server's answers with a whole session go to all servers, not to the asker alone
+    /// (R68, R94). Servers that lack it get it without a repair; it costs a message per server.
+    pub answer_all: bool,
     /// Requests that may wait at once; one more is refused.
     pub pending_requests: u32,
     /// How long a cold-starting farm waits for silent servers once a majority answers.
@@ -266,6 +269,7 @@ impl Default for Local {
             round_timeout: Duration::from_secs(1),
             pull_budget: 256 << 10,
             offer_above: 16 << 10,
+            answer_all: false,
             pending_requests: 16 << 10,
             cold_start_after: Duration::from_secs(3),
             leave_timeout: Duration::from_secs(3),

@@ -32,7 +32,7 @@ fn deterministic(path: &str) -> bool {
 
 /// The simulator's stopwatches say how long runs took; no run depends on them.
 fn without_clock(path: &str) -> bool {
-    let stopwatch = ["sim/src/run.rs", "sim/src/swarm.rs"].contains(&path);
+    let stopwatch = ["sim/src/run.rs", "sim/src/shrink.rs", "sim/src/swarm.rs"].contains(&path);
     deterministic(path) && !stopwatch && !path.starts_with("sim/src/bin/")
 }
 

@@ -452,15 +452,21 @@ impl Engine {
             let offer = Offer { lookup, id: query.id, applied, bytes };
             return self.send(from, Command::Offer(offer));
         }
-        self.send(from, Command::Answer(Answer { lookup, id: query.id, applied, found }));
+        self.answer(from, Answer { lookup, id: query.id, applied, found });
     }
 
     /// Sends a session that was offered.
     pub(crate) fn on_fetch(&mut self, from: ServerId, fetch: Fetch) {
         let found = self.found(&fetch.id, &Vector::default());
         let applied = self.applied.clone();
-        let answer = Answer { lookup: fetch.lookup, id: fetch.id, applied, found };
-        self.send(from, Command::Answer(answer));
+        self.answer(from, Answer { lookup: fetch.lookup, id: fetch.id, applied, found });
+    }
+
+    /// Answers the asker, or all who may lack the session (R68, R94).
+    fn answer(&mut self, asker: ServerId, answer: Answer) {
+        let whole = matches!(answer.found, Found::Whole(_));
+        let to = if whole && self.config.local.answer_all { To::All } else { To::One(asker) };
+        self.act(Action::Publish { to, command: Command::Answer(answer) });
     }
 
     fn found(&self, id: &SessionId, context: &Vector) -> Found {

@@ -114,6 +114,7 @@ section! {
         round_timeout: Span,
         pull_budget: u32,
         offer_above: u32,
+        answer_all: bool,
         pending_requests: u32,
         cold_start_after: Span,
         leave_timeout: Span,

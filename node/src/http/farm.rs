@@ -143,10 +143,14 @@ fn fine(status: &Status) -> Json<Value> {
     }))
 }
 
-/// `GET /digest`: a hash over all live sessions' contents.
-pub(super) async fn digest(State(app): State<Shared>) -> Json<Value> {
-    let digest = app.grapevine.digest();
-    Json(json!({ "sessions": digest.sessions, "hash": hex(&digest.hash) }))
+/// `GET /digest`: a hash over all live sessions' contents. It looks at every session, so it runs
+/// beside the threads that serve customers, and once at a time.
+pub(super) async fn digest(State(app): State<Shared>) -> Result<Json<Value>, Problem> {
+    let _turn = app.digests.lock().await;
+    let grapevine = app.grapevine.clone();
+    let digest = tokio::task::spawn_blocking(move || grapevine.digest());
+    let digest = digest.await.map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
+    Ok(Json(json!({ "sessions": digest.sessions, "hash": hex(&digest.hash) })))
 }
 
 #[cfg(test)]

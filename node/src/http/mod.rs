@@ -36,6 +36,8 @@ pub(crate) struct App {
     cookie: String,
     sites: Vec<String>,
     isolated: AtomicBool,
+    /// One digest at a time.
+    digests: tokio::sync::Mutex<()>,
 }
 
 type Shared = Arc<App>;
@@ -49,6 +51,7 @@ impl App {
             cookie: options.cookie.clone(),
             sites: options.sites.clone(),
             isolated: AtomicBool::new(false),
+            digests: tokio::sync::Mutex::new(()),
         }
     }
 

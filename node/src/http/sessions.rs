@@ -94,14 +94,18 @@ pub(super) async fn end(app: &App, token: &str, acks: Option<Acks>) -> Result<()
     let by_default = acks.is_none();
     let acks = match acks {
         Some(acks) => acks,
-        // With nobody alive, "all" would be nobody.
-        None if app.grapevine.farm().size > 1 && nobody_else_lives(app).await => Acks::Peers(1),
-        None => Acks::All,
+        None => default_end(app.grapevine.farm().size > 1 && nobody_else_lives(app).await),
     };
     match app.grapevine.delete(token, acks).await {
         Err(Error::NotReplicated { acked: 1.., .. }) if by_default => Ok(()),
         outcome => outcome,
     }
+}
+
+/// Whom the end of a session waits for if the customer says nothing: everybody who lives; where
+/// nobody does, "all" would be nobody, and it waits for one.
+const fn default_end(alone: bool) -> Acks {
+    if alone { Acks::Peers(1) } else { Acks::All }
 }
 
 async fn nobody_else_lives(app: &App) -> bool {
@@ -123,4 +127,15 @@ fn show(app: &App, status: StatusCode, served: &Served, by_cookie: bool) -> Resp
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delete_waits_for_every_live_server_unless_it_says_otherwise() {
+        assert_eq!(default_end(false), Acks::All);
+        assert_eq!(default_end(true), Acks::Peers(1));
+    }
 }

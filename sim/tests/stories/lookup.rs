@@ -2,7 +2,8 @@
 
 use core::time::Duration;
 
-use grapevine_core::{Acks, Request, RequestError, Unavailable};
+use grapevine_core::{Acks, Farm, Local, Request, RequestError, Unavailable};
+use grapevine_sim::World;
 
 use crate::common::*;
 
@@ -48,6 +49,25 @@ fn a_large_session_is_offered_and_then_fetched() {
     assert_eq!(text(&read, "part/3").map(|text| text.len()), Some(15_000));
     let offers: u64 = (0..2).map(|server| world.status(server).counters.offers).sum();
     assert!(offers > 0, "a large copy is not sent unasked");
+}
+
+#[test]
+fn an_answer_can_go_to_all_servers_that_lack_the_session() {
+    let local = Local { answer_all: true, ..Local::default() };
+    let mut world = World::with_local(17, Farm::default(), local);
+    settle(&mut world);
+    // The third server hears nothing of the first, so it lacks the session; so does the second,
+    // which is told to ask.
+    world.network.cut.extend([(0, 1), (0, 2)]);
+    let served = create(&mut world, 0);
+    world.network.cut.remove(&(0, 1));
+    world.network.cut.insert((1, 2));
+    world.network.cut.remove(&(0, 2));
+    world.read(1, &served.token).expect("found by asking");
+    world.run_for(Duration::from_millis(10));
+    let queries = world.status(2).counters.queries;
+    assert_eq!((world.status(2).sessions, queries), (1, 0), "it has it without having asked");
+    assert_eq!(world.status(2).counters.rounds, 0, "and without a repair");
 }
 
 #[test]
