@@ -2,9 +2,11 @@
 //! from which a picture is drawn.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use grapevine_core::{
-    Command, Engine, Request, RequestError, Response, ServerId, Timestamp, Vector,
+    Command, Engine, Request, RequestError, Response, ServerId, Session, SessionId, Timestamp,
+    Vector,
 };
 
 use crate::network::Link;
@@ -29,8 +31,7 @@ pub(crate) struct Trace {
 #[derive(Debug, Default)]
 struct State {
     applied: Vector,
-    /// Session → what the copy says.
-    copies: BTreeMap<String, String>,
+    copies: BTreeMap<SessionId, Arc<Session>>,
 }
 
 impl Trace {
@@ -167,7 +168,8 @@ impl Trace {
         }
     }
 
-    /// Records what has changed in a server's state. It looks at every copy: for pictures only.
+    /// Records what has changed in a server's state. It looks at every copy and
+    /// keeps it: for pictures only.
     pub(crate) fn state(&mut self, at: Timestamp, server: usize, engine: &Engine) {
         if !self.recording {
             return;
@@ -178,17 +180,18 @@ impl Trace {
             let applied = record::vector(&state.applied);
             self.records.push(Record::Applied { at, server, applied });
         }
-        let copies = engine.copies().map(|copy| (copy.id.to_string(), record::copy(copy)));
-        let copies: BTreeMap<String, String> = copies.collect();
-        for (session, shows) in &copies {
-            if state.copies.get(session) != Some(shows) {
-                let (session, shows) = (session.clone(), Some(shows.clone()));
+        // A copy that is held here is never changed in place: another pointer, another copy.
+        let copies: BTreeMap<SessionId, Arc<Session>> =
+            engine.copies().map(|copy| (copy.id, Arc::clone(copy))).collect();
+        for session in state.copies.keys().filter(|id| !copies.contains_key(*id)) {
+            let session = session.to_string();
+            self.records.push(Record::Copy { at, server, session, shows: None });
+        }
+        for (id, copy) in &copies {
+            if !state.copies.get(id).is_some_and(|before| Arc::ptr_eq(before, copy)) {
+                let (session, shows) = (id.to_string(), Some(record::copy(copy)));
                 self.records.push(Record::Copy { at, server, session, shows });
             }
-        }
-        for session in state.copies.keys().filter(|session| !copies.contains_key(*session)) {
-            let session = session.clone();
-            self.records.push(Record::Copy { at, server, session, shows: None });
         }
         state.copies = copies;
     }
@@ -196,7 +199,8 @@ impl Trace {
     /// A server's memory is gone.
     fn forget(&mut self, at: Timestamp, server: usize) {
         let State { copies, .. } = self.states.remove(&server).unwrap_or_default();
-        let gone = |session| Record::Copy { at, server, session, shows: None };
+        let gone =
+            |id: SessionId| Record::Copy { at, server, session: id.to_string(), shows: None };
         self.records.extend(copies.into_keys().map(gone));
         self.records.push(Record::Applied { at, server, applied: String::new() });
     }
