@@ -40,11 +40,11 @@ struct Mutant {
     replace: String,
 }
 
-/// How a mutant was found.
-struct Found {
-    guarantee: String,
-    seed: u64,
-    seconds: f64,
+/// What became of a mutant.
+enum Fate {
+    Found { guarantee: String, seed: u64, seconds: f64 },
+    NotFound,
+    DoesNotCompile,
 }
 
 fn main() -> ExitCode {
@@ -77,21 +77,21 @@ fn scorecard(cli: &Cli) -> Result<bool, String> {
         copy(&cli.root, &tree)?;
         let mutated = source.replacen(&mutant.find, &mutant.replace, 1);
         std::fs::write(tree.join(&mutant.file), mutated).map_err(|error| error.to_string())?;
-        match hunt(&tree, &work, cli.seeds)? {
-            Some(Found { guarantee, seed, seconds }) => {
+        let fate = hunt(&tree, &work, cli.seeds)?;
+        all &= matches!(fate, Fate::Found { .. });
+        match fate {
+            Fate::Found { guarantee, seed, seconds } => {
                 println!("| {} | {guarantee} | {} | {seconds:.1} |", mutant.name, seed + 1);
             }
-            None => {
-                all = false;
-                println!("| {} | **not found** | {} | |", mutant.name, cli.seeds);
-            }
+            Fate::NotFound => println!("| {} | **not found** | {} | |", mutant.name, cli.seeds),
+            Fate::DoesNotCompile => println!("| {} | **does not compile** | | |", mutant.name),
         }
     }
     Ok(all)
 }
 
 /// Builds the simulator of a tree, and lets it run until the first failure.
-fn hunt(tree: &Path, work: &Path, seeds: u64) -> Result<Option<Found>, String> {
+fn hunt(tree: &Path, work: &Path, seeds: u64) -> Result<Fate, String> {
     let target = std::path::absolute(work.join("target")).map_err(|error| error.to_string())?;
     let built = Command::new("cargo")
         .args(["build", "--release", "-q", "-p", "grapevine-sim", "--bin", "grapevine-sim"])
@@ -101,7 +101,7 @@ fn hunt(tree: &Path, work: &Path, seeds: u64) -> Result<Option<Found>, String> {
         .status()
         .map_err(|error| format!("cargo can't be run: {error}"))?;
     if !built.success() {
-        return Err("a mutant doesn't compile".to_owned());
+        return Ok(Fate::DoesNotCompile);
     }
     let summary = work.join("summary.json");
     let started = Instant::now();
@@ -114,12 +114,10 @@ fn hunt(tree: &Path, work: &Path, seeds: u64) -> Result<Option<Found>, String> {
     }
     let summary: serde_json::Value =
         serde_json::from_str(&read(&summary)?).map_err(|error| error.to_string())?;
-    let failure = summary["failures"].get(0);
-    Ok(failure.map(|failure| Found {
-        guarantee: failure["broken"]["guarantee"].as_str().unwrap_or("?").to_owned(),
-        seed: failure["seed"].as_u64().unwrap_or(0),
-        seconds,
-    }))
+    let Some(failure) = summary["failures"].get(0) else { return Ok(Fate::NotFound) };
+    let guarantee = failure["broken"]["guarantee"].as_str().unwrap_or("?").to_owned();
+    let seed = failure["seed"].as_u64().unwrap_or(0);
+    Ok(Fate::Found { guarantee, seed, seconds })
 }
 
 fn read(path: &Path) -> Result<String, String> {
