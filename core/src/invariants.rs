@@ -36,8 +36,10 @@ impl Engine {
     /// A number that changes when the state does, cheap enough to take after every event: for
     /// comparing two runs of one seed (G9), not for comparing servers.
     pub fn fingerprint(&self) -> u64 {
+        let mix =
+            |hash: u64, word: u64| (hash.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let totals = self.facts.totals();
-        let mut words = alloc::vec![
+        let words = [
             self.now.as_micros(),
             self.clock.newest().to_bits(),
             totals.live,
@@ -50,11 +52,9 @@ impl Engine {
             self.counters.repaired,
             self.view_generation(),
         ];
-        for (server, stamp) in self.applied.iter() {
-            words.extend([server.to_bits(), stamp.to_bits()]);
-        }
-        let mix =
-            |hash: u64, word: u64| (hash.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        words.into_iter().fold(0, mix)
+        let hash = words.into_iter().fold(0, mix);
+        let applied = self.applied.iter();
+        applied
+            .fold(hash, |hash, (server, stamp)| mix(mix(hash, server.to_bits()), stamp.to_bits()))
     }
 }
