@@ -11,6 +11,7 @@ use crate::engine::Engine;
 use crate::id::ServerId;
 use crate::member::{Member, State};
 use crate::protocol::clocks::{ahead, same_distance};
+use crate::rare::{Mark, Point};
 use crate::stamp::{Stamp, Timestamp};
 use crate::vector::Vector;
 
@@ -322,12 +323,14 @@ impl Engine {
             || known.is_some_and(|known| known > server)
             || known.is_none() && self.members.peers.len() + 1 >= self.members.size;
         if stranger {
+            self.rare.mark_if(known.is_some_and(|known| known > server), Mark::PredecessorRefused);
             self.counters.ignored_stranger += 1;
             return false;
         }
         if known != Some(server) {
             // A new number, or a restart: nothing that the predecessor said holds any more.
             if let Some(predecessor) = known {
+                self.rare.mark(Mark::RestartCountedAnew);
                 self.forget_run(predecessor);
             }
             self.members.peers.insert(server.number(), Peer::new(server, self.steady));
@@ -337,11 +340,14 @@ impl Engine {
         let Some(peer) = self.members.of_mut(server) else { return false };
         if peer.state == State::Left {
             // It serves nothing after it left; coming back is a restart.
+            self.rare.mark(Mark::LeftServerRefused);
             self.counters.ignored_stranger += 1;
             return false;
         }
         peer.heard = steady;
         if matches!(peer.state, State::Suspect | State::Down) {
+            let down = peer.state == State::Down;
+            self.rare.mark(if down { Mark::DownServerHeardAgain } else { Mark::SuspectHeardAgain });
             peer.state = State::Alive;
             self.member_changed(server, State::Alive);
         }
@@ -364,6 +370,7 @@ impl Engine {
                 _ if silent >= farm.down_after => State::Down,
                 _ if silent >= farm.suspect_after => State::Suspect,
                 State::Skewed => State::Skewed,
+                _ if self.rare.force(Point::SuspectEarly) => State::Suspect,
                 _ => State::Alive,
             };
             if next != peer.state {
