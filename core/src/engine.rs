@@ -135,7 +135,7 @@ impl Engine {
             Event::Command { from, command } => self.on_command(from, command),
             Event::PeerUp(server) => self.on_peer_up(server),
             Event::PeerDown(server) => self.on_peer_down(server),
-            Event::Timer => {}
+            Event::Timer => self.run_early(),
         }
         self.run_due();
     }
@@ -180,7 +180,6 @@ impl Engine {
 
     /// Does what is due, in the order of [`Timer`].
     fn run_due(&mut self) {
-        self.run_early();
         while let Some((due, timer)) = self.poll_timeout() {
             if due > self.now {
                 break;
@@ -201,8 +200,8 @@ impl Engine {
         }
     }
 
-    /// Wakes up for what is not due, where a rare choice says so: a review that finds nothing to do
-    /// does no harm.
+    /// Does what is not due, where a rare choice says so: a review that finds nothing to do does no
+    /// harm. Only when woken up: heartbeats sent at every message would be answered by more.
     fn run_early(&mut self) {
         if self.rare.force(Point::HeartbeatEarly) {
             self.send_heartbeats();
@@ -213,11 +212,8 @@ impl Engine {
             self.review_leaving();
             self.settle_lookups();
         }
-        if self.rare.force(Point::QueryAgain) {
-            self.query_again();
-        }
         if self.rare.force(Point::SweepEarly) {
-            self.sweep();
+            self.sweep_until(self.now + self.config.farm.down_after);
         }
     }
 

@@ -98,24 +98,6 @@ rare_names! {
         JoinedLate,
         /// A leaving server does not wait for the others.
         LeaveAtOnce,
-        /// A session that could be served at once is asked for all the same.
-        QueryUnneeded,
-        /// A query goes to one server only.
-        QueryOne,
-        /// A query is not answered, as if it had been lost.
-        QueryIgnored,
-        /// A query is asked again before its time.
-        QueryAgain,
-        /// A look-up waits no time for answers.
-        LookupWaitTiny,
-        /// A small copy is offered, not sent.
-        OfferSmall,
-        /// A large copy is sent, not offered.
-        AnswerLarge,
-        /// An answer goes to all servers.
-        AnswerAll,
-        /// An offer is not taken up at once.
-        FetchLate,
         /// Idle expiry that is certain is asked about all the same.
         ExpiryDoubted,
         /// Any server that is certain ends an idle session, not one alone.
@@ -196,8 +178,6 @@ rare_names! {
         PartialCopyCompletedByBatch,
         /// A partial copy was completed by a repair.
         PartialCopyCompletedByRepair,
-        /// A partial copy was completed by an answer to a query.
-        PartialCopyCompletedByAnswer,
         /// A slot was given to a new session again.
         SlotReused,
         /// A later session took the slot of an earlier one's copy.
@@ -252,44 +232,12 @@ rare_names! {
         OwnClockOff,
         /// The clock stepped ahead further than silences are measured by.
         ClockSteppedAhead,
-        /// A crowd of requests shared a look-up.
-        CrowdSharedLookup,
-        /// A request was served by the vectors of servers that answered.
-        ServedByJoinedVectors,
-        /// A copy was offered and fetched.
-        OfferFetched,
-        /// A second holder was asked to send after the first fell silent or had it no more.
-        SecondOfferFetched,
-        /// A joining server answered a query.
-        QueryAnsweredByJoiningServer,
-        /// A server that holds the session only in part answered a query.
-        QueryAnsweredByPartialHolder,
-        /// A server with a later session in the slot answered a query.
-        QueryAnsweredBySuperseding,
-        /// A joining server served after a server that had joined answered.
-        JoiningServerConfirmed,
-        /// A joining server served after everybody answered, all joining too.
-        JoiningServerConfirmedByAll,
-        /// A session is lost: every server lacks it.
-        LostAsAllLackIt,
-        /// A session is lost: its origin is gone, and the others lack it.
-        LostWithItsOrigin,
         /// A session was served as lost in part.
-        ServedWithoutLostPart,
+        LostPartLeftOut,
         /// A session was served as stale.
-        ServedStale,
-        /// A look-up got too few answers in time.
-        LookupGivenUp,
-        /// An answer came that nobody waited for any more.
-        AnswerLate,
-        /// A token had a stamp too far ahead of this server's clock.
-        TokenFromTheFuture,
+        StaleServed,
         /// A copy looked idle, and its end was certain here.
         ExpiryCertain,
-        /// A copy looked idle, and others had to be asked.
-        ExpiryAsked,
-        /// All others answered, and none had used the idle session.
-        ExpiryConfirmedByAll,
         /// A copy was kept past its deadline until a majority's clocks had passed it.
         DropWaitedForMajority,
         /// An entry was dropped from a token: every server has it.

@@ -24,6 +24,20 @@ pub(crate) enum Fate {
     Lost(&'static str),
 }
 
+/// What rare choices do to one message.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Extra {
+    /// It takes exactly so long.
+    pub(crate) exact: Option<Duration>,
+    /// It arrives with all others of its tenth of a second.
+    pub(crate) burst: bool,
+    /// It is lost, because another is under way.
+    pub(crate) queue_of_one: bool,
+}
+
+/// The tenth of a second.
+const BURST: u64 = 100_000;
+
 /// What the network does to messages. Everything may be changed while a world runs.
 #[derive(Clone, Debug, Default)]
 pub struct Network {
@@ -55,12 +69,18 @@ impl Network {
     }
 
     /// Decides what becomes of a message sent now.
-    pub(crate) fn send(&mut self, rng: &mut ChaCha8Rng, link: Link, now: Timestamp) -> Fate {
+    pub(crate) fn send(
+        &mut self,
+        rng: &mut ChaCha8Rng,
+        link: Link,
+        now: Timestamp,
+        extra: Extra,
+    ) -> Fate {
         if self.cut.contains(&link) {
             return Fate::Lost("cut");
         }
         let waiting = self.in_flight.get(&link).copied().unwrap_or(0);
-        if waiting >= self.links.queue {
+        if waiting >= self.links.queue || extra.queue_of_one {
             return Fate::Lost("overflow");
         }
         if chance(rng, self.links.loss) {
@@ -71,8 +91,8 @@ impl Network {
             return Fate::Waits;
         }
         let copies = if chance(rng, self.links.repeats) { 2 } else { 1 };
-        let arrivals =
-            (0..copies).map(|_| (self.arrival(rng, link, now), chance(rng, self.links.corruption)));
+        let arrivals = (0..copies)
+            .map(|_| (self.arrival(rng, link, now, extra), chance(rng, self.links.corruption)));
         Fate::Arrives(arrivals.collect())
     }
 
@@ -82,9 +102,14 @@ impl Network {
         rng: &mut ChaCha8Rng,
         link: Link,
         now: Timestamp,
+        extra: Extra,
     ) -> Timestamp {
         let delay = self.delays.get(&link).unwrap_or(&self.links.delay);
-        let mut due = now + draw(rng, delay);
+        let drawn = draw(rng, delay);
+        let mut due = now + extra.exact.unwrap_or(drawn);
+        if extra.burst {
+            due = Timestamp::from_micros(due.as_micros().next_multiple_of(BURST));
+        }
         if self.links.in_order {
             let last = self.last_arrival.entry(link).or_insert(due);
             due = due.max(*last);
@@ -92,6 +117,11 @@ impl Network {
         }
         *self.in_flight.entry(link).or_default() += 1;
         due
+    }
+
+    /// Whether a message is under way on this link.
+    pub(crate) fn is_busy(&self, link: Link) -> bool {
+        self.in_flight.get(&link).is_some_and(|&waiting| waiting > 0)
     }
 
     /// A message of this link is not in flight any more.

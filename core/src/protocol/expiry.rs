@@ -13,7 +13,7 @@ use crate::engine::Engine;
 use crate::event::Acks;
 use crate::rare::{Mark, Point};
 use crate::session::{Expiry, Life, Session};
-use crate::stamp::Version;
+use crate::stamp::{Timestamp, Version};
 
 /// Copies looked at per call, so that a crowd of deadlines doesn't hold up requests.
 const SWEEP: usize = 256;
@@ -33,9 +33,15 @@ impl Engine {
 
     /// Looks at the copies whose deadlines have come up: a bounded part of them.
     pub(crate) fn sweep(&mut self) {
+        self.sweep_until(self.now);
+    }
+
+    /// Looks at the copies whose deadlines come up until then. One that is looked at early comes up
+    /// again.
+    pub(crate) fn sweep_until(&mut self, until: Timestamp) {
         let most = if self.rare.force(Point::SweepOne) { 1 } else { SWEEP };
         for _ in 0..most {
-            let Some(address) = self.facts.take_due(self.now) else { return };
+            let Some(address) = self.facts.take_due(until) else { return };
             let Some(copy) = self.facts.array().get(address).cloned() else { continue };
             let beat = self.now + self.config.farm.heartbeat_every;
             if self.members.self_skewed() {

@@ -94,7 +94,9 @@ impl Engine {
             self.skewed(from, Stamp::at(heartbeat.clock));
         }
         let time = (self.now, self.steady);
+        let off = self.members.self_skewed();
         self.members.on_heartbeat(from, heartbeat, &self.applied, time, &self.config);
+        self.rare.mark_if(!off && self.members.self_skewed(), Mark::OwnClockOff);
         self.review_skewed(from);
         self.view_changed();
         if !missing.is_empty() {

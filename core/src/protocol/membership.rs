@@ -134,6 +134,11 @@ impl Members {
         self.of(server).is_some_and(|peer| peer.state != State::Left)
     }
 
+    /// Whether a process said of itself that it is joining.
+    pub(crate) fn is_joining(&self, server: ServerId) -> bool {
+        self.of(server).is_some_and(|peer| peer.joining)
+    }
+
     /// How many other numbers are configured, without those that left.
     pub(crate) fn expected(&self) -> usize {
         let left = self.peers.values().filter(|peer| peer.state == State::Left).count();

@@ -104,8 +104,8 @@ impl Engine {
         let lost = !grounds.lost.is_empty();
         self.counters.served_lost += u64::from(lost);
         self.counters.served_stale += u64::from(grounds.stale);
-        self.rare.mark_if(lost, Mark::ServedWithoutLostPart);
-        self.rare.mark_if(grounds.stale, Mark::ServedStale);
+        self.rare.mark_if(lost, Mark::LostPartLeftOut);
+        self.rare.mark_if(grounds.stale, Mark::StaleServed);
         let kept = self.rare.force(Point::ContextKept);
         let stable = if kept { Vector::default() } else { self.stable() };
         let context = &grounds.context;
@@ -114,7 +114,8 @@ impl Engine {
             Token { id: copy.id, deadline: copy.fixed.deadline, context: context.clone() }
         } else {
             let mut token = next_token(copy, context, &stable);
-            let dropped = copy.seen.iter().any(|(server, _)| token.context.get(server) == Stamp::ZERO);
+            let dropped =
+                copy.seen.iter().any(|(server, _)| token.context.get(server) == Stamp::ZERO);
             self.rare.mark_if(dropped, Mark::ContextEntryDropped);
             self.rare.mark_if(!kept && stable.is_empty(), Mark::ContextCarriedForDownServer);
             token.context.retain(|server, _| grounds.lost.get(server) == Stamp::ZERO);

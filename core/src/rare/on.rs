@@ -109,8 +109,7 @@ impl Rare {
 
     /// Counts a session that completes a partial copy, just before the merge.
     pub(crate) fn completes(&self, facts: &Facts, session: &Session, mark: Mark) {
-        let partial =
-            matches!(facts.find(&session.id), Place::Here(copy) if !copy.complete);
+        let partial = matches!(facts.find(&session.id), Place::Here(copy) if !copy.complete);
         self.mark_if(partial && session.complete && session.life == Life::Live, mark);
     }
 }
