@@ -38,6 +38,7 @@ impl World {
         if std::mem::take(&mut self.nodes[server].undrained) {
             self.rare.mark(HarnessMark::DiedUndrained);
         }
+        self.obituaries.insert(id, engine.applied().clone());
         self.trace.note(self.now, server, "crash");
         self.nodes[server].held.clear();
         self.nodes[server].paused = false;
