@@ -131,6 +131,11 @@ impl Rare {
         engine.set_rare_choices(Some(&plan));
     }
 
+    /// Whether any choice around the engines may be forced.
+    pub(crate) const fn forces_around(&self) -> bool {
+        !self.around.is_empty()
+    }
+
     /// Whether the rare choice is to be taken here and now.
     pub(crate) fn force(&mut self, point: HarnessPoint) -> bool {
         let fires = !self.around.is_empty()

@@ -50,10 +50,10 @@ fn a_point_that_is_enabled_but_never_fires_changes_nothing() {
 #[test]
 fn only_the_named_points_are_forced_and_it_shows() {
     let plain = run_scenario(&scenario(5, Buggify::default()));
-    let outcome = run_scenario(&scenario(5, forced(&["batch_of_one"], 1.0)));
+    let outcome = run_scenario(&scenario(5, forced(&["heartbeat_repeated"], 1.0)));
     assert_eq!(outcome.broken, None);
-    assert_eq!(total(&outcome), outcome.forced["batch_of_one"]);
-    assert!(outcome.forced["batch_of_one"] > 0);
+    assert_eq!(total(&outcome), outcome.forced["heartbeat_repeated"]);
+    assert!(outcome.forced["heartbeat_repeated"] > 0);
     assert_ne!(outcome.trace_hash, plain.trace_hash);
 }
 
@@ -73,11 +73,11 @@ fn a_swarm_misses_marks_that_were_never_hit_and_points_that_were_never_forced() 
     let mut summary = Summary::default();
     let run = |buggify| run_scenario(&scenario(5, buggify));
     summary.add(run(Buggify::default()));
-    assert!(summary.missing().contains(&"batch_of_one"));
+    assert!(summary.missing().contains(&"heartbeat_repeated"));
     assert!(summary.missing().contains(&"leave_gave_up_waiting"));
-    summary.add(run(forced(&["batch_of_one"], 1.0)));
-    assert!(!summary.missing().contains(&"batch_of_one"));
-    assert_eq!(summary.forced["batch_of_one"].seeds, 1);
+    summary.add(run(forced(&["heartbeat_repeated"], 1.0)));
+    assert!(!summary.missing().contains(&"heartbeat_repeated"));
+    assert_eq!(summary.forced["heartbeat_repeated"].seeds, 1);
     let joined = summary.marks["joined_by_covering"];
     assert_eq!(joined.seeds, 2, "{joined:?}");
     assert!(joined.hits >= 4, "{joined:?}");

@@ -88,7 +88,7 @@ fn met_attribute(
     let unseen = !saw(delta, ours.newest()) && !saw(copy, theirs.newest());
     match (ours, theirs) {
         (Attribute::Counter(ours), Attribute::Counter(theirs)) => {
-            let apart = !theirs.subtotals.keys().any(|server| ours.subtotals.contains_key(server));
+            let apart = !theirs.subtotals.keys().any(|server| ours.subtotals.get(server).is_some());
             let began = !ours.subtotals.is_empty() && !theirs.subtotals.is_empty();
             if a == b && apart && began {
                 mark(Mark::CounterMetAfterConcurrentFirstAdds);
