@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use grapevine_core::{Action, Command, Engine, Event, ServerId, To, wire};
+use grapevine_core::{Action, Command, Event, ServerId, To, wire};
 use rand::RngExt as _;
 
 use super::{Happening, Observation, World};
@@ -171,8 +171,10 @@ impl World {
             return;
         }
         let peers = self.nodes.iter().enumerate().filter(|&(other, _)| other != server);
-        let peers: Vec<ServerId> =
-            peers.filter_map(|(_, node)| node.engine.as_ref()).map(Engine::server).collect();
+        let peers: Vec<ServerId> = peers
+            .filter_map(|(_, node)| node.engine.as_ref())
+            .map(|engine| engine.server())
+            .collect();
         if !peers.is_empty() {
             let peer = self.rare.pick(&peers);
             self.handle(server, Event::PeerDown(peer));
