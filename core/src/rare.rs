@@ -208,8 +208,8 @@ rare_names! {
         IdleCopyWasInUse,
         /// A round was cut into parts.
         RoundCutIntoParts,
-        /// A round broke.
-        RoundBroken,
+        /// A round was broken off.
+        RoundBrokenOff,
         /// A round started again with another holder after one broke.
         RoundRestarted,
         /// A part of a repair came too late, or twice.

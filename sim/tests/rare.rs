@@ -93,6 +93,11 @@ fn the_page_of_names_says_what_the_code_has() {
     let page = page.expect("docs/rare.md");
     let tables = rare_page();
     assert!(tables.lines().count() > 80);
+    let mut names: Vec<_> = tables.lines().filter_map(|line| line.split('`').nth(1)).collect();
+    let all = names.len();
+    names.sort_unstable();
+    names.dedup();
+    assert_eq!(names.len(), all, "no two have one name");
     for line in tables.lines() {
         assert!(page.lines().any(|said| said == line), "docs/rare.md lacks the line: {line}");
     }

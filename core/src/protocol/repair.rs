@@ -133,7 +133,7 @@ impl Engine {
     fn break_round(&mut self) {
         if let Some(round) = self.repair.round.take() {
             self.counters.rounds_broken += 1;
-            self.rare.mark(Mark::RoundBroken);
+            self.rare.mark(Mark::RoundBrokenOff);
             self.repair.broken = Some(round.holder);
             let missing = self.everyones_ends();
             self.repair.due = None;
