@@ -17,6 +17,7 @@ use crate::facts::Place;
 use crate::id::ServerId;
 use crate::protocol::serve::{Grounds, Standing, standing};
 use crate::protocol::write::Wanted;
+use crate::rare::Mark;
 use crate::session::Session;
 use crate::stamp::Version;
 use crate::token::Token;
@@ -60,6 +61,7 @@ impl Engine {
             && let Some(mut lookup) = self.lookups.take(number)
         {
             self.counters.shared += 1;
+            self.rare.mark(Mark::CrowdSharedOneQuery);
             lookup.context.join(&asker.token.context);
             lookup.askers.push(asker);
             return self.settle(number, lookup);
@@ -76,6 +78,7 @@ impl Engine {
             joined: Vector::default(),
             offers: BTreeMap::new(),
             fetching: None,
+            fetched: false,
             query_at: self.now + patience,
             review: self.now,
         };
@@ -245,7 +248,9 @@ impl Engine {
     /// Asks everybody, and says whom it reaches: others can ask the rest. If it asks `again`, it
     /// reaches only those that have answered.
     fn query_all(&mut self, number: u64, lookup: &mut Lookup, again: bool) {
-        self.counters.widened += u64::from(lookup.first.take().is_some());
+        let widened = lookup.first.take().is_some();
+        self.counters.widened += u64::from(widened);
+        self.rare.mark_if(widened, Mark::QueryWidened);
         let heard = self.members.sources().map(|(server, ..)| server);
         let reached = heard.filter(|server| !again || lookup.said.contains_key(server));
         let reaches = Some(reached.map(ServerId::number).collect());
@@ -364,6 +369,8 @@ impl Engine {
         lookup.offers.remove(&holder);
         lookup.fetching = Some(Fetching { holder, via, until: self.now + self.query_pace() });
         self.counters.fetches += 1;
+        self.rare.mark_if(lookup.fetched, Mark::FetchFailedOver);
+        lookup.fetched = true;
         self.send(via, Command::Fetch(Fetch { lookup: number, id: lookup.id, of: holder }));
     }
 }

@@ -13,6 +13,7 @@ use alloc::vec::Vec;
 use crate::command::{Answer, Command, Fetch, Offer, Query};
 use crate::engine::Engine;
 use crate::id::{ServerId, SessionId};
+use crate::rare::Mark;
 use crate::stamp::Timestamp;
 
 /// A query that was asked on.
@@ -131,6 +132,7 @@ impl Engine {
         }
         let command = Command::Answer(Answer { lookup, asks: Vec::new(), ..answer.clone() });
         self.send(asker, command);
+        self.rare.mark(Mark::AnswerForwarded);
         true
     }
 

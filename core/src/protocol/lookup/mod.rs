@@ -86,6 +86,8 @@ struct Lookup {
     /// Holders that offered and have not been asked to send yet.
     offers: BTreeMap<ServerId, Offered>,
     fetching: Option<Fetching>,
+    /// Whether one was asked to send already.
+    fetched: bool,
     /// When all are asked (again).
     query_at: Timestamp,
     review: Timestamp,
