@@ -12,6 +12,7 @@ mod catch_up;
 mod codec;
 mod merge;
 mod read;
+mod simulator;
 mod step;
 mod updates;
 
@@ -21,6 +22,7 @@ fn main() {
     merge::run(&mut lab);
     codec::run(&mut lab);
     step::run(&mut lab);
+    simulator::run(&mut lab);
     read::run(&mut lab);
     updates::run(&mut lab);
     catch_up::run(&mut lab);

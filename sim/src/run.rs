@@ -74,6 +74,15 @@ impl Run {
         }
     }
 
+    /// The same without any check: engines, network and customers alone, to measure what checking
+    /// costs. Its verdict says nothing.
+    pub fn unchecked(scenario: &Scenario) -> Self {
+        let mut run = Self::new(scenario);
+        run.checks.clear();
+        run.world.checked = false;
+        run
+    }
+
     /// The world, to look at.
     pub const fn world(&self) -> &World {
         &self.world
