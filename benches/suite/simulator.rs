@@ -20,7 +20,8 @@ pub(crate) fn run(lab: &mut Lab) {
 /// A farm under steady load, nothing going wrong.
 fn steady(lab: &mut Lab) {
     for servers in [3, 16, 64] {
-        let scenario = scenario(servers, lab.size(10, 1) as f64);
+        let seconds = if servers > 16 { 2 } else { 10 };
+        let scenario = scenario(servers, lab.size(seconds, 1) as f64);
         // What one run does is the same each time.
         let messages = Run::unchecked(&scenario).finish().messages;
         let bytes = BYTES.0 + BYTES.1 * usize::from(servers - 3);
@@ -70,8 +71,7 @@ fn drawn(lab: &mut Lab) {
 
 fn scenario(servers: u16, duration_s: f64) -> Scenario {
     let kinds = vec![Kind::Set, Kind::Add, Kind::Remove];
-    let customers = u32::from(servers) * 4;
-    let workload = Workload { customers, think_ms: (5, 50), kinds, ..Workload::default() };
+    let workload = Workload { customers: 24, think_ms: (5, 50), kinds, ..Workload::default() };
     let plain = Scenario::from_toml(&format!("seed = 1\nservers = {servers}\nduration_s = 1.0"));
     Scenario { duration_s, workload, ..plain.expect("a good scenario") }
 }
