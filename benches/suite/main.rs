@@ -1,6 +1,6 @@
 //! All benchmarks in one program, so that one table can hold them together.
 //!
-//! `cargo bench -p grapevine-benches` measures, about three minutes long; a word after `--` picks
+//! `cargo bench -p grapevine-benches` measures, about five minutes long; a word after `--` picks
 //! those that have it in their names; `-- --test` runs each only once, to see that it works.
 #![forbid(unsafe_code)]
 

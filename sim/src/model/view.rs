@@ -132,13 +132,9 @@ mod tests {
 
     use super::*;
 
-    fn key(rng: &mut ChaCha8Rng) -> Key {
-        Key::new(["a", "b", "c"][rng.random_range(0..3)]).expect("a good key")
-    }
-
     /// An effect. A counter's epoch is any version, its base a function of it, as it really is.
-    fn effect(rng: &mut ChaCha8Rng, stamp: u64) -> Effect {
-        let key = key(rng);
+    fn effect(rng: &mut ChaCha8Rng, key: &str, stamp: u64) -> Effect {
+        let key = Key::new(key).expect("a good key");
         match rng.random_range(0..4) {
             0 => Effect::Set(key, Value::new(&stamp.to_le_bytes())),
             1 => Effect::Remove(key),
@@ -160,11 +156,14 @@ mod tests {
             let mut known = Known::unwritten();
             for stamp in 1..=12 {
                 let server = ServerId::from_bits(rng.random_range(1..=3));
+                // A write does one thing to a key.
+                let mut keys = vec!["a", "b", "c"];
+                keys.retain(|_| rng.random_bool(0.4));
                 known.add(Wrote {
                     version: Version::new(Stamp::from_bits(stamp), server),
                     replaces: rng.random_bool(0.1),
                     ends: rng.random_bool(0.01),
-                    effects: (0..rng.random_range(0..3)).map(|_| effect(&mut rng, stamp)).collect(),
+                    effects: keys.iter().map(|key| effect(&mut rng, key, stamp)).collect(),
                 });
             }
             let mut view = View::default();
