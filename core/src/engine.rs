@@ -11,6 +11,7 @@ use crate::event::{Event, Request, RequestId};
 use crate::facts::Facts;
 use crate::id::{Address, ServerId};
 use crate::protocol::acknowledge::Waiting;
+use crate::protocol::gone::Gone;
 use crate::protocol::leave::Leaving;
 use crate::protocol::lookup::{Ask, Lookups};
 use crate::protocol::membership::Members;
@@ -38,6 +39,8 @@ pub enum Timer {
     Expiry,
     /// Leaving has taken long enough.
     Leave,
+    /// Sessions of a writer that is gone are to be published again.
+    Gone,
 }
 
 /// The state machine of one server. See the crate's first page for the contract.
@@ -75,6 +78,7 @@ pub struct Engine {
     pub(crate) waiting: Waiting,
     pub(crate) repair: Repair,
     pub(crate) leaving: Option<Leaving>,
+    pub(crate) gone: Gone,
     pub(crate) counters: Counters,
     pub(crate) outbox: Outbox,
     view_generation: u64,
@@ -114,6 +118,7 @@ impl Engine {
             waiting: Waiting::default(),
             repair: Repair::default(),
             leaving: None,
+            gone: Gone::new(&config),
             counters: Counters::default(),
             outbox: Outbox::default(),
             view_generation: 0,
@@ -193,6 +198,7 @@ impl Engine {
                     break;
                 }
                 Timer::Leave => self.review_leaving(),
+                Timer::Gone => self.review_gone(),
             }
         }
     }
@@ -220,6 +226,7 @@ impl Engine {
             (self.repair.next_review(), Timer::Repair),
             (self.facts.next_deadline(), Timer::Expiry),
             (self.leaving.as_ref().and_then(Leaving::next_review), Timer::Leave),
+            (self.gone.next_review(), Timer::Gone),
         ];
         let due = timers.into_iter().filter_map(|(due, timer)| Some((due?, timer)));
         due.min()

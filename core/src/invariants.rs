@@ -10,6 +10,7 @@ impl Engine {
     pub fn check_invariants(&self) {
         self.facts.check_invariants();
         self.members.check_invariants(&self.config);
+        self.gone.check_invariants(&self.config);
         self.lookups.check_invariants(self.config.local.pending_requests);
         let end = self.end();
         assert!(self.clock.newest() >= end, "the clock is behind this server's own stream");

@@ -96,14 +96,13 @@ impl Run {
         let mut world = World::with_local(scenario.seed, farm, scenario.limits.local());
         world.network.links = scenario.network.clone();
         world.keep_answers = false;
-        let lossy = scenario.network.loss > 0.0 || scenario.network.queue < 1000;
         Self {
             scenario: scenario.clone(),
             shop: Shop::new(scenario, START + WARM_UP),
             world,
             model: Model::default(),
             checks: checks::all(),
-            damage: Damage { lossy, ..Damage::default() },
+            damage: Damage::default(),
             healed: Vec::new(),
             rng: ChaCha8Rng::seed_from_u64(scenario.seed ^ 0x5eed),
             broken: None,
@@ -228,10 +227,6 @@ impl Run {
                 }
                 Observation::Crashed { server } => {
                     self.damage.deaths.push(self.world.now());
-                    let mut running = (0..self.world.size()).filter_map(|s| self.world.running(s));
-                    self.damage.holes |= self.damage.lossy
-                        || !self.scenario.network.in_order
-                        || running.any(|engine| engine.joining());
                     self.shop.flights.retain(|_, flight| flight.server != server);
                     self.judge_all(|check, scene| check.crashed(scene));
                 }
@@ -320,13 +315,11 @@ impl Run {
                 self.unprompt(index(*server));
             }
             Fault::Partition { side } => {
-                self.damage.lossy = true;
                 let side: Vec<usize> = side.iter().copied().map(index).collect();
                 let other: Vec<usize> = (0..world.size()).filter(|s| !side.contains(s)).collect();
                 world.network.partition(&side, &other);
             }
             Fault::Cut { from, to } => {
-                self.damage.lossy = true;
                 world.network.cut.insert((index(*from), index(*to)));
             }
             Fault::Mend => world.network.heal(),
@@ -337,7 +330,6 @@ impl Run {
             Fault::Weather { loss, repeats, corruption } => {
                 let links = &mut world.network.links;
                 (links.loss, links.repeats, links.corruption) = (*loss, *repeats, *corruption);
-                self.damage.lossy |= *loss > 0.0 || *corruption > 0.0;
             }
             Fault::Step { server, ms } => {
                 let skew = world.skew_of(index(*server)) + ms * 1000;

@@ -13,7 +13,7 @@ use crate::config::Farm;
 use crate::session::Session;
 
 /// The version of the wire format; servers with different versions refuse each other.
-pub const WIRE_VERSION: u16 = 1;
+pub const WIRE_VERSION: u16 = 2;
 
 /// The longest principal, in bytes.
 pub const MAX_PRINCIPAL_BYTES: usize = 256;
@@ -142,7 +142,9 @@ fn check(command: &Command, farm: &Farm) -> Result<(), WireError> {
         }
         Command::Heartbeat(heartbeat) => {
             vector(heartbeat.applied.len())?;
-            vector(heartbeat.members.len())
+            vector(heartbeat.members.len())?;
+            vector(heartbeat.left.len())?;
+            vector(heartbeat.closed.len())
         }
         Command::Pull(pull) => {
             vector(pull.base.len())?;
