@@ -6,80 +6,26 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use grapevine_core::command::Write;
-use grapevine_core::wire;
 use grapevine_core::{
-    Action, Command, Engine, Event, Farm, Life, Local, Notice, Request, RequestError, RequestId,
-    Response, ServerId, Session, SessionId, Status, Timestamp, To,
+    Engine, Event, Farm, Life, Local, Notice, RequestError, RequestId, Response, ServerId, Session,
+    SessionId, Status, Timestamp, Vector,
 };
-use rand::{RngExt as _, SeedableRng as _};
+use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
-use crate::network::{Fate, Link, Network};
+use crate::network::{Link, Network};
 use crate::trace::Trace;
 
+mod engines;
 mod faults;
+mod queue;
 mod recording;
 mod requests;
 
+use queue::{Entry, Happening};
+
 /// When every world starts.
 pub const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
-
-/// Something that may happen to a server.
-#[derive(Clone, Debug)]
-enum Happening {
-    /// To the process that was booted then: a connection ends with either of its ends.
-    Message {
-        from: ServerId,
-        link: Link,
-        boot: Timestamp,
-        bytes: Rc<Vec<u8>>,
-        flipped: bool,
-    },
-    Timer {
-        server: usize,
-        due: Timestamp,
-    },
-    /// To the process that was booted then.
-    Request {
-        server: usize,
-        boot: Timestamp,
-        id: RequestId,
-        request: Rc<Request>,
-    },
-}
-
-impl Happening {
-    const fn server(&self) -> usize {
-        match self {
-            Self::Message { link, .. } => link.1,
-            Self::Timer { server, .. } | Self::Request { server, .. } => *server,
-        }
-    }
-}
-
-/// The queue's order: by time, then as scheduled.
-#[derive(Debug)]
-struct Entry(Reverse<(Timestamp, u64)>, Happening);
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.0 == other.0
-    }
-}
-
-impl Eq for Entry {}
-
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Entry {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.cmp(&other.0)
-    }
-}
 
 /// What an onlooker sees: the input of the reference model and the checks.
 #[derive(Clone, Debug)]
@@ -131,6 +77,8 @@ pub struct World {
     answers: BTreeMap<RequestId, Result<Response, RequestError>>,
     notices: Vec<(usize, Notice)>,
     observations: Vec<Observation>,
+    /// What each dead process had applied.
+    obituaries: BTreeMap<ServerId, Vector>,
     messages: u64,
     events: u64,
     refused: u64,
@@ -178,6 +126,7 @@ impl World {
             answers: BTreeMap::new(),
             notices: Vec::new(),
             observations: Vec::new(),
+            obituaries: BTreeMap::new(),
             messages: 0,
             events: 0,
             refused: 0,
@@ -251,6 +200,13 @@ impl World {
         self.running(server).expect("the server is down")
     }
 
+    /// What a process has applied, or had when it died. `None` if it never was.
+    pub(crate) fn applied_by(&self, process: ServerId) -> Option<&Vector> {
+        let running = self.running(usize::from(process.number()) - 1);
+        let running = running.filter(|engine| engine.server() == process).map(Engine::applied);
+        running.or_else(|| self.obituaries.get(&process))
+    }
+
     /// Whether a server runs.
     pub fn is_up(&self, server: usize) -> bool {
         self.nodes[server].engine.is_some()
@@ -288,16 +244,6 @@ impl World {
             self.step();
         }
         self.now = until;
-    }
-
-    /// When the next thing happens.
-    pub(crate) fn next_due(&self) -> Option<Timestamp> {
-        self.queue.peek().map(|entry| entry.0.0.0)
-    }
-
-    /// Moves time on to when something outside the queue happens.
-    pub(crate) fn advance(&mut self, to: Timestamp) {
-        self.now = self.now.max(to);
     }
 
     /// Lets the next thing happen.
@@ -343,131 +289,6 @@ impl World {
                 }
             }
         }
-    }
-
-    fn receive(&mut self, from: ServerId, link: Link, bytes: &[u8], flipped: bool) {
-        if flipped {
-            let mut sealed = bytes.to_vec();
-            wire::seal(&mut sealed);
-            let mut bytes = sealed.clone();
-            for _ in 0..self.rng.random_range(1..=3) {
-                let bit = self.rng.random_range(0..bytes.len() * 8);
-                bytes[bit / 8] ^= 1 << (bit % 8);
-            }
-            match wire::open(&bytes) {
-                Err(_) => self.refused += 1,
-                Ok(_) => self.undetected += u64::from(bytes != sealed),
-            }
-            return;
-        }
-        let command = wire::decode(bytes, &self.farm).expect("own bytes decode");
-        self.messages += 1;
-        self.trace.message(self.now, from, link, &command, bytes);
-        self.handle(link.1, Event::Command { from, command });
-    }
-
-    /// Hands an event to a server, and does what it wants done.
-    pub fn handle(&mut self, server: usize, event: Event) {
-        let now = self.clock(server);
-        let Some(mut engine) = self.nodes[server].engine.take() else { return };
-        self.events += 1;
-        engine.handle(now, event);
-        while let Some(action) = engine.poll_action() {
-            self.act(server, engine.server(), action);
-        }
-        // All of the state is looked at after every event that changed a copy, and now and then.
-        if std::mem::take(&mut self.changed) || self.events.is_multiple_of(64) {
-            engine.check_invariants();
-        }
-        self.trace.handled(self.now, server, engine.fingerprint());
-        self.trace.state(self.now, server, &engine);
-        if let Some((due, _)) = engine.poll_timeout() {
-            // A clock that was set back stands until the time that it showed has come again.
-            self.arm(server, due.since(now) + now.since(self.bare_clock(server)));
-        }
-        let node = &mut self.nodes[server];
-        node.latest = now;
-        node.busy = self.now + node.cost;
-        node.engine = Some(engine);
-        if self.strict {
-            self.check_claims(server);
-        }
-    }
-
-    fn arm(&mut self, server: usize, wait: Duration) {
-        // A timer that is due at once still takes a microsecond, or a busy server stops the world.
-        let due = self.now + wait.max(Duration::from_micros(1));
-        if self.nodes[server].timer.is_none_or(|armed| due < armed) {
-            self.nodes[server].timer = Some(due);
-            self.schedule(due, Happening::Timer { server, due });
-        }
-    }
-
-    fn act(&mut self, server: usize, from: ServerId, action: Action) {
-        match action {
-            Action::Publish { to, command } => {
-                let mut bytes = Vec::new();
-                wire::encode(&command, &mut bytes);
-                assert!(bytes.len() <= self.farm.frame_bytes as usize, "a frame too long (G8)");
-                let bytes = Rc::new(bytes);
-                match to {
-                    To::All => {
-                        let others = (0..self.nodes.len()).filter(|&other| other != server);
-                        others.collect::<Vec<_>>().into_iter().for_each(|other| {
-                            self.transmit(from, (server, other), &command, &bytes);
-                        });
-                    }
-                    To::One(id) => {
-                        let link = (server, usize::from(id.number()) - 1);
-                        self.transmit(from, link, &command, &bytes);
-                    }
-                }
-                if let Command::Batch(batch) = command {
-                    let wrote = |write| Observation::Wrote { by: from, write };
-                    self.observations.extend(batch.writes.into_iter().map(wrote));
-                }
-            }
-            Action::Respond { id, outcome } => {
-                if self.keep_answers {
-                    let twice = self.answers.insert(id, outcome.clone());
-                    assert!(twice.is_none(), "a request was answered twice (G7)");
-                }
-                self.trace.answered(self.now, server, &outcome);
-                self.observations.push(Observation::Answered { server, id, outcome });
-            }
-            Action::Notify(notice) => self.notices.push((server, notice)),
-            Action::Store { copy, .. } => {
-                self.changed = true;
-                if let Some(copy) = copy {
-                    let (id, life) = (copy.id, copy.life);
-                    self.observations.push(Observation::Stored { by: from, id, life });
-                }
-            }
-        }
-    }
-
-    fn transmit(&mut self, from: ServerId, link: Link, command: &Command, bytes: &Rc<Vec<u8>>) {
-        let boot = self.nodes[link.1].boot;
-        match self.network.send(&mut self.rng, link, self.now) {
-            Fate::Arrives(times) => {
-                for (due, flipped) in times {
-                    self.trace.sent(self.now, due, link, command, flipped);
-                    let bytes = Rc::clone(bytes);
-                    let happening = Happening::Message { from, link, boot, bytes, flipped };
-                    self.schedule(due, happening);
-                }
-            }
-            Fate::Waits => {
-                self.trace.waits(self.now, link, command);
-                self.clogged.entry(link).or_default().push((from, boot, Rc::clone(bytes)));
-            }
-            Fate::Lost(why) => self.trace.lost(self.now, link, command, why),
-        }
-    }
-
-    fn schedule(&mut self, due: Timestamp, happening: Happening) {
-        self.scheduled += 1;
-        self.queue.push(Entry(Reverse((due, self.scheduled)), happening));
     }
 
     /// A server's copies, by address.

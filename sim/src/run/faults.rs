@@ -1,0 +1,118 @@
+//! Does to a world what a schedule's faults say.
+
+use std::time::Duration;
+
+use grapevine_core::{Acks, Request, Vector};
+
+use super::{Run, index};
+use crate::scenario::Fault;
+use crate::shop::{Flight, Intent};
+
+impl Run {
+    /// Does what a fault says. One that fits nothing any more (a crash of a server that is down)
+    /// does nothing: so a schedule stays one when parts of it are left out.
+    pub(super) fn fault(&mut self, fault: &Fault) {
+        self.world.note_scheduled(|| describe(fault));
+        let world = &mut self.world;
+        match fault {
+            Fault::Crash { server } => world.crash(index(*server)),
+            Fault::Start { server } => {
+                if !world.is_up(index(*server)) {
+                    world.start(index(*server));
+                }
+            }
+            Fault::Pause { server } => {
+                self.unprompt(index(*server));
+                self.world.pause(index(*server));
+            }
+            Fault::Resume { server } => world.resume(index(*server)),
+            Fault::Leave { server } => self.leave(index(*server)),
+            Fault::Slow { server, ms } => {
+                world.slow(index(*server), Duration::from_secs_f64(ms / 1000.0));
+                self.unprompt(index(*server));
+            }
+            Fault::Partition { side } => {
+                let side: Vec<usize> = side.iter().copied().map(index).collect();
+                let other: Vec<usize> = (0..world.size()).filter(|s| !side.contains(s)).collect();
+                world.network.partition(&side, &other);
+            }
+            Fault::Cut { from, to } => {
+                world.network.cut.insert((index(*from), index(*to)));
+            }
+            Fault::Mend => world.network.heal(),
+            Fault::Clog { from, to } => {
+                world.network.clogged.insert((index(*from), index(*to)));
+            }
+            Fault::Unclog { from, to } => world.unclog((index(*from), index(*to))),
+            Fault::Weather { loss, repeats, corruption } => {
+                let links = &mut world.network.links;
+                (links.loss, links.repeats, links.corruption) = (*loss, *repeats, *corruption);
+            }
+            Fault::Step { server, ms } => {
+                let skew = world.skew_of(index(*server)) + ms * 1000;
+                world.skew(index(*server), skew);
+                self.damage.skew = self.damage.skew.max(skew.unsigned_abs());
+                self.clock_changed(index(*server));
+            }
+            Fault::Drift { server, ppm } => {
+                world.drift(index(*server), *ppm);
+                let far = self.scenario.duration_s * ppm.unsigned_abs() as f64;
+                self.damage.skew = self.damage.skew.max(far as u64);
+                self.clock_changed(index(*server));
+            }
+        }
+        self.observe();
+    }
+
+    fn clock_changed(&mut self, server: usize) {
+        self.unprompt(server);
+        let ahead = self.world.skew_of(server).unsigned_abs();
+        self.damage.skew = self.damage.skew.max(ahead);
+        let allowed = self.world.farm().max_drift.as_micros() as u64;
+        self.damage.far |= self.damage.skew * 2 > allowed;
+    }
+
+    fn unprompt(&mut self, server: usize) {
+        for flight in self.shop.flights.values_mut().filter(|flight| flight.server == server) {
+            flight.prompt = false;
+        }
+    }
+
+    fn leave(&mut self, server: usize) {
+        if !self.world.is_up(server) || self.world.is_paused(server) {
+            return;
+        }
+        self.damage.left = true;
+        let id = self.world.announce();
+        let flight = Flight {
+            customer: None,
+            server,
+            intent: Intent::Leave,
+            acks: Acks::Local,
+            token: None,
+            known: Vector::default(),
+            sent: self.world.now(),
+            prompt: true,
+            forged: false,
+            last: false,
+        };
+        self.shop.flights.insert(id, flight);
+        self.world.submit(server, id, Request::Leave);
+        self.observe();
+        // It stops once it has left; a server that can't be told any more is stopped all the same.
+        self.run_until(self.world.now() + Duration::from_millis(3500));
+        self.world.crash(server);
+        self.world.advance(self.world.now());
+        self.observe();
+    }
+}
+
+/// A fault as one line of the schedule.
+fn describe(fault: &Fault) -> String {
+    toml::to_string(fault)
+        .unwrap_or_default()
+        .replace("kind = ", "")
+        .replace('"', "")
+        .trim()
+        .replace('\n', ", ")
+}

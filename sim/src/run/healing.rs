@@ -1,0 +1,74 @@
+//! The second phase: what is healed, how long the farm has to converge, and what every customer
+//! must get then.
+
+use std::time::Duration;
+
+use rand::seq::SliceRandom as _;
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+
+use super::Run;
+use crate::scenario::{Delay, Heal};
+
+/// How long after healing the farm may take to converge: 100 heartbeats.
+pub const CONVERGE: Duration = Duration::from_secs(20);
+/// How long nothing happens at the end.
+const REST: Duration = Duration::from_secs(3);
+
+impl Run {
+    pub(super) fn liveness(&mut self) {
+        // A script replays a run to its end, though its customers flip fewer coins.
+        self.rng = ChaCha8Rng::seed_from_u64(self.scenario.seed ^ 0x4ea1);
+        self.heal();
+        self.shop.close();
+        self.run_until(self.world.now() + CONVERGE / 2);
+        for n in 0..self.shop.len() {
+            if let Some((request, flight)) = self.shop.last_look(n, self.world.now()) {
+                let at = self.rng.random_range(0..self.healed.len());
+                self.submit(self.healed[at], request, flight);
+                // Not all at once: some runs allow one waiting request.
+                self.run_until(self.world.now() + Duration::from_millis(600));
+            }
+        }
+        self.run_until(self.world.now() + CONVERGE / 2);
+        self.look();
+        self.run_until(self.world.now() + REST);
+        self.judge_all(|check, scene| check.end(scene));
+    }
+
+    fn heal(&mut self) {
+        self.world.note_scheduled(|| "healing".to_owned());
+        let mut servers: Vec<usize> = (0..self.world.size()).collect();
+        if self.scenario.heal == Heal::Majority {
+            servers.shuffle(&mut self.rng);
+            servers.truncate(self.world.size() / 2 + 1);
+            servers.sort_unstable();
+        }
+        self.healed.clone_from(&servers);
+        let links = &mut self.world.network.links;
+        (links.loss, links.repeats, links.corruption) = (0.0, 0.0, 0.0);
+        links.queue = 100_000;
+        links.delay = Delay::Uniform { min_ms: 0.1, max_ms: 5.0 };
+        for &from in &servers {
+            for &to in &servers {
+                self.world.network.cut.remove(&(from, to));
+                self.world.unclog((from, to));
+            }
+        }
+        for &server in &servers {
+            self.world.slow(server, Duration::ZERO);
+            self.world.drift(server, 0);
+            self.world.resume(server);
+            if self.world.skew_of(server).unsigned_abs() > 200_000 {
+                self.world.crash(server);
+                self.observe();
+            }
+            self.world.skew(server, 0);
+            if !self.world.is_up(server) || self.world.status(server).leaving {
+                self.world.crash(server);
+                self.world.start(server);
+            }
+            self.observe();
+        }
+    }
+}

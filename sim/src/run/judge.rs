@@ -1,0 +1,112 @@
+//! Tells the model, the customers and the checks what happened, and keeps the first complaint.
+
+use grapevine_core::RequestId;
+
+use super::{Broken, Run, START};
+use crate::checks::{Answered, Check, Judgement, Scene};
+use crate::world::Observation;
+
+impl Run {
+    pub(super) fn look(&mut self) {
+        self.judge_all(|check, scene| check.now_and_then(scene));
+    }
+
+    /// Tells the model, the customers and the checks what has happened.
+    pub(super) fn observe(&mut self) {
+        for observation in self.world.take_observations() {
+            if self.broken.is_some() {
+                return;
+            }
+            match observation {
+                Observation::Wrote { by, write } => {
+                    let first = self.model.wrote(by, &write, self.world.now());
+                    self.judge_all(|check, scene| check.wrote(scene, by, &write, first));
+                }
+                Observation::Stored { by, id, life } => {
+                    self.judge_all(|check, scene| check.stored(scene, by, id, life));
+                }
+                Observation::Answered { server, id, outcome } => {
+                    self.answered(server, id, &outcome);
+                }
+                Observation::Crashed { server } => {
+                    self.damage.deaths.push(self.world.now());
+                    self.shop.flights.retain(|_, flight| flight.server != server);
+                    self.judge_all(|check, scene| check.crashed(scene));
+                }
+            }
+        }
+    }
+
+    fn answered(
+        &mut self,
+        server: usize,
+        id: RequestId,
+        outcome: &Result<grapevine_core::Response, grapevine_core::RequestError>,
+    ) {
+        let Some(flight) = self.shop.flights.remove(&id) else {
+            return self
+                .fail("G7", "a request was answered twice, or after its server died".into());
+        };
+        let answered = Answered { server, flight: &flight, outcome };
+        self.judge_all(|check, scene| check.answered(scene, &answered));
+        if let Ok(grapevine_core::Response::Session(served)) = outcome
+            && !served.stale
+            && let Some(known) = self.model.get_mut(&served.session.id)
+        {
+            // The access was somewhere between the request and now.
+            known.used = known.used.max(flight.sent);
+        }
+        let kind = match outcome {
+            Ok(_) => "answered_ok".to_owned(),
+            Err(error) => format!("answered_{}", word(error)),
+        };
+        *self.coverage.entry(kind).or_default() += 1;
+        self.shop.take(&flight, outcome, self.world.now(), &mut self.rng);
+    }
+
+    pub(super) fn judge_all(
+        &mut self,
+        mut judge: impl FnMut(&mut dyn Check, &Scene<'_>) -> Judgement,
+    ) {
+        let scene = Scene {
+            world: &self.world,
+            model: &self.model,
+            damage: &self.damage,
+            healed: &self.healed,
+            flights: &self.shop.flights,
+        };
+        let mut broken = None;
+        for check in &mut self.checks {
+            if let Err(sentence) = judge(&mut **check, &scene) {
+                broken = broken.or(Some((check.about().name, sentence)));
+            }
+        }
+        if let Some((name, sentence)) = broken {
+            self.fail(name, sentence);
+        }
+    }
+
+    pub(super) fn fail(&mut self, guarantee: &str, sentence: String) {
+        if self.broken.is_none() {
+            let at = self.world.now().since(START).as_secs_f64();
+            self.broken = Some(Broken {
+                guarantee: guarantee.to_owned(),
+                sentence,
+                at_s: format!("{at:.6}"),
+                event: self.world.events(),
+            });
+        }
+    }
+}
+
+fn word(error: &grapevine_core::RequestError) -> &'static str {
+    use grapevine_core::RequestError;
+    match error {
+        RequestError::NotFound(_) => "not_found",
+        RequestError::Lost => "lost",
+        RequestError::Unavailable(_) => "unavailable",
+        RequestError::NotReplicated { .. } => "not_replicated",
+        RequestError::Limit(_) => "limit",
+        _ => "refused",
+    }
+}

@@ -1,0 +1,143 @@
+//! What goes wrong in a scenario, and when.
+
+use serde::{Deserialize, Serialize};
+
+/// A fault and its time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Timed {
+    /// Seconds after the start of the safety phase.
+    pub at_s: f64,
+    /// What goes wrong (or is mended).
+    #[serde(flatten)]
+    pub fault: Fault,
+}
+
+/// Something that goes wrong, or is mended again. Servers are numbered from 1.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Fault {
+    /// A server dies; its memory is gone.
+    Crash {
+        /// Which.
+        server: u16,
+    },
+    /// A server that is down starts again, empty.
+    Start {
+        /// Which.
+        server: u16,
+    },
+    /// A server stops running; what comes for it waits.
+    Pause {
+        /// Which.
+        server: u16,
+    },
+    /// It runs again: everything at once.
+    Resume {
+        /// Which.
+        server: u16,
+    },
+    /// A server leaves in order, and then stops.
+    Leave {
+        /// Which.
+        server: u16,
+    },
+    /// A server takes longer for everything.
+    Slow {
+        /// Which.
+        server: u16,
+        /// What each event costs, in ms; zero mends it.
+        ms: f64,
+    },
+    /// These servers, and the others, can't reach each other.
+    Partition {
+        /// The one side.
+        side: Vec<u16>,
+    },
+    /// One server's messages don't reach another.
+    Cut {
+        /// The sender.
+        from: u16,
+        /// The receiver.
+        to: u16,
+    },
+    /// All cut links are mended.
+    Mend,
+    /// What is sent on this link waits.
+    Clog {
+        /// The sender.
+        from: u16,
+        /// The receiver.
+        to: u16,
+    },
+    /// What waits on this link goes on.
+    Unclog {
+        /// The sender.
+        from: u16,
+        /// The receiver.
+        to: u16,
+    },
+    /// The network gets worse (or better) by loss, repeats, corruption.
+    Weather {
+        /// Probability of loss.
+        loss: f64,
+        /// Probability of a repeat.
+        repeats: f64,
+        /// Probability of corruption.
+        corruption: f64,
+    },
+    /// A server's clock is stepped.
+    Step {
+        /// Which.
+        server: u16,
+        /// By how much, in ms; negative is back.
+        ms: i64,
+    },
+    /// A server's clock runs fast or slow.
+    Drift {
+        /// Which.
+        server: u16,
+        /// By how much, in parts per million.
+        ppm: i64,
+    },
+}
+
+impl Fault {
+    /// The servers that it names.
+    pub fn servers(&self) -> Vec<u16> {
+        match self {
+            Self::Crash { server }
+            | Self::Start { server }
+            | Self::Pause { server }
+            | Self::Resume { server }
+            | Self::Leave { server }
+            | Self::Slow { server, .. }
+            | Self::Step { server, .. }
+            | Self::Drift { server, .. } => vec![*server],
+            Self::Cut { from, to } | Self::Clog { from, to } | Self::Unclog { from, to } => {
+                vec![*from, *to]
+            }
+            Self::Partition { side } => side.clone(),
+            Self::Mend | Self::Weather { .. } => Vec::new(),
+        }
+    }
+
+    /// Changes the numbers of the servers that it names.
+    pub(crate) fn each_server(&mut self, mut change: impl FnMut(&mut u16)) {
+        match self {
+            Self::Crash { server }
+            | Self::Start { server }
+            | Self::Pause { server }
+            | Self::Resume { server }
+            | Self::Leave { server }
+            | Self::Slow { server, .. }
+            | Self::Step { server, .. }
+            | Self::Drift { server, .. } => change(server),
+            Self::Cut { from, to } | Self::Clog { from, to } | Self::Unclog { from, to } => {
+                change(from);
+                change(to);
+            }
+            Self::Partition { side } => side.iter_mut().for_each(change),
+            Self::Mend | Self::Weather { .. } => {}
+        }
+    }
+}

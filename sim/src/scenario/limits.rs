@@ -1,0 +1,66 @@
+//! Limits and times of a scenario's farm that differ from the defaults.
+
+use std::time::Duration;
+
+use grapevine_core::{Farm, Local};
+use serde::{Deserialize, Serialize};
+
+/// Limits and times that differ from the defaults. `None` keeps the default.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Limits {
+    /// Slots per origin.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slots_per_origin: Option<u32>,
+    /// Bytes of one session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_bytes: Option<u32>,
+    /// Attributes of one session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attributes_per_session: Option<u32>,
+    /// Bytes of sessions per part of a repair.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pull_budget: Option<u32>,
+    /// Copies larger than this are offered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub offer_above: Option<u32>,
+    /// Requests that may wait at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pending_requests: Option<u32>,
+    /// Silent for this long: given up, in ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub give_up_after_ms: Option<u64>,
+}
+
+impl Limits {
+    /// The farm's settings with these.
+    pub fn farm(&self, size: u16) -> Farm {
+        let default = Farm::default();
+        let session_bytes = self.session_bytes.unwrap_or(default.session_bytes);
+        let largest = 2 * (session_bytes * (u32::from(size) + 1) + 4096);
+        let give_up = self.give_up_after_ms.map(Duration::from_millis);
+        Farm {
+            size,
+            slots_per_origin: self.slots_per_origin.unwrap_or(default.slots_per_origin),
+            session_bytes,
+            value_bytes: default.value_bytes.min(session_bytes),
+            frame_bytes: default.frame_bytes.max(largest),
+            attributes_per_session: self
+                .attributes_per_session
+                .unwrap_or(default.attributes_per_session),
+            give_up_after: give_up.unwrap_or(default.give_up_after),
+            ..default
+        }
+    }
+
+    /// Each server's own settings with these.
+    pub fn local(&self) -> Local {
+        let default = Local::default();
+        Local {
+            pull_budget: self.pull_budget.unwrap_or(default.pull_budget),
+            offer_above: self.offer_above.unwrap_or(default.offer_above),
+            pending_requests: self.pending_requests.unwrap_or(default.pending_requests),
+            ..default
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! What engines are given, and what they want done.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use grapevine_core::{Action, Command, Event, ServerId, To, wire};
+use rand::RngExt as _;
+
+use super::{Happening, Observation, World};
+use crate::network::{Fate, Link};
+
+impl World {
+    pub(super) fn receive(&mut self, from: ServerId, link: Link, bytes: &[u8], flipped: bool) {
+        if flipped {
+            let mut sealed = bytes.to_vec();
+            wire::seal(&mut sealed);
+            let mut bytes = sealed.clone();
+            for _ in 0..self.rng.random_range(1..=3) {
+                let bit = self.rng.random_range(0..bytes.len() * 8);
+                bytes[bit / 8] ^= 1 << (bit % 8);
+            }
+            match wire::open(&bytes) {
+                Err(_) => self.refused += 1,
+                Ok(_) => self.undetected += u64::from(bytes != sealed),
+            }
+            return;
+        }
+        let command = wire::decode(bytes, &self.farm).expect("own bytes decode");
+        self.messages += 1;
+        self.trace.message(self.now, from, link, &command, bytes);
+        self.handle(link.1, Event::Command { from, command });
+    }
+
+    /// Hands an event to a server, and does what it wants done.
+    pub fn handle(&mut self, server: usize, event: Event) {
+        let now = self.clock(server);
+        let Some(mut engine) = self.nodes[server].engine.take() else { return };
+        self.events += 1;
+        engine.handle(now, event);
+        while let Some(action) = engine.poll_action() {
+            self.act(server, engine.server(), action);
+        }
+        // All of the state is looked at after every event that changed a copy, and now and then.
+        if std::mem::take(&mut self.changed) || self.events.is_multiple_of(64) {
+            engine.check_invariants();
+        }
+        self.trace.handled(self.now, server, engine.fingerprint());
+        self.trace.state(self.now, server, &engine);
+        if let Some((due, _)) = engine.poll_timeout() {
+            // A clock that was set back stands until the time that it showed has come again.
+            self.arm(server, due.since(now) + now.since(self.bare_clock(server)));
+        }
+        let node = &mut self.nodes[server];
+        node.latest = now;
+        node.busy = self.now + node.cost;
+        node.engine = Some(engine);
+        if self.strict {
+            self.check_claims(server);
+        }
+    }
+
+    pub(super) fn arm(&mut self, server: usize, wait: Duration) {
+        // A timer that is due at once still takes a microsecond, or a busy server stops the world.
+        let due = self.now + wait.max(Duration::from_micros(1));
+        if self.nodes[server].timer.is_none_or(|armed| due < armed) {
+            self.nodes[server].timer = Some(due);
+            self.schedule(due, Happening::Timer { server, due });
+        }
+    }
+
+    pub(super) fn act(&mut self, server: usize, from: ServerId, action: Action) {
+        match action {
+            Action::Publish { to, command } => {
+                let mut bytes = Vec::new();
+                wire::encode(&command, &mut bytes);
+                assert!(bytes.len() <= self.farm.frame_bytes as usize, "a frame too long (G8)");
+                let bytes = Rc::new(bytes);
+                match to {
+                    To::All => {
+                        let others = (0..self.nodes.len()).filter(|&other| other != server);
+                        others.collect::<Vec<_>>().into_iter().for_each(|other| {
+                            self.transmit(from, (server, other), &command, &bytes);
+                        });
+                    }
+                    To::One(id) => {
+                        let link = (server, usize::from(id.number()) - 1);
+                        self.transmit(from, link, &command, &bytes);
+                    }
+                }
+                if let Command::Batch(batch) = command {
+                    let wrote = |write| Observation::Wrote { by: from, write };
+                    self.observations.extend(batch.writes.into_iter().map(wrote));
+                }
+            }
+            Action::Respond { id, outcome } => {
+                if self.keep_answers {
+                    let twice = self.answers.insert(id, outcome.clone());
+                    assert!(twice.is_none(), "a request was answered twice (G7)");
+                }
+                self.trace.answered(self.now, server, &outcome);
+                self.observations.push(Observation::Answered { server, id, outcome });
+            }
+            Action::Notify(notice) => self.notices.push((server, notice)),
+            Action::Store { copy, .. } => {
+                self.changed = true;
+                if let Some(copy) = copy {
+                    let (id, life) = (copy.id, copy.life);
+                    self.observations.push(Observation::Stored { by: from, id, life });
+                }
+            }
+        }
+    }
+
+    pub(super) fn transmit(
+        &mut self,
+        from: ServerId,
+        link: Link,
+        command: &Command,
+        bytes: &Rc<Vec<u8>>,
+    ) {
+        let boot = self.nodes[link.1].boot;
+        match self.network.send(&mut self.rng, link, self.now) {
+            Fate::Arrives(times) => {
+                for (due, flipped) in times {
+                    self.trace.sent(self.now, due, link, command, flipped);
+                    let bytes = Rc::clone(bytes);
+                    let happening = Happening::Message { from, link, boot, bytes, flipped };
+                    self.schedule(due, happening);
+                }
+            }
+            Fate::Waits => {
+                self.trace.waits(self.now, link, command);
+                self.clogged.entry(link).or_default().push((from, boot, Rc::clone(bytes)));
+            }
+            Fate::Lost(why) => self.trace.lost(self.now, link, command, why),
+        }
+    }
+}
