@@ -16,8 +16,8 @@ pub type Link = (usize, usize);
 /// What became of a message that was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// It arrives then, as often as there are times; flipped bits are the caller's to flip.
-    Arrives(Vec<(Timestamp, bool)>),
+    /// It arrives then, and perhaps a second time; flipped bits are the caller's to flip.
+    Arrives((Timestamp, bool), Option<(Timestamp, bool)>),
     /// The link is clogged: it waits.
     Waits,
     /// Lost, because of this.
@@ -35,8 +35,30 @@ pub struct Network {
     pub cut: BTreeSet<Link>,
     /// Links on which everything waits.
     pub clogged: BTreeSet<Link>,
-    last_arrival: BTreeMap<Link, Timestamp>,
-    in_flight: BTreeMap<Link, usize>,
+    flows: Flows,
+}
+
+/// What is under way on one link.
+#[derive(Clone, Copy, Debug, Default)]
+struct Flow {
+    last_arrival: Timestamp,
+    in_flight: usize,
+}
+
+/// The flow of every link that was ever used: found without a search, for each message looks here
+/// twice.
+#[derive(Clone, Debug, Default)]
+struct Flows(Vec<Flow>);
+
+impl Flows {
+    fn of(&mut self, (from, to): Link) -> &mut Flow {
+        // In squares, each around the one before: so the number of servers need not be known.
+        let at = if from < to { to * to + from } else { from * (from + 1) + to };
+        if at >= self.0.len() {
+            self.0.resize(at + 1, Flow::default());
+        }
+        &mut self.0[at]
+    }
 }
 
 impl Network {
@@ -59,21 +81,20 @@ impl Network {
         if self.cut.contains(&link) {
             return Fate::Lost("cut");
         }
-        let waiting = self.in_flight.get(&link).copied().unwrap_or(0);
-        if waiting >= self.links.queue {
+        if self.flows.of(link).in_flight >= self.links.queue {
             return Fate::Lost("overflow");
         }
         if chance(rng, self.links.loss) {
             return Fate::Lost("loss");
         }
         if self.clogged.contains(&link) {
-            *self.in_flight.entry(link).or_default() += 1;
+            self.flows.of(link).in_flight += 1;
             return Fate::Waits;
         }
-        let copies = if chance(rng, self.links.repeats) { 2 } else { 1 };
-        let arrivals =
-            (0..copies).map(|_| (self.arrival(rng, link, now), chance(rng, self.links.corruption)));
-        Fate::Arrives(arrivals.collect())
+        let twice = chance(rng, self.links.repeats);
+        let mut arrival = || (self.arrival(rng, link, now), chance(rng, self.links.corruption));
+        let first = arrival();
+        Fate::Arrives(first, twice.then(arrival))
     }
 
     /// When a message that leaves now arrives. It counts as in flight until [`Network::arrived`].
@@ -85,20 +106,19 @@ impl Network {
     ) -> Timestamp {
         let delay = self.delays.get(&link).unwrap_or(&self.links.delay);
         let mut due = now + draw(rng, delay);
+        let flow = self.flows.of(link);
         if self.links.in_order {
-            let last = self.last_arrival.entry(link).or_insert(due);
-            due = due.max(*last);
-            *last = due;
+            due = due.max(flow.last_arrival);
+            flow.last_arrival = due;
         }
-        *self.in_flight.entry(link).or_default() += 1;
+        flow.in_flight += 1;
         due
     }
 
     /// A message of this link is not in flight any more.
     pub(crate) fn arrived(&mut self, link: Link) {
-        if let Some(waiting) = self.in_flight.get_mut(&link) {
-            *waiting = waiting.saturating_sub(1);
-        }
+        let flow = self.flows.of(link);
+        flow.in_flight = flow.in_flight.saturating_sub(1);
     }
 }
 
