@@ -4,7 +4,9 @@
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use crate::scenario::{Delay, Fault, Heal, Kind, Limits, Links, Scenario, Timed, Workload};
+use crate::scenario::{
+    Buggify, Delay, Fault, Heal, Kind, Limits, Links, Scenario, Timed, Workload,
+};
 
 /// What a run may have, apart from what it always has. Each is drawn with an even chance.
 const FEATURES: [&str; 13] = [
@@ -48,9 +50,21 @@ impl Scenario {
         let network = draw.network(on.contains(&"weather"));
         let workload = draw.workload();
         let heal = if draw.rng.random_bool(0.75) { Heal::All } else { Heal::Majority };
+        let buggify = Buggify::drawn(seed);
         let Draw { faults, .. } = draw;
         let (duration_s, requests) = (duration, Vec::new());
-        Self { seed, servers, duration_s, heal, limits, network, workload, faults, requests }
+        Self {
+            seed,
+            servers,
+            duration_s,
+            heal,
+            limits,
+            network,
+            workload,
+            buggify,
+            faults,
+            requests,
+        }
     }
 }
 

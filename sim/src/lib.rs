@@ -21,6 +21,7 @@ mod coverage;
 mod draw;
 mod model;
 mod network;
+mod rare;
 mod report;
 mod run;
 mod scenario;
@@ -32,12 +33,14 @@ mod world;
 
 pub use checks::{About, guarantees};
 pub use network::{Link, Network};
+pub use rare::rare_page;
 pub use report::{LARGEST, report};
 pub use run::{Broken, CONVERGE, Outcome, Run};
 pub use scenario::{
-    Delay, Fault, Heal, Kind, Limits, Links, Scenario, ScenarioError, Scripted, Timed, Workload,
+    Buggify, Delay, Fault, Heal, Kind, Limits, Links, Scenario, ScenarioError, Scripted, Timed,
+    Workload,
 };
 pub use shrink::{Effort, Progress, Shrunk, script, shrink};
-pub use swarm::{Summary, Swarm, run_scenario};
+pub use swarm::{Hits, Summary, Swarm, run_scenario};
 pub use trace::Record;
 pub use world::{START, World};

@@ -24,6 +24,20 @@ pub(crate) enum Fate {
     Lost(&'static str),
 }
 
+/// What rare choices do to one message.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Extra {
+    /// It takes exactly so long.
+    pub(crate) exact: Option<Duration>,
+    /// It arrives with all others of its tenth of a second.
+    pub(crate) burst: bool,
+    /// It is lost, because another is under way.
+    pub(crate) queue_of_one: bool,
+}
+
+/// The tenth of a second.
+const BURST: u64 = 100_000;
+
 /// What the network does to messages. Everything may be changed while a world runs.
 #[derive(Clone, Debug, Default)]
 pub struct Network {
@@ -77,11 +91,17 @@ impl Network {
     }
 
     /// Decides what becomes of a message sent now.
-    pub(crate) fn send(&mut self, rng: &mut ChaCha8Rng, link: Link, now: Timestamp) -> Fate {
+    pub(crate) fn send(
+        &mut self,
+        rng: &mut ChaCha8Rng,
+        link: Link,
+        now: Timestamp,
+        extra: Extra,
+    ) -> Fate {
         if self.cut.contains(&link) {
             return Fate::Lost("cut");
         }
-        if self.flows.of(link).in_flight >= self.links.queue {
+        if self.flows.of(link).in_flight >= self.links.queue || extra.queue_of_one {
             return Fate::Lost("overflow");
         }
         if chance(rng, self.links.loss) {
@@ -92,7 +112,8 @@ impl Network {
             return Fate::Waits;
         }
         let twice = chance(rng, self.links.repeats);
-        let mut arrival = || (self.arrival(rng, link, now), chance(rng, self.links.corruption));
+        let mut arrival =
+            || (self.arrival(rng, link, now, extra), chance(rng, self.links.corruption));
         let first = arrival();
         Fate::Arrives(first, twice.then(arrival))
     }
@@ -103,9 +124,14 @@ impl Network {
         rng: &mut ChaCha8Rng,
         link: Link,
         now: Timestamp,
+        extra: Extra,
     ) -> Timestamp {
         let delay = self.delays.get(&link).unwrap_or(&self.links.delay);
-        let mut due = now + draw(rng, delay);
+        let drawn = draw(rng, delay);
+        let mut due = now + extra.exact.unwrap_or(drawn);
+        if extra.burst {
+            due = Timestamp::from_micros(due.as_micros().next_multiple_of(BURST));
+        }
         let flow = self.flows.of(link);
         if self.links.in_order {
             due = due.max(flow.last_arrival);
@@ -113,6 +139,11 @@ impl Network {
         }
         flow.in_flight += 1;
         due
+    }
+
+    /// Whether a message is under way on this link.
+    pub(crate) fn is_busy(&mut self, link: Link) -> bool {
+        self.flows.of(link).in_flight > 0
     }
 
     /// A message of this link is not in flight any more.

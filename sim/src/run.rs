@@ -57,6 +57,7 @@ impl Run {
         let mut world = World::with_local(scenario.seed, farm, scenario.limits.local());
         world.network.links = scenario.network.clone();
         world.keep_answers = false;
+        world.buggify(&scenario.buggify, scenario.seed);
         Self {
             scenario: scenario.clone(),
             shop: Shop::new(scenario, START + WARM_UP),

@@ -4,12 +4,14 @@
 
 use serde::{Deserialize, Serialize};
 
+mod buggify;
 mod check;
 mod fault;
 mod limits;
 mod network;
 mod workload;
 
+pub use buggify::Buggify;
 pub use check::ScenarioError;
 pub use fault::{Fault, Timed};
 pub use limits::Limits;
@@ -38,6 +40,9 @@ pub struct Scenario {
     /// The customers.
     #[serde(default)]
     pub workload: Workload,
+    /// Rare choices that are forced.
+    #[serde(default, skip_serializing_if = "Buggify::is_empty")]
+    pub buggify: Buggify,
     /// What goes wrong, in order of time.
     #[serde(default, rename = "fault", skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Timed>,

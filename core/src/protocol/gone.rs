@@ -27,6 +27,7 @@ use crate::id::{Address, ServerId};
 use crate::member::State;
 use crate::protocol::membership::Members;
 use crate::protocol::repair::after_base;
+use crate::rare::Mark;
 use crate::session::{Attribute, Expiry, Key, Life, Session};
 use crate::stamp::{Stamp, Timestamp, Version};
 use crate::vector::Vector;
@@ -231,6 +232,7 @@ impl Engine {
             && let Some(copy) = self.facts.array().get(address)
             && (copy.id > session.id || self.remains(copy) == self.remains(session))
         {
+            self.rare.mark(Mark::SessionPublishedAgainElsewhere);
             self.gone.waiting.remove(&address);
         }
     }
@@ -249,6 +251,7 @@ impl Engine {
         if before.is_some_and(|before| self.remains(before) == self.remains(copy)) {
             return;
         }
+        self.rare.mark(Mark::ToldOfGoneWriter);
         if self.gone.waiting.len() < WAITING {
             self.gone.waiting.insert(address);
         } else {
@@ -388,6 +391,7 @@ impl Engine {
             let mut again = Session::clone(copy);
             let stamp = self.clock.tick(self.now);
             again.seen.raise(self.config.server, stamp);
+            self.rare.mark(Mark::SessionPublishedAgainForGoneWriter);
             self.counters.published_again += 1;
             self.publish(Write::Again(Arc::new(again)), Acks::Local);
         }
@@ -445,12 +449,16 @@ impl Engine {
         if known != Some(server) {
             self.introduce(server);
         }
-        self.take_leave(server);
+        if self.take_leave(server) {
+            self.rare.mark(Mark::LeaveToldByAnother);
+        }
     }
 
     /// Whether a write is lost for good: its writer's entry is closed, and it is beyond it.
     pub(crate) fn beyond_closed(&self, writer: ServerId, stamp: Stamp) -> bool {
-        self.gone.is_closed(writer) && !self.covered_entry(&self.applied, writer, stamp)
+        let lost = self.gone.is_closed(writer) && !self.covered_entry(&self.applied, writer, stamp);
+        self.rare.mark_if(lost, Mark::LostBeyondClosedHole);
+        lost
     }
 
     /// Closes what can be closed.
@@ -464,12 +472,15 @@ impl Engine {
         if everyone && self.covered(&self.applied, &self.gone.target) {
             closed += self.gone.closed.move_to(&self.gone.line, numbers);
         }
+        self.rare.mark_if(closed > 0, Mark::GoneWriterClosed);
+        let own = closed;
         // What one server has closed it had in full; so has whoever covers all that it covered.
         for (line, covers) in self.gone.offered.values() {
             if self.covered(&self.applied, covers) {
                 closed += self.gone.closed.move_to(line, numbers);
             }
         }
+        self.rare.mark_if(closed > own, Mark::ClosedAsAnotherSaid);
         if closed > 0 {
             self.counters.closed += closed;
             self.view_changed();

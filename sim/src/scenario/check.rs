@@ -40,8 +40,12 @@ impl Scenario {
             let value = format!("{:?}", self.workload.think_ms);
             return refuse("think_ms", value, "it must go from the shorter to the longer time");
         }
+        if let Some(name) = self.buggify.unknown() {
+            return refuse("buggify.points", name.clone(), "the names are listed in docs/rare.md");
+        }
         let links = &self.network;
         for (field, value) in [
+            ("buggify.probability", self.buggify.probability),
             ("network.loss", links.loss),
             ("network.repeats", links.repeats),
             ("network.corruption", links.corruption),
