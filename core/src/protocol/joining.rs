@@ -38,7 +38,7 @@ impl Engine {
             self.members.joining = false;
             self.rare.mark(if silent == 0 {
                 Mark::JoinedByCovering
-            } else if cold && waited < silent_end {
+            } else if cold {
                 Mark::ColdStartEndedByMajority
             } else {
                 Mark::JoinedDespiteSilence

@@ -167,7 +167,8 @@ impl World {
 
     /// Tells a server that a connection broke and came up again, where a rare choice says so.
     pub(super) fn reconnect(&mut self, server: usize) {
-        if !self.rare.force(HarnessPoint::Reconnect) {
+        // Not at a wake-up that only drains: connections don't break every millisecond.
+        if self.nodes[server].undrained || !self.rare.force(HarnessPoint::Reconnect) {
             return;
         }
         let peers = self.nodes.iter().enumerate().filter(|&(other, _)| other != server);
