@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use grapevine_core::{Action, Command, Event, ServerId, To, wire};
+use grapevine_core::{Action, Command, Engine, Event, ServerId, To, wire};
 use rand::RngExt as _;
 
 use super::{Happening, Observation, World};
@@ -49,10 +49,7 @@ impl World {
             self.act(server, engine.server(), action);
         }
         self.rare.see(server, &engine);
-        engine.check_changed(self.changed.drain(..));
-        if self.events.is_multiple_of(WHOLE_STATE_EVERY) {
-            engine.check_invariants();
-        }
+        self.check(&engine);
         self.trace.handled(self.now, server, engine.fingerprint());
         self.trace.state(self.now, server, &engine);
         if let Some((due, _)) = engine.poll_timeout() {
@@ -79,13 +76,24 @@ impl World {
         }
     }
 
+    /// Checks what the event under way may have changed, and now and then everything.
+    fn check(&mut self, engine: &Engine) {
+        if self.checked {
+            engine.check_changed(self.changed.iter().copied());
+            if self.events.is_multiple_of(WHOLE_STATE_EVERY) {
+                engine.check_invariants();
+            }
+        }
+        self.changed.clear();
+    }
+
     /// Looks at all of every engine's state.
     ///
     /// # Panics
     /// If anything is not as it must be.
     pub(crate) fn check_invariants(&self) {
         let engines = self.nodes.iter().filter_map(|node| node.engine.as_deref());
-        engines.for_each(grapevine_core::Engine::check_invariants);
+        engines.for_each(Engine::check_invariants);
     }
 
     pub(super) fn arm(&mut self, server: usize, wait: Duration) {
