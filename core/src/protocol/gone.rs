@@ -191,6 +191,11 @@ impl Engine {
         }
     }
 
+    /// Whether nothing is taken from a process any more, nor what others pass on of its answers.
+    pub(crate) fn is_gone(&self, server: ServerId) -> bool {
+        self.gone.line.has_passed(server)
+    }
+
     /// Whether nothing more can be expected from this writer, and it isn't known yet who has what of
     /// it.
     fn is_open(&self, writer: ServerId) -> bool {

@@ -94,6 +94,7 @@ impl Run {
             sent: self.world.now(),
             prompt: true,
             forged: false,
+            stale_will_do: false,
             last: false,
         };
         self.shop.flights.insert(id, flight);
