@@ -262,10 +262,8 @@ rare_names! {
         QueryAnsweredByJoiningServer,
         /// A server that holds the session only in part answered a query.
         QueryAnsweredByPartialHolder,
-        /// A joining server served after a server that had joined answered.
+        /// A joining server served after a server that had joined answered, or all that join.
         JoiningServerConfirmed,
-        /// A joining server served after everybody answered, all joining too.
-        JoiningServerConfirmedByAll,
         /// A session is lost: every server lacks it.
         LostAsAllLackIt,
         /// A session is lost: its origin is gone, and the others lack it.
@@ -304,6 +302,20 @@ rare_names! {
         JoinedDespiteSilence,
         /// Joining ended with a majority that was joining too: a cold start.
         ColdStartEndedByMajority,
+        /// A session was published again because a writer who is gone, or silent, wrote to it.
+        SessionPublishedAgainForGoneWriter,
+        /// A session was not published again: another server had done so.
+        SessionPublishedAgainElsewhere,
+        /// A session that came with an answer or a repair was to be published again.
+        ToldOfGoneWriter,
+        /// Entries of gone writers were closed on everybody's word.
+        GoneWriterClosed,
+        /// Entries were closed because another server had closed them.
+        ClosedAsAnotherSaid,
+        /// A part was lost beyond a closed entry.
+        LostBeyondClosedHole,
+        /// A server was heard to have left from another.
+        LeaveToldByAnother,
         /// A leaving server waited for the others, and they had everything.
         LeaveWaitedForStream,
         /// A leaving server's time was over before the others had everything.

@@ -138,11 +138,7 @@ impl Engine {
         needed.join(&copy.seen);
         let alone = self.covered(&self.applied, &needed);
         self.rare.mark_if(!alone && grounds.lost.is_empty(), Mark::ServedByJoinedVectors);
-        if self.members.joining() {
-            let joined = lookup.said.values().any(|said| !said.joining);
-            self.rare.mark_if(joined, Mark::JoiningServerConfirmed);
-            self.rare.mark_if(!joined, Mark::JoiningServerConfirmedByAll);
-        }
+        self.rare.mark_if(self.members.joining(), Mark::JoiningServerConfirmed);
     }
 
     fn give_up(&mut self, asker: &Asker) {
@@ -315,6 +311,10 @@ impl Engine {
 impl Engine {
     /// Takes an answer (R63, R67, R95). One that nobody waits for is merged all the same.
     pub(crate) fn on_answer(&mut self, from: ServerId, answer: Answer) {
+        if self.is_gone(answer.by) {
+            self.counters.ignored_stranger += 1;
+            return;
+        }
         let mut changed = BTreeSet::new();
         let (session, joining) = match &answer.found {
             Found::Whole(session) => (Some(session), false),
@@ -322,7 +322,7 @@ impl Engine {
             _ => (None, false),
         };
         if let Some(session) = session
-            && (!session.complete || self.merge_answer(session, &mut changed).is_err())
+            && (!session.complete || self.merge_answer(from, session, &mut changed).is_err())
         {
             return self.misbehaving(
                 from,
@@ -364,11 +364,12 @@ impl Engine {
 
     fn merge_answer(
         &mut self,
+        from: ServerId,
         session: &Arc<Session>,
         changed: &mut BTreeSet<Address>,
     ) -> Result<(), Refused> {
         self.rare.completes(&self.facts, session, Mark::PartialCopyCompletedByAnswer);
-        self.merge_in(session, changed)
+        self.merge_told(from, session, changed)
     }
 
     /// Takes an offer (R69, R96).
