@@ -17,6 +17,7 @@
 
 mod checks;
 mod claims;
+mod coins;
 mod coverage;
 mod draw;
 mod model;
@@ -35,7 +36,8 @@ pub use network::{Link, Network};
 pub use report::{LARGEST, report};
 pub use run::{Broken, CONVERGE, Outcome, Run};
 pub use scenario::{
-    Delay, Fault, Heal, Kind, Limits, Links, Scenario, ScenarioError, Scripted, Timed, Workload,
+    Delay, Fault, Heal, Kind, Limits, Links, OwnDelay, Scenario, ScenarioError, Scripted, Timed,
+    Workload,
 };
 pub use shrink::{Effort, Progress, Shrunk, script, shrink};
 pub use swarm::{Summary, Swarm, run_scenario};

@@ -1,13 +1,15 @@
 //! The network between simulated servers: delay, loss, repeats, reordering, corruption, cut and
 //! clogged links, bounded queues. Seeded and sans-IO: it says when and whether a message arrives.
+//!
+//! Each message's coins are made from the seed, its link and its number there: what happens on one
+//! link moves nothing on another.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use grapevine_core::Timestamp;
-use rand::RngExt as _;
-use rand_chacha::ChaCha8Rng;
 
+use crate::coins::Coins;
 use crate::scenario::{Delay, Links};
 
 /// A link: from one server to another, by index.
@@ -35,17 +37,35 @@ pub struct Network {
     pub cut: BTreeSet<Link>,
     /// Links on which everything waits.
     pub clogged: BTreeSet<Link>,
-    last_arrival: BTreeMap<Link, Timestamp>,
-    in_flight: BTreeMap<Link, usize>,
+    seed: u64,
+    flows: BTreeMap<Link, Flow>,
+}
+
+/// What one link has carried.
+#[derive(Clone, Debug, Default)]
+struct Flow {
+    /// How many messages have left.
+    left: u64,
+    last_arrival: Timestamp,
+    in_flight: usize,
 }
 
 impl Network {
+    /// A network whose coins are made from this seed.
+    pub(crate) fn seeded(seed: u64) -> Self {
+        Self { seed, ..Self::default() }
+    }
+
     /// Cuts all links between the one group and the other, in both directions.
     pub fn partition(&mut self, one: &[usize], other: &[usize]) {
-        for &a in one {
-            for &b in other {
-                self.cut.extend([(a, b), (b, a)]);
-            }
+        self.cut_off(one, other);
+        self.cut_off(other, one);
+    }
+
+    /// Cuts all links from the one group to the other, in this direction only.
+    pub fn cut_off(&mut self, from: &[usize], to: &[usize]) {
+        for &from in from {
+            self.cut.extend(to.iter().map(|&to| (from, to)));
         }
     }
 
@@ -55,69 +75,155 @@ impl Network {
     }
 
     /// Decides what becomes of a message sent now.
-    pub(crate) fn send(&mut self, rng: &mut ChaCha8Rng, link: Link, now: Timestamp) -> Fate {
+    pub(crate) fn send(&mut self, link: Link, now: Timestamp) -> Fate {
         if self.cut.contains(&link) {
             return Fate::Lost("cut");
         }
-        let waiting = self.in_flight.get(&link).copied().unwrap_or(0);
-        if waiting >= self.links.queue {
+        let flow = self.flows.entry(link).or_default();
+        if flow.in_flight >= self.links.queue {
             return Fate::Lost("overflow");
         }
-        if chance(rng, self.links.loss) {
+        let mut coins = flow.coins(self.seed, link);
+        if coins.chance(self.links.loss) {
             return Fate::Lost("loss");
         }
         if self.clogged.contains(&link) {
-            *self.in_flight.entry(link).or_default() += 1;
+            flow.in_flight += 1;
             return Fate::Waits;
         }
-        let copies = if chance(rng, self.links.repeats) { 2 } else { 1 };
-        let arrivals =
-            (0..copies).map(|_| (self.arrival(rng, link, now), chance(rng, self.links.corruption)));
-        Fate::Arrives(arrivals.collect())
+        let copies = if coins.chance(self.links.repeats) { 2 } else { 1 };
+        let delay = self.delays.get(&link).unwrap_or(&self.links.delay);
+        let mut copy = |_| {
+            let due = flow.arrival(&mut coins, delay, self.links.in_order, now);
+            (due, coins.chance(self.links.corruption))
+        };
+        Fate::Arrives((0..copies).map(&mut copy).collect())
     }
 
-    /// When a message that leaves now arrives. It counts as in flight until [`Network::arrived`].
-    pub(crate) fn arrival(
-        &mut self,
-        rng: &mut ChaCha8Rng,
-        link: Link,
-        now: Timestamp,
-    ) -> Timestamp {
+    /// When a message that has waited on a clogged link arrives, if it leaves now.
+    pub(crate) fn go_on(&mut self, link: Link, now: Timestamp) -> Timestamp {
+        self.arrived(link);
+        let flow = self.flows.entry(link).or_default();
+        let mut coins = flow.coins(self.seed, link);
         let delay = self.delays.get(&link).unwrap_or(&self.links.delay);
-        let mut due = now + draw(rng, delay);
-        if self.links.in_order {
-            let last = self.last_arrival.entry(link).or_insert(due);
-            due = due.max(*last);
-            *last = due;
-        }
-        *self.in_flight.entry(link).or_default() += 1;
-        due
+        flow.arrival(&mut coins, delay, self.links.in_order, now)
     }
 
     /// A message of this link is not in flight any more.
     pub(crate) fn arrived(&mut self, link: Link) {
-        if let Some(waiting) = self.in_flight.get_mut(&link) {
-            *waiting = waiting.saturating_sub(1);
+        if let Some(flow) = self.flows.get_mut(&link) {
+            flow.in_flight = flow.in_flight.saturating_sub(1);
         }
     }
 }
 
-fn draw(rng: &mut ChaCha8Rng, delay: &Delay) -> Duration {
+impl Flow {
+    /// The coins about the next message.
+    fn coins(&mut self, seed: u64, link: Link) -> Coins {
+        self.left += 1;
+        Coins::about(seed, [link.0 as u64, link.1 as u64, self.left])
+    }
+
+    /// When a message that leaves now arrives. It is in flight until then.
+    fn arrival(
+        &mut self,
+        coins: &mut Coins,
+        delay: &Delay,
+        in_order: bool,
+        now: Timestamp,
+    ) -> Timestamp {
+        let mut due = now + draw(coins, delay);
+        if in_order {
+            due = due.max(self.last_arrival);
+            self.last_arrival = due;
+        }
+        self.in_flight += 1;
+        due
+    }
+}
+
+fn draw(coins: &mut Coins, delay: &Delay) -> Duration {
     let millis = match *delay {
-        Delay::Uniform { min_ms, max_ms } if min_ms < max_ms => rng.random_range(min_ms..max_ms),
-        Delay::Uniform { min_ms, .. } => min_ms,
+        Delay::Fixed { ms } => ms,
+        Delay::Uniform { min_ms, max_ms } => coins.between(min_ms, max_ms),
         Delay::LongTail { usual_ms, rare_ms, rare } => {
-            if chance(rng, rare) {
-                rng.random_range(usual_ms..=rare_ms.max(usual_ms))
+            if coins.chance(rare) {
+                coins.between(usual_ms, rare_ms)
             } else {
-                rng.random_range(0.0..=usual_ms)
+                coins.between(0.0, usual_ms)
             }
+        }
+        Delay::Hump { min_ms, max_ms } => {
+            (coins.between(min_ms, max_ms) + coins.between(min_ms, max_ms)) / 2.0
+        }
+        Delay::Halving { least_ms, half_ms, most_ms } => {
+            // Each further `half_ms` is half as probable. Without a logarithm, which is not the same
+            // to the last bit on every machine.
+            let halves = f64::from(coins.next().leading_zeros());
+            (least_ms + (halves + coins.unit()) * half_ms).min(most_ms)
         }
     };
     Duration::from_micros((millis.max(0.0) * 1000.0) as u64)
 }
 
-/// Whether something with this probability happens. Draws nothing when it can't.
-pub(crate) fn chance(rng: &mut ChaCha8Rng, probability: f64) -> bool {
-    probability > 0.0 && rng.random_range(0.0..1.0) < probability
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000);
+
+    fn fates(network: &mut Network, link: Link, count: usize) -> Vec<Fate> {
+        (0..count).map(|_| network.send(link, NOW)).collect()
+    }
+
+    fn rough(seed: u64) -> Network {
+        let mut network = Network::seeded(seed);
+        (network.links.loss, network.links.repeats) = (0.3, 0.3);
+        network
+    }
+
+    #[test]
+    fn what_is_sent_on_one_link_moves_no_coin_of_another() {
+        let alone = fates(&mut rough(1), (0, 1), 200);
+        let mut busy = rough(1);
+        let beside: Vec<Fate> = (0..200)
+            .map(|_| {
+                fates(&mut busy, (1, 0), 3);
+                busy.send((0, 1), NOW)
+            })
+            .collect();
+        assert_eq!(alone, beside);
+        assert_ne!(alone, fates(&mut rough(2), (0, 1), 200), "another seed, other coins");
+    }
+
+    #[test]
+    fn a_delay_stays_within_what_its_kind_says() {
+        let kinds = [
+            (Delay::Fixed { ms: 3.0 }, 3.0, 3.0),
+            (Delay::Uniform { min_ms: 1.0, max_ms: 4.0 }, 1.0, 4.0),
+            (Delay::Hump { min_ms: 1.0, max_ms: 4.0 }, 1.0, 4.0),
+            (Delay::LongTail { usual_ms: 2.0, rare_ms: 90.0, rare: 0.2 }, 0.0, 90.0),
+            (Delay::Halving { least_ms: 1.0, half_ms: 2.0, most_ms: 20.0 }, 1.0, 20.0),
+        ];
+        for (delay, least, most) in kinds {
+            let drawn = (0..5_000).map(|n| draw(&mut Coins::about(n, [0; 3]), &delay));
+            let millis: Vec<f64> = drawn.map(|delay| delay.as_secs_f64() * 1000.0).collect();
+            let (low, high) = millis
+                .iter()
+                .fold((f64::MAX, 0.0_f64), |(low, high), &ms| (low.min(ms), high.max(ms)));
+            assert!(least <= low + 0.001 && high <= most + 0.001, "{delay:?}: {low} to {high}");
+            assert!(high - low >= (most - least) * 0.9, "{delay:?}: {low} to {high}");
+        }
+    }
+
+    #[test]
+    fn a_full_queue_loses_what_comes_and_takes_more_when_something_has_arrived() {
+        let mut network = Network::seeded(1);
+        network.links.queue = 2;
+        assert!(fates(&mut network, (0, 1), 2).iter().all(|f| matches!(f, Fate::Arrives(_))));
+        assert_eq!(network.send((0, 1), NOW), Fate::Lost("overflow"));
+        assert!(matches!(network.send((1, 0), NOW), Fate::Arrives(_)), "another link has room");
+        network.arrived((0, 1));
+        assert!(matches!(network.send((0, 1), NOW), Fate::Arrives(_)));
+    }
 }

@@ -13,7 +13,7 @@ mod workload;
 pub use check::ScenarioError;
 pub use fault::{Fault, Timed};
 pub use limits::Limits;
-pub use network::{Delay, Links};
+pub use network::{Delay, Links, OwnDelay};
 pub use workload::{Kind, Scripted, Workload};
 
 /// One run.
@@ -24,6 +24,10 @@ pub struct Scenario {
     pub seed: u64,
     /// How many servers are configured.
     pub servers: u16,
+    /// Which of them don't run at the beginning: a `start` among the faults starts them. Numbered
+    /// from 1.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub later: Vec<u16>,
     /// How long customers shop and faults happen, in seconds.
     pub duration_s: f64,
     /// What is healed afterwards.

@@ -10,8 +10,6 @@ use grapevine_core::{
     Engine, Event, Farm, Life, Local, Notice, RequestError, RequestId, Response, ServerId, Session,
     SessionId, Status, Timestamp,
 };
-use rand::SeedableRng as _;
-use rand_chacha::ChaCha8Rng;
 
 use crate::network::{Link, Network};
 use crate::trace::Trace;
@@ -72,7 +70,7 @@ pub struct World {
     queue: BinaryHeap<Entry>,
     scheduled: u64,
     clogged: BTreeMap<Link, Vec<Waiting>>,
-    rng: ChaCha8Rng,
+    seed: u64,
     requests: u64,
     answers: BTreeMap<RequestId, Result<Response, RequestError>>,
     notices: Vec<(usize, Notice)>,
@@ -99,6 +97,11 @@ impl World {
 
     /// The same, with each server's own choices.
     pub fn with_local(seed: u64, farm: Farm, local: Local) -> Self {
+        Self::without(seed, farm, local, &[])
+    }
+
+    /// The same, but some servers, by index, are yet to be started.
+    pub fn without(seed: u64, farm: Farm, local: Local, later: &[usize]) -> Self {
         let node = || Node {
             engine: None,
             boot: Timestamp::ZERO,
@@ -119,7 +122,7 @@ impl World {
             queue: BinaryHeap::new(),
             scheduled: 0,
             clogged: BTreeMap::new(),
-            rng: ChaCha8Rng::seed_from_u64(seed),
+            seed,
             requests: 0,
             answers: BTreeMap::new(),
             notices: Vec::new(),
@@ -130,11 +133,11 @@ impl World {
             undetected: 0,
             changed: false,
             trace: Trace::default(),
-            network: Network::default(),
+            network: Network::seeded(seed),
             strict: false,
             keep_answers: true,
         };
-        for server in 0..world.nodes.len() {
+        for server in (0..world.nodes.len()).filter(|server| !later.contains(server)) {
             world.start(server);
         }
         world

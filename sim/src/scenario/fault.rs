@@ -53,6 +53,23 @@ pub enum Fault {
         /// The one side.
         side: Vec<u16>,
     },
+    /// A server and all others can't reach each other.
+    Isolate {
+        /// Which.
+        server: u16,
+    },
+    /// What these servers send doesn't reach the others; what the others send arrives.
+    OneWay {
+        /// Who can't be heard.
+        side: Vec<u16>,
+    },
+    /// One server reaches all; these servers and the others reach each other through it only.
+    Bridge {
+        /// The bridge.
+        server: u16,
+        /// The one side.
+        side: Vec<u16>,
+    },
     /// One server's messages don't reach another.
     Cut {
         /// The sender.
@@ -102,6 +119,50 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// All kinds, as a scenario file names them.
+    pub const KINDS: [&'static str; 17] = [
+        "crash",
+        "start",
+        "pause",
+        "resume",
+        "leave",
+        "slow",
+        "partition",
+        "isolate",
+        "one_way",
+        "bridge",
+        "cut",
+        "mend",
+        "clog",
+        "unclog",
+        "weather",
+        "step",
+        "drift",
+    ];
+
+    /// Its kind, as a scenario file names it.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Crash { .. } => "crash",
+            Self::Start { .. } => "start",
+            Self::Pause { .. } => "pause",
+            Self::Resume { .. } => "resume",
+            Self::Leave { .. } => "leave",
+            Self::Slow { .. } => "slow",
+            Self::Partition { .. } => "partition",
+            Self::Isolate { .. } => "isolate",
+            Self::OneWay { .. } => "one_way",
+            Self::Bridge { .. } => "bridge",
+            Self::Cut { .. } => "cut",
+            Self::Mend => "mend",
+            Self::Clog { .. } => "clog",
+            Self::Unclog { .. } => "unclog",
+            Self::Weather { .. } => "weather",
+            Self::Step { .. } => "step",
+            Self::Drift { .. } => "drift",
+        }
+    }
+
     /// The servers that it names.
     pub fn servers(&self) -> Vec<u16> {
         match self {
@@ -110,13 +171,15 @@ impl Fault {
             | Self::Pause { server }
             | Self::Resume { server }
             | Self::Leave { server }
+            | Self::Isolate { server }
             | Self::Slow { server, .. }
             | Self::Step { server, .. }
             | Self::Drift { server, .. } => vec![*server],
             Self::Cut { from, to } | Self::Clog { from, to } | Self::Unclog { from, to } => {
                 vec![*from, *to]
             }
-            Self::Partition { side } => side.clone(),
+            Self::Partition { side } | Self::OneWay { side } => side.clone(),
+            Self::Bridge { server, side } => [*server].iter().chain(side).copied().collect(),
             Self::Mend | Self::Weather { .. } => Vec::new(),
         }
     }
@@ -129,6 +192,7 @@ impl Fault {
             | Self::Pause { server }
             | Self::Resume { server }
             | Self::Leave { server }
+            | Self::Isolate { server }
             | Self::Slow { server, .. }
             | Self::Step { server, .. }
             | Self::Drift { server, .. } => change(server),
@@ -136,8 +200,22 @@ impl Fault {
                 change(from);
                 change(to);
             }
-            Self::Partition { side } => side.iter_mut().for_each(change),
+            Self::Partition { side } | Self::OneWay { side } => side.iter_mut().for_each(change),
+            Self::Bridge { server, side } => {
+                change(server);
+                side.iter_mut().for_each(change);
+            }
             Self::Mend | Self::Weather { .. } => {}
+        }
+    }
+
+    /// The side that it divides the servers by, if it does.
+    pub(crate) const fn side_mut(&mut self) -> Option<&mut Vec<u16>> {
+        match self {
+            Self::Partition { side } | Self::OneWay { side } | Self::Bridge { side, .. } => {
+                Some(side)
+            }
+            _ => None,
         }
     }
 }

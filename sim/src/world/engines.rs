@@ -4,9 +4,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use grapevine_core::{Action, Command, Event, ServerId, To, wire};
-use rand::RngExt as _;
 
 use super::{Happening, Observation, World};
+use crate::coins::Coins;
 use crate::network::{Fate, Link};
 
 impl World {
@@ -15,8 +15,10 @@ impl World {
             let mut sealed = bytes.to_vec();
             wire::seal(&mut sealed);
             let mut bytes = sealed.clone();
-            for _ in 0..self.rng.random_range(1..=3) {
-                let bit = self.rng.random_range(0..bytes.len() * 8);
+            let about = [link.0 as u64, link.1 as u64, self.now.as_micros()];
+            let mut coins = Coins::about(!self.seed, about);
+            for _ in 0..=coins.below(3) {
+                let bit = coins.below(bytes.len() as u64 * 8) as usize;
                 bytes[bit / 8] ^= 1 << (bit % 8);
             }
             match wire::open(&bytes) {
@@ -119,7 +121,7 @@ impl World {
         bytes: &Rc<Vec<u8>>,
     ) {
         let boot = self.nodes[link.1].boot;
-        match self.network.send(&mut self.rng, link, self.now) {
+        match self.network.send(link, self.now) {
             Fate::Arrives(times) => {
                 for (due, flipped) in times {
                     self.trace.sent(self.now, due, link, command, flipped);
