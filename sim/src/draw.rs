@@ -31,8 +31,8 @@ const FEATURES: [&str; 18] = [
     "own_delays",
     "tiny",
 ];
-/// How probable each of them is.
-const CHANCE: f64 = 0.35;
+/// How probable each of them is: drawn first, so that some runs are calm and some are not.
+const CHANCES: [f64; 4] = [0.08, 0.2, 0.35, 0.5];
 
 /// Draws scenarios.
 struct Draw {
@@ -49,7 +49,8 @@ impl Scenario {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let servers = [3, 3, 3, 3, 4, 5, 2, 7][rng.random_range(0..8)];
         let duration = 40.0;
-        let on: Vec<&str> = FEATURES.into_iter().filter(|_| rng.random_bool(CHANCE)).collect();
+        let chance = CHANCES[rng.random_range(0..CHANCES.len())];
+        let on: Vec<&str> = FEATURES.into_iter().filter(|_| rng.random_bool(chance)).collect();
         let mut draw = Draw { rng, servers, duration, faults: Vec::new(), later: Vec::new() };
         for feature in &on {
             draw.feature(feature);

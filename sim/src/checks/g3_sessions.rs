@@ -69,7 +69,7 @@ impl Check for Sessions {
                 Ok(())
             }
             Err(RequestError::Lost) => lost_for_a_reason(scene, "a session"),
-            Err(RequestError::NotFound(NotFound::Unknown)) if !flight.forged => {
+            Err(RequestError::NotFound(NotFound::Unknown)) => {
                 Err("a session ID that was issued is said to be unknown".to_owned())
             }
             _ => Ok(()),

@@ -126,7 +126,6 @@ impl Run {
             known: Vector::default(),
             sent: self.world.now(),
             prompt: true,
-            forged: false,
             last: false,
         };
         self.shop.flights.insert(id, flight);
