@@ -226,6 +226,9 @@ impl Shop {
             return Vec::new();
         }
         let token = Token::decode(&carried.text, &self.key).expect("a token of this farm");
+        if kind == Some(Kind::DoubleSubmit) && rng.random_bool(0.5) {
+            return self.two_tabs(n, &token, &carried.known, now, rng);
+        }
         let acks = if kind == Some(Kind::Acks) { self.acks(rng) } else { Acks::Local };
         let Some((intent, request)) = self.request(n, kind, token.clone(), acks, rng) else {
             let policy = match kind {
@@ -242,6 +245,28 @@ impl Shop {
             return vec![(request.clone(), flight.clone()), (request, flight)];
         }
         vec![(request, flight)]
+    }
+
+    /// Two writes of different values to one item, at once, at two servers.
+    fn two_tabs(
+        &mut self,
+        n: usize,
+        token: &Token,
+        known: &Vector,
+        now: Timestamp,
+        rng: &mut ChaCha8Rng,
+    ) -> Vec<(Request, Flight)> {
+        self.customers[n].waits = 2;
+        let tab = rng.clone();
+        let submit = |_| {
+            // The same coins: the same item.
+            let set =
+                self.request(n, Some(Kind::Set), token.clone(), Acks::Local, &mut tab.clone());
+            let (intent, request) = set.expect("a write");
+            let flight = flight(n, intent, Acks::Local, Some(token.clone()), known.clone(), now);
+            (request, flight)
+        };
+        (0..2).map(submit).collect()
     }
 
     /// A write of this kind; `None` for reads.

@@ -8,7 +8,7 @@ use std::time::Duration;
 use grapevine_core::command::Write;
 use grapevine_core::{
     Engine, Event, Farm, Life, Local, Notice, RequestError, RequestId, Response, ServerId, Session,
-    SessionId, Status, Timestamp,
+    SessionId, Status, Timestamp, Vector,
 };
 
 use crate::network::{Link, Network};
@@ -75,6 +75,8 @@ pub struct World {
     answers: BTreeMap<RequestId, Result<Response, RequestError>>,
     notices: Vec<(usize, Notice)>,
     observations: Vec<Observation>,
+    /// What each dead process had applied.
+    obituaries: BTreeMap<ServerId, Vector>,
     messages: u64,
     events: u64,
     refused: u64,
@@ -127,6 +129,7 @@ impl World {
             answers: BTreeMap::new(),
             notices: Vec::new(),
             observations: Vec::new(),
+            obituaries: BTreeMap::new(),
             messages: 0,
             events: 0,
             refused: 0,
@@ -198,6 +201,13 @@ impl World {
     /// If it is down.
     pub fn engine(&self, server: usize) -> &Engine {
         self.running(server).expect("the server is down")
+    }
+
+    /// What a process has applied, or had when it died. `None` if it never was.
+    pub(crate) fn applied_by(&self, process: ServerId) -> Option<&Vector> {
+        let running = self.running(usize::from(process.number()) - 1);
+        let running = running.filter(|engine| engine.server() == process).map(Engine::applied);
+        running.or_else(|| self.obituaries.get(&process))
     }
 
     /// Whether a server runs.

@@ -1,6 +1,6 @@
 //! G2: acknowledged writes survive.
 
-use grapevine_core::{Acks, Response, SessionId, Stamp, Timestamp};
+use grapevine_core::{Acks, Member, Response, SessionId, Stamp, Timestamp};
 
 use super::{About, Answered, Check, Judgement, Scene};
 use crate::world::World;
@@ -25,7 +25,9 @@ static ABOUT: About = About {
     name: "G2",
     promise: "A write acknowledged by n other servers is not lost while at most n servers die.",
     source: "Section 7 of the protocol.",
-    rule: "After each death and at the end: for every write that was answered with n \
+    rule: "At each answer with n acknowledgements: of at least n other numbers the newest process that \
+           the writer knows of has applied the write (or had when it died). After each death and at \
+           the end: for every write that was answered with n \
            acknowledgements, and since whose request at most n servers died, a running server has a copy \
            (or tombstone) that has seen it, unless the session's lifetime is over.",
     file: "sim/src/checks/g2_durability.rs",
@@ -82,10 +84,24 @@ impl Check for Durability {
         let Some(engine) = scene.world.running(answered.server) else { return Ok(()) };
         if let Ok(Response::Session(served)) = answered.outcome {
             let by = engine.server();
+            let stamp = served.session.seen.get(by);
+            let applied = |member: &Member| {
+                let vector = scene.world.applied_by(member.server);
+                vector.is_some_and(|applied| applied.covers_entry(by, stamp))
+            };
+            let applied = engine.status().members.iter().filter(|member| applied(member)).count();
+            self.looked += 1;
+            if applied < copies {
+                return Err(format!(
+                    "the write {stamp} of {by} to {} was answered as acknowledged by {copies} \
+                     others, and the newest processes of only {applied} have applied it",
+                    served.token.id
+                ));
+            }
             self.writes.push(Acknowledged {
                 id: served.token.id,
                 by,
-                stamp: served.session.seen.get(by),
+                stamp,
                 copies,
                 // A server may die between its acknowledgement and the answer.
                 deaths: scene.damage.deaths.iter().filter(|&&at| at < answered.flight.sent).count(),

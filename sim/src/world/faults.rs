@@ -14,6 +14,7 @@ impl World {
     pub fn crash(&mut self, server: usize) {
         let Some(engine) = self.nodes[server].engine.take() else { return };
         let id = engine.server();
+        self.obituaries.insert(id, engine.applied().clone());
         self.trace.note(self.now, server, "crash");
         self.nodes[server].held.clear();
         self.nodes[server].paused = false;
