@@ -36,8 +36,8 @@ pub use network::{Link, Network};
 pub use report::{LARGEST, report};
 pub use run::{Broken, CONVERGE, Outcome, Run};
 pub use scenario::{
-    Delay, Fault, Heal, Kind, Limits, Links, OwnDelay, Scenario, ScenarioError, Scripted, Timed,
-    Workload,
+    Delay, FIELDS, Fault, Field, Heal, Kind, Limits, Links, OwnDelay, Scenario, ScenarioError,
+    Scripted, Timed, Workload,
 };
 pub use shrink::{Effort, Progress, Shrunk, script, shrink};
 pub use swarm::{Summary, Swarm, run_scenario};

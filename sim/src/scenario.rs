@@ -1,6 +1,6 @@
 //! Scenarios: a run as data. A scenario says what farm there is, what customers do and what goes
 //! wrong when; it says nothing of how that is simulated, so other harnesses can run it too. The
-//! schema is documented in `docs/testing.md`.
+//! schema is documented in `docs/scenario.md`.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,12 +8,14 @@ mod check;
 mod fault;
 mod limits;
 mod network;
+mod schema;
 mod workload;
 
 pub use check::ScenarioError;
 pub use fault::{Fault, Timed};
 pub use limits::Limits;
 pub use network::{Delay, Links, OwnDelay};
+pub use schema::{FIELDS, Field};
 pub use workload::{Kind, Scripted, Workload};
 
 /// One run.
@@ -68,6 +70,7 @@ impl Scenario {
     /// # Errors
     /// [`ScenarioError`], if it can't be read or a value doesn't fit.
     pub fn from_toml(text: &str) -> Result<Self, ScenarioError> {
+        check::ranges(&toml::from_str(text)?)?;
         let mut scenario: Self = toml::from_str(text)?;
         scenario.validate()?;
         scenario.faults.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));

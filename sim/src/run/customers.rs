@@ -33,7 +33,7 @@ impl Run {
         let servers = scripted.servers.iter().map(|&server| index(server));
         let up: Vec<usize> = servers.filter(|&server| self.world.is_up(server)).collect();
         if let Some(asked) = &mut self.asked {
-            let creates = requests.iter().any(|(_, flight)| flight.intent == Intent::Create);
+            let creates = requests.len() == 1 && requests[0].1.intent == Intent::Create;
             let kind = if creates { Kind::Create } else { scripted.kind };
             asked.push(Scripted { kind, ..scripted });
         }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// A fault and its time.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Timed {
     /// Seconds after the start of the safety phase.
     pub at_s: f64,
@@ -12,9 +12,25 @@ pub struct Timed {
     pub fault: Fault,
 }
 
+impl<'de> Deserialize<'de> for Timed {
+    /// By hand: with `flatten`, fields that nobody knows would be passed over.
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error as _;
+        let mut table = toml::Table::deserialize(deserializer)?;
+        let at = table.remove("at_s").ok_or_else(|| D::Error::missing_field("at_s"))?;
+        let at_s = f64::deserialize(at).map_err(D::Error::custom)?;
+        let fields = table.len();
+        let fault: Fault = Fault::deserialize(table).map_err(D::Error::custom)?;
+        if fault == Fault::Mend && fields > 1 {
+            return Err(D::Error::custom("`mend` has no field but `at_s`"));
+        }
+        Ok(Self { at_s, fault })
+    }
+}
+
 /// Something that goes wrong, or is mended again. Servers are numbered from 1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fault {
     /// A server dies; its memory is gone.
     Crash {
