@@ -61,6 +61,13 @@ pub struct Summary {
 }
 
 impl Swarm {
+    /// How many seeds there are, if there is an end.
+    pub fn seeds(&self) -> Option<u64> {
+        // Those below a number that belong to this shard.
+        let below = |end: u64| (end + self.shard.1 - 1 - self.shard.0) / self.shard.1;
+        self.end.map(|end| below(end) - below(self.first))
+    }
+
     /// Runs all of it. `progress` is called after every run, from any thread.
     ///
     /// # Panics
