@@ -18,7 +18,7 @@ use crate::stamp::{Stamp, Timestamp};
 /// assert!(first < restarted);
 /// ```
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct ServerId(#[serde(with = "postcard::fixint::le")] u64);
+pub struct ServerId(#[serde(with = "crate::wire::fixed")] u64);
 
 impl ServerId {
     /// No server: the writer of nothing.
@@ -78,7 +78,7 @@ pub struct Address {
 
 /// 128 unguessable bits, compared in constant time and never shown.
 #[derive(Clone, Copy, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Secret([u8; 16]);
+pub struct Secret(#[serde(with = "crate::wire::fixed::sixteen")] [u8; 16]);
 
 impl Secret {
     /// A secret from its bytes, which must come from a CSPRNG.

@@ -36,6 +36,7 @@ mod member;
 mod protocol;
 mod random;
 mod session;
+mod sorted;
 mod stamp;
 mod status;
 mod token;
@@ -54,6 +55,7 @@ pub use session::{
     Attribute, Change, ChangeError, Counter, Expiry, Fixed, Key, KeyError, Life, Principal,
     Session, Shown, Subtotal, Value,
 };
+pub use sorted::SortedMap;
 pub use stamp::{HybridClock, Stamp, Timestamp, Version};
 pub use status::{Counters, Status, View};
 pub use token::{Token, TokenError, TokenKey};

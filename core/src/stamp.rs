@@ -22,7 +22,7 @@ use crate::id::ServerId;
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
-pub struct Timestamp(#[serde(with = "postcard::fixint::le")] u64);
+pub struct Timestamp(#[serde(with = "crate::wire::fixed")] u64);
 
 impl Timestamp {
     /// The Unix epoch; earlier than everything that happens.
@@ -78,7 +78,7 @@ impl core::ops::Add<Duration> for Timestamp {
 /// Strictly increasing per server. It is both the version of a write and the write's place in its
 /// writer's stream.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Stamp(#[serde(with = "postcard::fixint::le")] u64);
+pub struct Stamp(#[serde(with = "crate::wire::fixed")] u64);
 
 impl Stamp {
     /// Before every write.

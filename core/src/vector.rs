@@ -1,12 +1,21 @@
 //! Vectors: for each server, a stamp. What a server has, what a session has seen, and what a
 //! customer depends on are all vectors.
 
-use alloc::collections::BTreeMap;
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+use core::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::id::ServerId;
+use crate::sorted;
 use crate::stamp::{Stamp, Version};
+
+/// So many entries need no memory of their own: what a session of a small farm has seen.
+const INLINE: usize = 3;
+
+type Entry = (ServerId, Stamp);
 
 /// Server → stamp. A server without an entry stands at [`Stamp::ZERO`].
 ///
@@ -21,37 +30,95 @@ use crate::stamp::{Stamp, Version};
 /// assert!(!applied.raise(server, Stamp::from_bits(3)), "a vector never goes back");
 /// assert!(applied.covers_entry(server, Stamp::from_bits(7)));
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(from = "BTreeMap<ServerId, Stamp>")]
-pub struct Vector(BTreeMap<ServerId, Stamp>);
+#[derive(Clone)]
+pub struct Vector(Entries);
 
-/// Entries at [`Stamp::ZERO`] say nothing and are left out, so that vectors that mean the same are
-/// equal whatever a peer sends.
-impl From<BTreeMap<ServerId, Stamp>> for Vector {
-    fn from(mut entries: BTreeMap<ServerId, Stamp>) -> Self {
-        entries.retain(|_, stamp| *stamp > Stamp::ZERO);
-        Self(entries)
-    }
+/// Sorted by server, none at [`Stamp::ZERO`]: so vectors that mean the same are equal whatever a
+/// peer sends. In memory of its own exactly if there are more than [`INLINE`].
+#[derive(Clone)]
+enum Entries {
+    Few { len: u8, entries: [Entry; INLINE] },
+    Many(Box<[Entry]>),
 }
 
 impl Vector {
+    fn entries(&self) -> &[Entry] {
+        match &self.0 {
+            Entries::Few { len, entries } => &entries[..usize::from(*len)],
+            Entries::Many(entries) => entries,
+        }
+    }
+
+    fn entries_mut(&mut self) -> &mut [Entry] {
+        match &mut self.0 {
+            Entries::Few { len, entries } => &mut entries[..usize::from(*len)],
+            Entries::Many(entries) => entries,
+        }
+    }
+
+    /// From entries that are sorted and say something.
+    fn of(sorted: &[Entry]) -> Self {
+        if sorted.len() > INLINE {
+            return Self(Entries::Many(Box::from(sorted)));
+        }
+        let mut entries = [Entry::default(); INLINE];
+        entries[..sorted.len()].copy_from_slice(sorted);
+        Self(Entries::Few { len: sorted.len() as u8, entries })
+    }
+
+    fn place(&self, server: ServerId) -> Result<usize, usize> {
+        let entries = self.entries();
+        if entries.len() > 8 {
+            return entries.binary_search_by_key(&server, |entry| entry.0);
+        }
+        let at = entries.iter().take_while(|entry| entry.0 < server).count();
+        if entries.get(at).is_some_and(|entry| entry.0 == server) { Ok(at) } else { Err(at) }
+    }
+
     /// The entry of `server`, or [`Stamp::ZERO`].
     pub fn get(&self, server: ServerId) -> Stamp {
-        self.0.get(&server).copied().unwrap_or(Stamp::ZERO)
+        self.place(server).map_or(Stamp::ZERO, |at| self.entries()[at].1)
     }
 
     /// Moves the entry of `server` up to `stamp`. Returns whether it moved.
     pub fn raise(&mut self, server: ServerId, stamp: Stamp) -> bool {
-        if stamp <= self.get(server) {
+        if stamp == Stamp::ZERO {
             return false;
         }
-        self.0.insert(server, stamp);
-        true
+        match self.place(server) {
+            Ok(at) => {
+                let entry = &mut self.entries_mut()[at];
+                let moves = stamp > entry.1;
+                entry.1 = entry.1.max(stamp);
+                moves
+            }
+            Err(at) => {
+                self.insert(at, (server, stamp));
+                true
+            }
+        }
+    }
+
+    fn insert(&mut self, at: usize, entry: Entry) {
+        if let Entries::Few { len, entries } = &mut self.0
+            && usize::from(*len) < INLINE
+        {
+            entries.copy_within(at..usize::from(*len), at + 1);
+            entries[at] = entry;
+            *len += 1;
+            return;
+        }
+        let old = self.entries();
+        let mut entries = Vec::with_capacity(old.len() + 1);
+        entries.extend_from_slice(&old[..at]);
+        entries.push(entry);
+        entries.extend_from_slice(&old[at..]);
+        self.0 = Entries::Many(entries.into_boxed_slice());
     }
 
     /// Takes the entry-wise maximum with `other`.
     pub fn join(&mut self, other: &Self) {
-        for (&server, &stamp) in &other.0 {
+        for &(server, stamp) in other.entries() {
             self.raise(server, stamp);
         }
     }
@@ -63,42 +130,191 @@ impl Vector {
 
     /// Whether every entry of `other` is reached.
     pub fn covers(&self, other: &Self) -> bool {
-        other.0.iter().all(|(&server, &stamp)| self.covers_entry(server, stamp))
+        self.beyond(other).next().is_none()
+    }
+
+    /// The entries of `other` that are not reached.
+    pub(crate) fn beyond<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = Entry> + 'a {
+        // Both are sorted: one walk through both finds all.
+        let mut mine = self.entries();
+        other.entries().iter().copied().filter(move |&(server, stamp)| {
+            while let [first, rest @ ..] = mine
+                && first.0 < server
+            {
+                mine = rest;
+            }
+            mine.first().is_none_or(|first| first.0 != server || first.1 < stamp)
+        })
     }
 
     /// Keeps the entries for which `keep` says so.
     pub fn retain(&mut self, mut keep: impl FnMut(ServerId, Stamp) -> bool) {
-        self.0.retain(|&server, stamp| keep(server, *stamp));
+        let entries = self.entries_mut();
+        let mut kept = 0;
+        for at in 0..entries.len() {
+            let entry = entries[at];
+            if keep(entry.0, entry.1) {
+                entries[kept] = entry;
+                kept += 1;
+            }
+        }
+        match &mut self.0 {
+            Entries::Few { len, .. } => *len = kept as u8,
+            Entries::Many(entries) if kept < entries.len() => *self = Self::of(&entries[..kept]),
+            Entries::Many(_) => {}
+        }
     }
 
     /// The entries, by server.
     pub fn iter(&self) -> impl Iterator<Item = (ServerId, Stamp)> + '_ {
-        self.0.iter().map(|(&server, &stamp)| (server, stamp))
+        self.entries().iter().copied()
     }
 
     /// The number of entries.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.entries().len()
     }
 
     /// Whether there is no entry.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.entries().is_empty()
     }
 
     /// The newest entry.
     pub fn newest(&self) -> Version {
-        let entries = self.0.iter().map(|(&server, &stamp)| Version::new(stamp, server));
+        let entries = self.iter().map(|(server, stamp)| Version::new(stamp, server));
         entries.max().unwrap_or(Version::ZERO)
     }
 }
 
-impl FromIterator<(ServerId, Stamp)> for Vector {
-    fn from_iter<I: IntoIterator<Item = (ServerId, Stamp)>>(entries: I) -> Self {
+impl Default for Vector {
+    fn default() -> Self {
+        Self::of(&[])
+    }
+}
+
+impl PartialEq for Vector {
+    fn eq(&self, other: &Self) -> bool {
+        self.entries() == other.entries()
+    }
+}
+
+impl Eq for Vector {}
+
+impl PartialOrd for Vector {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Vector {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.entries().cmp(other.entries())
+    }
+}
+
+impl fmt::Debug for Vector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl FromIterator<Entry> for Vector {
+    fn from_iter<I: IntoIterator<Item = Entry>>(entries: I) -> Self {
         let mut vector = Self::default();
         for (server, stamp) in entries {
             vector.raise(server, stamp);
         }
         vector
+    }
+}
+
+/// As any map is.
+impl Serialize for Vector {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.iter())
+    }
+}
+
+/// Entries at [`Stamp::ZERO`] say nothing and are left out.
+impl<'de> Deserialize<'de> for Vector {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        sorted::entries(deserializer).map(|mut entries| {
+            entries.retain(|&(_, stamp)| stamp > Stamp::ZERO);
+            Self::of(&entries)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::collections::BTreeMap;
+    use alloc::vec::Vec;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn entries() -> impl Strategy<Value = Vec<(u64, u64)>> {
+        prop::collection::vec((0..14_u64, 0..4_u64), 0..20)
+    }
+
+    fn entry((server, stamp): (u64, u64)) -> Entry {
+        (ServerId::from_bits(server), Stamp::from_bits(stamp))
+    }
+
+    /// The same by the book: the highest stamp of each server.
+    fn tree(entries: &[(u64, u64)]) -> BTreeMap<ServerId, Stamp> {
+        let mut tree = BTreeMap::new();
+        for (server, stamp) in entries.iter().copied().map(entry) {
+            let highest = tree.entry(server).or_insert(stamp);
+            *highest = stamp.max(*highest);
+        }
+        tree.retain(|_, stamp| *stamp > Stamp::ZERO);
+        tree
+    }
+
+    fn same(vector: &Vector, tree: &BTreeMap<ServerId, Stamp>) -> Result<(), TestCaseError> {
+        prop_assert!(vector.iter().eq(tree.iter().map(|(&server, &stamp)| (server, stamp))));
+        prop_assert_eq!(postcard::to_allocvec(vector), postcard::to_allocvec(tree));
+        prop_assert_eq!(matches!(vector.0, Entries::Many(_)), tree.len() > INLINE);
+        Ok(())
+    }
+
+    proptest! {
+        #[test]
+        fn a_vector_does_what_a_tree_does(a in entries(), b in entries(), bound in 0..14_u64) {
+            let (left, right) = (tree(&a), tree(&b));
+            let mut ours: Vector = a.iter().copied().map(entry).collect();
+            let theirs: Vector = b.iter().copied().map(entry).collect();
+            same(&ours, &left)?;
+            let at = |tree: &BTreeMap<_, _>, server| tree.get(&server).copied().unwrap_or(Stamp::ZERO);
+            let beyond: Vec<Entry> = right
+                .iter()
+                .map(|(&server, &stamp)| (server, stamp))
+                .filter(|&(server, stamp)| stamp > at(&left, server))
+                .collect();
+            prop_assert_eq!(ours.beyond(&theirs).collect::<Vec<_>>(), &beyond[..]);
+            prop_assert_eq!(ours.covers(&theirs), beyond.is_empty());
+            prop_assert_eq!(ours.cmp(&theirs), left.cmp(&right));
+            ours.join(&theirs);
+            let mut both = a.clone();
+            both.extend(&b);
+            let mut joined = tree(&both);
+            same(&ours, &joined)?;
+            ours.retain(|server, _| server.to_bits() < bound);
+            joined.retain(|server, _| server.to_bits() < bound);
+            same(&ours, &joined)?;
+        }
+
+        #[test]
+        fn entries_of_any_order_are_read_as_a_tree_reads_them(entries in entries()) {
+            let pairs: Vec<Entry> = entries.into_iter().map(entry).collect();
+            let bytes = postcard::to_allocvec(&pairs).expect("encodes");
+            let mut tree: BTreeMap<ServerId, Stamp> = postcard::from_bytes(&bytes).expect("a tree");
+            tree.retain(|_, stamp| *stamp > Stamp::ZERO);
+            let vector: Vector = postcard::from_bytes(&bytes).expect("a vector");
+            same(&vector, &tree)?;
+        }
     }
 }

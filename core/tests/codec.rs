@@ -1,6 +1,5 @@
 //! Bytes and commands: encode and decode are inverse, and no bytes do harm (G10).
 
-use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,7 +8,7 @@ use grapevine_core::command::{Batch, Command, Delta, Heartbeat, Query, Write};
 use grapevine_core::wire::{WireError, decode, encode};
 use grapevine_core::{
     Attribute, Counter, Farm, Fixed, Key, Life, MAX_PRINCIPAL_BYTES, Principal, ServerId, Session,
-    Stamp, Subtotal, Timestamp, Value, Vector, Version,
+    SortedMap, Stamp, Subtotal, Timestamp, Value, Vector, Version,
 };
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -135,7 +134,7 @@ fn wide_attribute() -> impl Strategy<Value = Attribute> {
             |(version, bytes)| { Attribute::Register { version, value: Value::new(&bytes) } }
         ),
         (wide_version(), wide(i64::MIN), subtotals).prop_map(|(epoch, base, subtotals)| {
-            Attribute::Counter(Counter { epoch, base, subtotals })
+            Attribute::Counter(Counter { epoch, base, subtotals: subtotals.into() })
         }),
     ]
 }
@@ -163,6 +162,7 @@ fn wide_session() -> impl Strategy<Value = Session> {
             id.address.slot = slot;
             let (life, accessed) = (Life::Live, Stamp::MAX);
             let fixed = Arc::new(fixed);
+            let attributes = attributes.into();
             Session { id, fixed, complete: true, life, floor, accessed, seen, attributes }
         },
     )
@@ -214,7 +214,7 @@ fn a_vector_with_more_servers_than_a_farm_remembers_is_refused_wherever_it_stand
 #[test]
 fn a_session_that_no_correct_server_has_is_refused() {
     let attribute = Attribute::Removed { version: Version::ZERO };
-    let attributes = BTreeMap::from([(Key::new("user").unwrap(), attribute)]);
+    let attributes = SortedMap::from([(Key::new("user").unwrap(), attribute)]);
     let floor = Version::new(Stamp::from_bits(1), ServerId::from_bits(1));
     let below = Session { floor, attributes: attributes.clone(), ..plain_session() };
     let dead = Session { life: Life::Deleted, accessed: Stamp::ZERO, ..plain_session() };
@@ -246,7 +246,7 @@ fn a_principal_over_the_limit_is_refused() {
 #[test]
 fn a_key_that_no_application_can_make_is_refused_from_a_peer_too() {
     let mut session = plain_session();
-    session.attributes = BTreeMap::from([(
+    session.attributes = SortedMap::from([(
         Key::new("name").unwrap(),
         Attribute::Removed { version: Version::ZERO },
     )]);

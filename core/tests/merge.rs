@@ -178,8 +178,8 @@ fn a_replacement_drops_what_is_older_and_keeps_what_is_its_own_or_newer() {
         let mut other = holding(register(old, "other"));
         other.attributes = other
             .attributes
-            .into_values()
-            .map(|a| (grapevine_core::Key::new("other").unwrap(), a))
+            .values()
+            .map(|a| (grapevine_core::Key::new("other").unwrap(), a.clone()))
             .collect();
         let copy = merged(&other, &replaced);
         assert_eq!(copy.get("other").is_some(), stays, "{old:?}");

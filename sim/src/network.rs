@@ -18,8 +18,8 @@ pub type Link = (usize, usize);
 /// What became of a message that was sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
-    /// It arrives then, as often as there are times; flipped bits are the caller's to flip.
-    Arrives(Vec<(Timestamp, bool)>),
+    /// It arrives then, and perhaps a second time; flipped bits are the caller's to flip.
+    Arrives((Timestamp, bool), Option<(Timestamp, bool)>),
     /// The link is clogged: it waits.
     Waits,
     /// Lost, because of this.
@@ -38,16 +38,32 @@ pub struct Network {
     /// Links on which everything waits.
     pub clogged: BTreeSet<Link>,
     seed: u64,
-    flows: BTreeMap<Link, Flow>,
+    flows: Flows,
 }
 
 /// What one link has carried.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Flow {
     /// How many messages have left.
     left: u64,
     last_arrival: Timestamp,
     in_flight: usize,
+}
+
+/// The flow of every link that was ever used: found without a search, for each message looks here
+/// twice.
+#[derive(Clone, Debug, Default)]
+struct Flows(Vec<Flow>);
+
+impl Flows {
+    fn of(&mut self, (from, to): Link) -> &mut Flow {
+        // In squares, each around the one before: so the number of servers need not be known.
+        let at = if from < to { to * to + from } else { from * (from + 1) + to };
+        if at >= self.0.len() {
+            self.0.resize(at + 1, Flow::default());
+        }
+        &mut self.0[at]
+    }
 }
 
 impl Network {
@@ -79,7 +95,7 @@ impl Network {
         if self.cut.contains(&link) {
             return Fate::Lost("cut");
         }
-        let flow = self.flows.entry(link).or_default();
+        let flow = self.flows.of(link);
         if flow.in_flight >= self.links.queue {
             return Fate::Lost("overflow");
         }
@@ -91,19 +107,20 @@ impl Network {
             flow.in_flight += 1;
             return Fate::Waits;
         }
-        let copies = if coins.chance(self.links.repeats) { 2 } else { 1 };
+        let twice = coins.chance(self.links.repeats);
         let delay = self.delays.get(&link).unwrap_or(&self.links.delay);
-        let mut copy = |_| {
+        let mut arrival = || {
             let due = flow.arrival(&mut coins, delay, self.links.in_order, now);
             (due, coins.chance(self.links.corruption))
         };
-        Fate::Arrives((0..copies).map(&mut copy).collect())
+        let first = arrival();
+        Fate::Arrives(first, twice.then(arrival))
     }
 
     /// When a message that has waited on a clogged link arrives, if it leaves now.
     pub(crate) fn go_on(&mut self, link: Link, now: Timestamp) -> Timestamp {
         self.arrived(link);
-        let flow = self.flows.entry(link).or_default();
+        let flow = self.flows.of(link);
         let mut coins = flow.coins(self.seed, link);
         let delay = self.delays.get(&link).unwrap_or(&self.links.delay);
         flow.arrival(&mut coins, delay, self.links.in_order, now)
@@ -111,9 +128,8 @@ impl Network {
 
     /// A message of this link is not in flight any more.
     pub(crate) fn arrived(&mut self, link: Link) {
-        if let Some(flow) = self.flows.get_mut(&link) {
-            flow.in_flight = flow.in_flight.saturating_sub(1);
-        }
+        let flow = self.flows.of(link);
+        flow.in_flight = flow.in_flight.saturating_sub(1);
     }
 }
 
@@ -220,10 +236,10 @@ mod tests {
     fn a_full_queue_loses_what_comes_and_takes_more_when_something_has_arrived() {
         let mut network = Network::seeded(1);
         network.links.queue = 2;
-        assert!(fates(&mut network, (0, 1), 2).iter().all(|f| matches!(f, Fate::Arrives(_))));
+        assert!(fates(&mut network, (0, 1), 2).iter().all(|f| matches!(f, Fate::Arrives(..))));
         assert_eq!(network.send((0, 1), NOW), Fate::Lost("overflow"));
-        assert!(matches!(network.send((1, 0), NOW), Fate::Arrives(_)), "another link has room");
+        assert!(matches!(network.send((1, 0), NOW), Fate::Arrives(..)), "another link has room");
         network.arrived((0, 1));
-        assert!(matches!(network.send((0, 1), NOW), Fate::Arrives(_)));
+        assert!(matches!(network.send((0, 1), NOW), Fate::Arrives(..)));
     }
 }

@@ -73,6 +73,8 @@ pub(crate) struct Shop {
     /// Requests to come, the next one last.
     script: Vec<(Timestamp, Scripted)>,
     closed: bool,
+    /// What [`Shop::next`] said, until a customer changes its plans.
+    soonest: Option<Option<(Timestamp, usize)>>,
     pub(crate) flights: BTreeMap<RequestId, Flight>,
     /// Forged tokens that were refused, and those that were not.
     pub(crate) forged: (u64, u64),
@@ -94,6 +96,7 @@ impl Shop {
             customers: (0..workload.customers + more).map(customer).collect(),
             script: script.map(|scripted| (at(scripted), scripted.clone())).collect(),
             closed: false,
+            soonest: None,
             flights: BTreeMap::new(),
             forged: (0, 0),
         }
@@ -109,7 +112,14 @@ impl Shop {
     }
 
     /// The next customer who does something, and when.
-    pub(crate) fn next(&self) -> Option<(Timestamp, usize)> {
+    pub(crate) fn next(&mut self) -> Option<(Timestamp, usize)> {
+        if self.soonest.is_none() {
+            self.soonest = Some(self.find_next());
+        }
+        self.soonest.flatten()
+    }
+
+    fn find_next(&self) -> Option<(Timestamp, usize)> {
         if self.closed {
             return None;
         }
@@ -125,6 +135,7 @@ impl Shop {
         now: Timestamp,
         rng: &mut ChaCha8Rng,
     ) -> Option<Kind> {
+        self.soonest = None;
         let (from, to) = self.workload.think_ms;
         let think = Duration::from_millis(rng.random_range(from..=to));
         let patience = Duration::from_millis(self.workload.patience_ms);
@@ -182,6 +193,7 @@ impl Shop {
 
     /// The next request of the script, if it is due.
     pub(crate) fn scripted(&mut self, now: Timestamp) -> Option<Scripted> {
+        self.soonest = None;
         let due = self.script.last().is_some_and(|(at, _)| *at <= now);
         self.script.pop_if(|_| due).map(|(_, scripted)| scripted)
     }
@@ -351,6 +363,7 @@ impl Shop {
         rng: &mut ChaCha8Rng,
     ) {
         let Some(n) = flight.customer else { return };
+        self.soonest = None;
         let (from, to) = self.workload.think_ms;
         let customer = &mut self.customers[n];
         let current =
@@ -395,6 +408,7 @@ impl Shop {
 
     /// Everybody goes home: nobody asks any more.
     pub(crate) const fn close(&mut self) {
+        self.soonest = None;
         self.closed = true;
     }
 }

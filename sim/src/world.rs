@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use grapevine_core::command::Write;
 use grapevine_core::{
-    Engine, Event, Farm, Life, Local, Notice, RequestError, RequestId, Response, ServerId, Session,
-    SessionId, Status, Timestamp, Vector,
+    Address, Engine, Event, Farm, Life, Local, Notice, RequestError, RequestId, Response, ServerId,
+    Session, SessionId, Status, Timestamp, Vector,
 };
 
 use crate::network::{Link, Network};
@@ -39,11 +39,11 @@ pub(crate) enum Observation {
 }
 
 /// A message that waits on a clogged link: its sender, its receiver's boot, and its bytes.
-type Waiting = (ServerId, Timestamp, Rc<Vec<u8>>);
+type Waiting = (ServerId, Timestamp, Rc<[u8]>);
 
 #[derive(Debug)]
 struct Node {
-    engine: Option<Engine>,
+    engine: Option<Box<Engine>>,
     boot: Timestamp,
     /// How far this server's clock is ahead of the world's, in microseconds.
     skew: i64,
@@ -60,7 +60,8 @@ struct Node {
     busy: Timestamp,
 }
 
-/// Servers on one event queue. `check_invariants` runs after every event that changed a copy.
+/// Servers on one event queue. After every event, what it may have changed is checked, and now and
+/// then everything.
 #[derive(Debug)]
 pub struct World {
     now: Timestamp,
@@ -81,7 +82,10 @@ pub struct World {
     events: u64,
     refused: u64,
     undetected: u64,
-    changed: bool,
+    /// Addresses whose copies the event under way has changed.
+    changed: Vec<Address>,
+    /// The bytes of a command, for the next one to be encoded in the same place.
+    buffer: Vec<u8>,
     trace: Trace,
     /// The network; change it to cause faults.
     pub network: Network,
@@ -134,7 +138,8 @@ impl World {
             events: 0,
             refused: 0,
             undetected: 0,
-            changed: false,
+            changed: Vec::new(),
+            buffer: Vec::new(),
             trace: Trace::default(),
             network: Network::seeded(seed),
             strict: false,
@@ -186,13 +191,22 @@ impl World {
         &self.farm
     }
 
+    /// What was observed since the last call. Hand the list back to [`World::reuse`].
     pub(crate) fn take_observations(&mut self) -> Vec<Observation> {
         std::mem::take(&mut self.observations)
     }
 
+    /// Takes back a list of observations, for its memory.
+    pub(crate) fn reuse(&mut self, mut observations: Vec<Observation>) {
+        if self.observations.is_empty() {
+            observations.clear();
+            self.observations = observations;
+        }
+    }
+
     /// A server's engine, if it runs.
     pub fn running(&self, server: usize) -> Option<&Engine> {
-        self.nodes[server].engine.as_ref()
+        self.nodes[server].engine.as_deref()
     }
 
     /// A server's engine.
@@ -295,7 +309,7 @@ impl World {
     }
 
     /// A server's copies, by address.
-    pub(crate) fn copies(&self, server: usize) -> BTreeMap<grapevine_core::Address, &Session> {
+    pub(crate) fn copies(&self, server: usize) -> BTreeMap<Address, &Session> {
         let copies = self.running(server).into_iter().flat_map(Engine::copies);
         copies.map(|copy| (copy.id.address, &**copy)).collect()
     }

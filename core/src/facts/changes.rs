@@ -56,6 +56,11 @@ impl Changes {
         self.lists.contains_key(&writer)
     }
 
+    /// Whether a writer's list has this entry.
+    pub(crate) fn has(&self, writer: ServerId, entry: Entry) -> bool {
+        self.lists.get(&writer).is_some_and(|list| list.contains(&entry))
+    }
+
     /// A writer's entries after a place, in stamp order, to the end of the list.
     pub(crate) fn after(&self, writer: ServerId, place: Entry) -> impl Iterator<Item = Entry> + '_ {
         let range = (Bound::Excluded(place), Bound::Unbounded);

@@ -1,13 +1,13 @@
 //! Attributes: registers, removals and counters, and how two copies of one merge.
 
-use alloc::collections::BTreeMap;
-use alloc::collections::btree_map::Entry;
 use alloc::sync::Arc;
+use core::borrow::Borrow;
 use core::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::id::ServerId;
+use crate::sorted::SortedMap;
 use crate::stamp::{Stamp, Version};
 use crate::vector::Vector;
 
@@ -63,6 +63,13 @@ impl Key {
 
     /// The text.
     pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// So that a map of keys can be asked by a text.
+impl Borrow<str> for Key {
+    fn borrow(&self) -> &str {
         &self.0
     }
 }
@@ -170,7 +177,7 @@ pub struct Counter {
     /// The number that the replaced register held, or zero. A function of the epoch.
     pub base: i64,
     /// Server → what it added.
-    pub subtotals: BTreeMap<ServerId, Subtotal>,
+    pub subtotals: SortedMap<ServerId, Subtotal>,
 }
 
 impl Counter {
@@ -188,20 +195,12 @@ impl Counter {
             self.base = other.base;
             changed = true;
         }
-        for (&server, &theirs) in &other.subtotals {
-            match self.subtotals.entry(server) {
-                Entry::Vacant(vacant) => {
-                    vacant.insert(theirs);
-                    changed = true;
-                }
-                Entry::Occupied(mut ours) if theirs > *ours.get() => {
-                    ours.insert(theirs);
-                    changed = true;
-                }
-                Entry::Occupied(_) => {}
-            }
-        }
-        changed
+        let newer = |ours: &mut Subtotal, theirs: &Subtotal| {
+            let newer = *theirs > *ours;
+            *ours = (*ours).max(*theirs);
+            newer
+        };
+        changed | self.subtotals.merge(&other.subtotals, |_| true, newer)
     }
 }
 

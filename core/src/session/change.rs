@@ -1,8 +1,7 @@
 //! Changes that an application makes to a session, and the delta that says them to the farm.
 
-use alloc::collections::BTreeMap;
-
 use super::{Attribute, Counter, Key, Session, Subtotal, Value};
+use crate::sorted::SortedMap;
 use crate::stamp::Version;
 
 /// One change of one attribute (modify: R61, R91).
@@ -39,7 +38,7 @@ impl Session {
         changes: &[Change],
         version: Version,
     ) -> Result<Option<Self>, ChangeError> {
-        let mut made = BTreeMap::new();
+        let mut made = SortedMap::new();
         for change in changes {
             let (Change::Set(key, _) | Change::Remove(key) | Change::Add(key, _)) = change;
             let current = made.get(key).or_else(|| self.attributes.get(key));
@@ -72,7 +71,7 @@ impl Session {
         amount: i64,
         version: Version,
     ) -> Result<Attribute, ChangeError> {
-        let fresh = |epoch, base| Counter { epoch, base, subtotals: BTreeMap::new() };
+        let fresh = |epoch, base| Counter { epoch, base, subtotals: SortedMap::new() };
         let mut counter = match current {
             None => fresh(self.floor, 0),
             Some(Attribute::Removed { version }) => fresh(*version, 0),
@@ -118,7 +117,7 @@ impl Session {
 fn registers(
     attributes: impl IntoIterator<Item = (Key, Value)>,
     version: Version,
-) -> BTreeMap<Key, Attribute> {
+) -> SortedMap<Key, Attribute> {
     let register = |(key, value)| (key, Attribute::Register { version, value });
     attributes.into_iter().map(register).collect()
 }

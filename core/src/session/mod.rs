@@ -5,7 +5,6 @@
 //! (Shapiro et al., 2011). A write makes a *delta*, which is a session too, with only the changed
 //! attributes (Almeida et al., 2018); everything that arrives goes through [`Session::merge`].
 
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::fmt;
 use core::time::Duration;
@@ -13,6 +12,7 @@ use core::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::id::{ServerId, SessionId};
+use crate::sorted::SortedMap;
 use crate::stamp::{Stamp, Timestamp, Version};
 use crate::vector::Vector;
 
@@ -103,7 +103,7 @@ pub struct Session {
     /// Server → stamp of its latest write to this session (R76).
     pub seen: Vector,
     /// Key → attribute.
-    pub attributes: BTreeMap<Key, Attribute>,
+    pub attributes: SortedMap<Key, Attribute>,
 }
 
 /// What a reader sees of an attribute.
@@ -126,7 +126,7 @@ impl Session {
             floor: Version::ZERO,
             accessed: id.created,
             seen: Vector::from_iter([(id.address.origin, id.created)]),
-            attributes: BTreeMap::new(),
+            attributes: SortedMap::new(),
         }
     }
 
@@ -144,7 +144,7 @@ impl Session {
             floor: self.floor,
             accessed: version.stamp,
             seen,
-            attributes: BTreeMap::new(),
+            attributes: SortedMap::new(),
         }
     }
 
@@ -202,19 +202,9 @@ impl Session {
             self.attributes.retain(|_, attribute| attribute.version() >= floor);
             changed = true;
         }
-        for (key, theirs) in &other.attributes {
-            if theirs.version() < self.floor {
-                continue;
-            }
-            match self.attributes.get_mut(key) {
-                Some(ours) => changed |= ours.merge(theirs),
-                None => {
-                    self.attributes.insert(key.clone(), theirs.clone());
-                    changed = true;
-                }
-            }
-        }
-        changed
+        let floor = self.floor;
+        let above = |theirs: &Attribute| theirs.version() >= floor;
+        changed | self.attributes.merge(&other.attributes, above, Attribute::merge)
     }
 
     /// Whether it is as [`Session::merge`] leaves copies: nothing below its floor, and a tombstone
@@ -240,8 +230,7 @@ impl Session {
 
     /// The attribute of this name, if it has one that isn't removed.
     pub fn get(&self, key: &str) -> Option<Shown<'_>> {
-        let key = Key::new(key).ok()?;
-        self.attributes.get(&key).and_then(shown)
+        self.attributes.get(key).and_then(shown)
     }
 
     /// The attributes that aren't removed, by key.

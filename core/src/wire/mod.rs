@@ -8,9 +8,13 @@
 
 use alloc::vec::Vec;
 
+use postcard::ser_flavors::Flavor;
+
 use crate::command::{Command, Found};
 use crate::config::Farm;
 use crate::session::Session;
+
+pub(crate) mod fixed;
 
 /// The version of the wire format; servers with different versions refuse each other.
 pub const WIRE_VERSION: u16 = 1;
@@ -86,11 +90,32 @@ pub fn open(frame: &[u8]) -> Result<&[u8], WireError> {
 
 /// Appends the encoding of `command` to `out`.
 pub fn encode(command: &Command, out: &mut Vec<u8>) {
-    let buffer = core::mem::take(out);
-    match postcard::to_extend(command, buffer) {
-        Ok(filled) => *out = filled,
+    if let Err(error) = postcard::serialize_with_flavor(command, Appending(out)) {
         // Memory is the only thing that encoding into a growing buffer can run out of.
-        Err(error) => unreachable!("a command that can't be encoded: {error}"),
+        unreachable!("a command that can't be encoded: {error}");
+    }
+}
+
+/// Encodes to the end of a buffer.
+struct Appending<'a>(&'a mut Vec<u8>);
+
+impl Flavor for Appending<'_> {
+    type Output = ();
+
+    #[inline]
+    fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+        self.0.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    #[inline]
+    fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+        self.0.push(byte);
+        Ok(())
+    }
+
+    fn finalize(self) -> postcard::Result<()> {
+        Ok(())
     }
 }
 

@@ -4,13 +4,12 @@
 
 pub(crate) mod commands;
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use grapevine_core::{
     Address, Attribute, Counter, Fixed, Key, Life, Principal, Secret, ServerId, Session, SessionId,
-    Stamp, Subtotal, Timestamp, Value, Vector, Version,
+    SortedMap, Stamp, Subtotal, Timestamp, Value, Vector, Version,
 };
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -50,7 +49,7 @@ fn subtotal() -> impl Strategy<Value = Subtotal> {
 
 pub(crate) fn attribute() -> BoxedStrategy<Attribute> {
     let counter = (version(), -1..=1_i64, btree_map(server(), subtotal(), 0..4))
-        .prop_map(|(epoch, base, subtotals)| Counter { epoch, base, subtotals });
+        .prop_map(|(epoch, base, subtotals)| Counter { epoch, base, subtotals: subtotals.into() });
     prop_oneof![
         1 => version().prop_map(|version| Attribute::Removed { version }),
         2 => (version(), value()).prop_map(|(version, value)| Attribute::Register { version, value }),
@@ -90,6 +89,7 @@ pub(crate) fn raw_session() -> BoxedStrategy<Session> {
         .prop_map(|(fixed, complete, rest)| {
             let (life, floor, accessed, seen, attributes) = rest;
             let fixed = Arc::new(fixed);
+            let attributes = attributes.into();
             Session { id: id(), fixed, complete, life, floor, accessed, seen, attributes }
         })
         .boxed()
@@ -107,7 +107,7 @@ pub(crate) fn held_session() -> BoxedStrategy<Session> {
                 floor: Version::ZERO,
                 accessed: Stamp::ZERO,
                 seen: Vector::default(),
-                attributes: BTreeMap::new(),
+                attributes: SortedMap::new(),
                 ..raw
             };
             held.merge(&raw);

@@ -34,6 +34,7 @@ impl Run {
         self.look();
         self.run_until(self.world.now() + REST);
         self.judge_all(|check, scene| check.end(scene));
+        self.world.check_invariants();
     }
 
     fn heal(&mut self) {

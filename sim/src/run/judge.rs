@@ -13,7 +13,8 @@ impl Run {
 
     /// Tells the model, the customers and the checks what has happened.
     pub(super) fn observe(&mut self) {
-        for observation in self.world.take_observations() {
+        let mut observations = self.world.take_observations();
+        for observation in observations.drain(..) {
             if self.broken.is_some() {
                 return;
             }
@@ -39,6 +40,7 @@ impl Run {
                 }
             }
         }
+        self.world.reuse(observations);
     }
 
     fn answered(
@@ -60,11 +62,11 @@ impl Run {
             // The access was somewhere between the request and now.
             known.used = known.used.max(flight.sent);
         }
-        let kind = match outcome {
-            Ok(_) => "answered_ok".to_owned(),
-            Err(error) => format!("answered_{}", word(error)),
-        };
-        *self.coverage.entry(kind).or_default() += 1;
+        let kind = outcome.as_ref().map_or_else(word, |_| "answered_ok");
+        match self.coverage.get_mut(kind) {
+            Some(count) => *count += 1,
+            None => drop(self.coverage.insert(kind.to_owned(), 1)),
+        }
         self.shop.take(&flight, outcome, self.world.now(), &mut self.rng);
     }
 
@@ -107,11 +109,11 @@ impl Run {
 fn word(error: &grapevine_core::RequestError) -> &'static str {
     use grapevine_core::RequestError;
     match error {
-        RequestError::NotFound(_) => "not_found",
-        RequestError::Lost => "lost",
-        RequestError::Unavailable(_) => "unavailable",
-        RequestError::NotReplicated { .. } => "not_replicated",
-        RequestError::Limit(_) => "limit",
-        _ => "refused",
+        RequestError::NotFound(_) => "answered_not_found",
+        RequestError::Lost => "answered_lost",
+        RequestError::Unavailable(_) => "answered_unavailable",
+        RequestError::NotReplicated { .. } => "answered_not_replicated",
+        RequestError::Limit(_) => "answered_limit",
+        _ => "answered_refused",
     }
 }

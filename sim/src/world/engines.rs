@@ -9,6 +9,9 @@ use super::{Happening, Observation, World};
 use crate::coins::Coins;
 use crate::network::{Fate, Link};
 
+/// Events between two looks at all of an engine's state.
+const WHOLE_STATE_EVERY: u64 = 64;
+
 impl World {
     pub(super) fn receive(&mut self, from: ServerId, link: Link, bytes: &[u8], flipped: bool) {
         if flipped {
@@ -42,8 +45,8 @@ impl World {
         while let Some(action) = engine.poll_action() {
             self.act(server, engine.server(), action);
         }
-        // All of the state is looked at after every event that changed a copy, and now and then.
-        if std::mem::take(&mut self.changed) || self.events.is_multiple_of(64) {
+        engine.check_changed(self.changed.drain(..));
+        if self.events.is_multiple_of(WHOLE_STATE_EVERY) {
             engine.check_invariants();
         }
         self.trace.handled(self.now, server, engine.fingerprint());
@@ -61,6 +64,15 @@ impl World {
         }
     }
 
+    /// Looks at all of every engine's state.
+    ///
+    /// # Panics
+    /// If anything is not as it must be.
+    pub(crate) fn check_invariants(&self) {
+        let engines = self.nodes.iter().filter_map(|node| node.engine.as_deref());
+        engines.for_each(grapevine_core::Engine::check_invariants);
+    }
+
     pub(super) fn arm(&mut self, server: usize, wait: Duration) {
         // A timer that is due at once still takes a microsecond, or a busy server stops the world.
         let due = self.now + wait.max(Duration::from_micros(1));
@@ -73,16 +85,17 @@ impl World {
     pub(super) fn act(&mut self, server: usize, from: ServerId, action: Action) {
         match action {
             Action::Publish { to, command } => {
-                let mut bytes = Vec::new();
-                wire::encode(&command, &mut bytes);
-                assert!(bytes.len() <= self.farm.frame_bytes as usize, "a frame too long (G8)");
-                let bytes = Rc::new(bytes);
+                self.buffer.clear();
+                wire::encode(&command, &mut self.buffer);
+                let frame = self.farm.frame_bytes as usize;
+                assert!(self.buffer.len() <= frame, "a frame too long (G8)");
+                // Encoded once, and shared by all that get it.
+                let bytes = Rc::from(&self.buffer[..]);
                 match to {
                     To::All => {
-                        let others = (0..self.nodes.len()).filter(|&other| other != server);
-                        others.collect::<Vec<_>>().into_iter().for_each(|other| {
+                        for other in (0..self.nodes.len()).filter(|&other| other != server) {
                             self.transmit(from, (server, other), &command, &bytes);
-                        });
+                        }
                     }
                     To::One(id) => {
                         let link = (server, usize::from(id.number()) - 1);
@@ -103,8 +116,8 @@ impl World {
                 self.observations.push(Observation::Answered { server, id, outcome });
             }
             Action::Notify(notice) => self.notices.push((server, notice)),
-            Action::Store { copy, .. } => {
-                self.changed = true;
+            Action::Store { address, copy, .. } => {
+                self.changed.push(address);
                 if let Some(copy) = copy {
                     let (id, life) = (copy.id, copy.life);
                     self.observations.push(Observation::Stored { by: from, id, life });
@@ -118,12 +131,12 @@ impl World {
         from: ServerId,
         link: Link,
         command: &Command,
-        bytes: &Rc<Vec<u8>>,
+        bytes: &Rc<[u8]>,
     ) {
         let boot = self.nodes[link.1].boot;
         match self.network.send(link, self.now) {
-            Fate::Arrives(times) => {
-                for (due, flipped) in times {
+            Fate::Arrives(once, again) => {
+                for (due, flipped) in [Some(once), again].into_iter().flatten() {
                     self.trace.sent(self.now, due, link, command, flipped);
                     let bytes = Rc::clone(bytes);
                     let happening = Happening::Message { from, link, boot, bytes, flipped };

@@ -43,9 +43,10 @@ impl World {
         let engine = Engine::new(config, seed, now).expect("a valid configuration");
         self.trace.note(self.now, server, "start");
         let node = &mut self.nodes[server];
-        (node.engine, node.paused, node.timer, node.busy) = (Some(engine), false, None, self.now);
+        (node.engine, node.paused, node.timer, node.busy) =
+            (Some(Box::new(engine)), false, None, self.now);
         for other in 0..self.nodes.len() {
-            if let Some(peer) = self.nodes[other].engine.as_ref().map(Engine::server)
+            if let Some(peer) = self.nodes[other].engine.as_deref().map(Engine::server)
                 && other != server
             {
                 self.handle(server, Event::PeerUp(peer));

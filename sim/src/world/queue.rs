@@ -16,7 +16,7 @@ pub(super) enum Happening {
         from: ServerId,
         link: Link,
         boot: Timestamp,
-        bytes: Rc<Vec<u8>>,
+        bytes: Rc<[u8]>,
         flipped: bool,
     },
     Timer {
