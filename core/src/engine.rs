@@ -16,6 +16,7 @@ use crate::protocol::lookup::{Ask, Lookups};
 use crate::protocol::membership::Members;
 use crate::protocol::repair::Repair;
 use crate::random::Random;
+use crate::rare::{Mark, Point, Rare};
 use crate::session::Session;
 use crate::stamp::{HybridClock, Stamp, Timestamp};
 use crate::status::{Counters, Status, View};
@@ -77,6 +78,7 @@ pub struct Engine {
     pub(crate) leaving: Option<Leaving>,
     pub(crate) counters: Counters,
     pub(crate) outbox: Outbox,
+    pub(crate) rare: Rare,
     view_generation: u64,
 }
 
@@ -116,6 +118,7 @@ impl Engine {
             leaving: None,
             counters: Counters::default(),
             outbox: Outbox::default(),
+            rare: Rare::default(),
             view_generation: 0,
             config,
         };
@@ -132,7 +135,7 @@ impl Engine {
             Event::Command { from, command } => self.on_command(from, command),
             Event::PeerUp(server) => self.on_peer_up(server),
             Event::PeerDown(server) => self.on_peer_down(server),
-            Event::Timer => {}
+            Event::Timer => self.run_early(),
         }
         self.run_due();
     }
@@ -170,7 +173,7 @@ impl Engine {
             Command::HeartbeatRequest => self.on_heartbeat_request(from),
             Command::Pull(pull) => self.on_pull(from, pull),
             Command::Delta(delta) => self.on_delta(from, delta),
-            Command::Ack { applied } => self.on_ack(from, applied),
+            Command::Ack { applied } => self.on_ack(from, applied, Mark::AckedByAck),
             Command::Leave { end } => self.on_leave(from, end),
         }
     }
@@ -197,6 +200,23 @@ impl Engine {
         }
     }
 
+    /// Does what is not due, where a rare choice says so: a review that finds nothing to do does no
+    /// harm. Only when woken up: heartbeats sent at every message would be answered by more.
+    fn run_early(&mut self) {
+        if self.rare.force(Point::HeartbeatEarly) {
+            self.send_heartbeats();
+        }
+        if self.rare.force(Point::ReviewEarly) {
+            self.review_members();
+            self.review_waiting();
+            self.review_leaving();
+            self.settle_lookups();
+        }
+        if self.rare.force(Point::SweepEarly) {
+            self.sweep_until(self.now + self.config.farm.down_after);
+        }
+    }
+
     /// The next thing to do, in causal order; `None` if there is nothing.
     pub fn poll_action(&mut self) -> Option<Action> {
         if let Some(batch) = self.outbox.batches.pop_front() {
@@ -205,8 +225,12 @@ impl Engine {
         if let Some(action) = self.outbox.actions.pop_front() {
             return Some(action);
         }
-        let publisher = self.outbox.acks.pop_first()?;
-        Some(self.ack_for(publisher))
+        loop {
+            let publisher = self.outbox.acks.pop_first()?;
+            if !self.rare.force(Point::AckSkipped) {
+                return Some(self.ack_for(publisher));
+            }
+        }
     }
 
     /// When to call [`Engine::handle`] with [`Event::Timer`] at the latest, and why. An earlier or

@@ -22,6 +22,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod command;
+pub mod rare;
 pub mod wire;
 
 mod action;

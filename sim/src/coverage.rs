@@ -1,5 +1,4 @@
-//! Coverage marks: named rare paths, and how often a run took them. Every counter of the engine is
-//! one.
+//! The engines' counters, as a run reports them beside its marks.
 
 use std::collections::BTreeMap;
 

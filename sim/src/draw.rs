@@ -5,7 +5,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use crate::scenario::{
-    Delay, Fault, Heal, Kind, Limits, Links, OwnDelay, Scenario, Timed, Workload,
+    Buggify, Delay, Fault, Heal, Kind, Limits, Links, OwnDelay, Scenario, Timed, Workload,
 };
 
 mod faults;
@@ -61,9 +61,22 @@ impl Scenario {
         let network = draw.network(on.contains(&"weather"), on.contains(&"own_delays"));
         let workload = draw.workload();
         let heal = if draw.rng.random_bool(0.75) { Heal::All } else { Heal::Majority };
+        let buggify = Buggify::drawn(seed);
         let Draw { faults, later, .. } = draw;
         let (duration_s, requests) = (duration, Vec::new());
-        Self { seed, servers, later, duration_s, heal, limits, network, workload, faults, requests }
+        Self {
+            seed,
+            servers,
+            later,
+            duration_s,
+            heal,
+            limits,
+            network,
+            workload,
+            buggify,
+            faults,
+            requests,
+        }
     }
 }
 

@@ -22,6 +22,7 @@ mod coverage;
 mod draw;
 mod model;
 mod network;
+mod rare;
 mod report;
 mod run;
 mod scenario;
@@ -33,13 +34,14 @@ mod world;
 
 pub use checks::{About, guarantees};
 pub use network::{Link, Network};
+pub use rare::rare_page;
 pub use report::{LARGEST, report};
 pub use run::{Broken, CONVERGE, Outcome, Run};
 pub use scenario::{
-    Delay, FIELDS, Fault, Field, Heal, Kind, Limits, Links, OwnDelay, Scenario, ScenarioError,
-    Scripted, Timed, Workload,
+    Buggify, Delay, FIELDS, Fault, Field, Heal, Kind, Limits, Links, OwnDelay, Scenario,
+    ScenarioError, Scripted, Timed, Workload,
 };
 pub use shrink::{Effort, Progress, Shrunk, script, shrink};
-pub use swarm::{Summary, Swarm, run_scenario};
+pub use swarm::{Hits, Summary, Swarm, run_scenario};
 pub use trace::Record;
 pub use world::{START, World};

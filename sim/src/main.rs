@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use grapevine_core::Timestamp;
-use grapevine_sim::{Outcome, Run, Scenario, Summary, Swarm, guarantees, run_scenario};
+use grapevine_sim::{
+    Hits, Outcome, Run, Scenario, Summary, Swarm, guarantees, rare_page, run_scenario,
+};
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// Of how many failures of a swarm pictures are drawn.
@@ -40,9 +42,10 @@ enum Call {
     Shrink(calls::ShrinkArgs),
     /// The run as a picture: one HTML file that needs no network. Exit codes as of `run`.
     Report(calls::ReportArgs),
-    /// What a guarantee means, where it is checked, its source.
+    /// What a guarantee means, where it is checked, its source; or the names of rare choices and
+    /// paths.
     Explain {
-        /// G1 to G10.
+        /// G1 to G10; or `rare`, for the names of all rare choices and rare paths.
         guarantee: String,
     },
 }
@@ -88,6 +91,9 @@ struct SwarmArgs {
     /// Write the summary here as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Fail, naming them, if some coverage marks were never hit or some rare choices never forced.
+    #[arg(long)]
+    require_marks: bool,
     /// Stop at the first failure.
     #[arg(long)]
     stop_at_first: bool,
@@ -272,14 +278,23 @@ fn report_swarm(summary: &Summary, args: &SwarmArgs) -> Result<bool, String> {
     for (guarantee, count) in &summary.looked {
         println!("  {guarantee} looked at {count}");
     }
-    for (mark, count) in &summary.coverage {
-        println!("  {mark}: {count}");
+    for (name, count) in &summary.coverage {
+        println!("  {name}: {count}");
+    }
+    for (what, all) in [("mark", &summary.marks), ("forced", &summary.forced)] {
+        for (name, Hits { hits, seeds }) in all {
+            println!("  {what} {name}: {hits} in {seeds} runs");
+        }
+    }
+    let missing = if args.require_marks { summary.missing() } else { Vec::new() };
+    if !missing.is_empty() {
+        println!("Marks never hit, or choices never forced: {}", missing.join(", "));
     }
     let blind = summary.blind();
     if !blind.is_empty() {
         println!("Checks that had nothing to look at: {}", blind.join(", "));
     }
-    Ok(summary.failed == 0 && blind.is_empty())
+    Ok(summary.failed == 0 && blind.is_empty() && missing.is_empty())
 }
 
 fn parse_pair(text: &str, between: &str, usage: &str) -> Result<(u64, u64), String> {
@@ -288,6 +303,10 @@ fn parse_pair(text: &str, between: &str, usage: &str) -> Result<(u64, u64), Stri
 }
 
 fn explain(name: &str) -> Result<bool, String> {
+    if name.eq_ignore_ascii_case("rare") {
+        print!("{}", rare_page());
+        return Ok(true);
+    }
     let all = guarantees();
     let wanted = all.iter().find(|about| about.name.eq_ignore_ascii_case(name));
     let about = wanted.ok_or_else(|| format!("`{name}` is no guarantee; there are G1 to G10"))?;

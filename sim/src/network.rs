@@ -26,6 +26,20 @@ pub(crate) enum Fate {
     Lost(&'static str),
 }
 
+/// What rare choices do to one message.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Extra {
+    /// It takes exactly so long.
+    pub(crate) exact: Option<Duration>,
+    /// It arrives with all others of its tenth of a second.
+    pub(crate) burst: bool,
+    /// It is lost, because another is under way.
+    pub(crate) queue_of_one: bool,
+}
+
+/// The tenth of a second.
+const BURST: u64 = 100_000;
+
 /// What the network does to messages. Everything may be changed while a world runs.
 #[derive(Clone, Debug, Default)]
 pub struct Network {
@@ -91,12 +105,12 @@ impl Network {
     }
 
     /// Decides what becomes of a message sent now.
-    pub(crate) fn send(&mut self, link: Link, now: Timestamp) -> Fate {
+    pub(crate) fn send(&mut self, link: Link, now: Timestamp, extra: Extra) -> Fate {
         if self.cut.contains(&link) {
             return Fate::Lost("cut");
         }
         let flow = self.flows.of(link);
-        if flow.in_flight >= self.links.queue {
+        if flow.in_flight >= self.links.queue || extra.queue_of_one {
             return Fate::Lost("overflow");
         }
         let mut coins = flow.coins(self.seed, link);
@@ -110,7 +124,7 @@ impl Network {
         let twice = coins.chance(self.links.repeats);
         let delay = self.delays.get(&link).unwrap_or(&self.links.delay);
         let mut arrival = || {
-            let due = flow.arrival(&mut coins, delay, self.links.in_order, now);
+            let due = flow.arrival(&mut coins, delay, extra, self.links.in_order, now);
             (due, coins.chance(self.links.corruption))
         };
         let first = arrival();
@@ -123,7 +137,12 @@ impl Network {
         let flow = self.flows.of(link);
         let mut coins = flow.coins(self.seed, link);
         let delay = self.delays.get(&link).unwrap_or(&self.links.delay);
-        flow.arrival(&mut coins, delay, self.links.in_order, now)
+        flow.arrival(&mut coins, delay, Extra::default(), self.links.in_order, now)
+    }
+
+    /// Whether a message is under way on this link.
+    pub(crate) fn is_busy(&mut self, link: Link) -> bool {
+        self.flows.of(link).in_flight > 0
     }
 
     /// A message of this link is not in flight any more.
@@ -145,10 +164,15 @@ impl Flow {
         &mut self,
         coins: &mut Coins,
         delay: &Delay,
+        extra: Extra,
         in_order: bool,
         now: Timestamp,
     ) -> Timestamp {
-        let mut due = now + draw(coins, delay);
+        let drawn = draw(coins, delay);
+        let mut due = now + extra.exact.unwrap_or(drawn);
+        if extra.burst {
+            due = Timestamp::from_micros(due.as_micros().next_multiple_of(BURST));
+        }
         if in_order {
             due = due.max(self.last_arrival);
             self.last_arrival = due;
@@ -189,7 +213,7 @@ mod tests {
     const NOW: Timestamp = Timestamp::from_millis(1_000);
 
     fn fates(network: &mut Network, link: Link, count: usize) -> Vec<Fate> {
-        (0..count).map(|_| network.send(link, NOW)).collect()
+        (0..count).map(|_| network.send(link, NOW, Extra::default())).collect()
     }
 
     fn rough(seed: u64) -> Network {
@@ -205,7 +229,7 @@ mod tests {
         let beside: Vec<Fate> = (0..200)
             .map(|_| {
                 fates(&mut busy, (1, 0), 3);
-                busy.send((0, 1), NOW)
+                busy.send((0, 1), NOW, Extra::default())
             })
             .collect();
         assert_eq!(alone, beside);
@@ -237,9 +261,12 @@ mod tests {
         let mut network = Network::seeded(1);
         network.links.queue = 2;
         assert!(fates(&mut network, (0, 1), 2).iter().all(|f| matches!(f, Fate::Arrives(..))));
-        assert_eq!(network.send((0, 1), NOW), Fate::Lost("overflow"));
-        assert!(matches!(network.send((1, 0), NOW), Fate::Arrives(..)), "another link has room");
+        assert_eq!(network.send((0, 1), NOW, Extra::default()), Fate::Lost("overflow"));
+        assert!(
+            matches!(network.send((1, 0), NOW, Extra::default()), Fate::Arrives(..)),
+            "another link has room"
+        );
         network.arrived((0, 1));
-        assert!(matches!(network.send((0, 1), NOW), Fate::Arrives(..)));
+        assert!(matches!(network.send((0, 1), NOW, Extra::default()), Fate::Arrives(..)));
     }
 }

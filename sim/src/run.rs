@@ -10,6 +10,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::checks::{self, Check, Damage};
 use crate::model::Model;
+use crate::rare::HarnessPoint;
 use crate::scenario::{Scenario, Scripted};
 use crate::shop::Shop;
 use crate::world::{START, World};
@@ -61,7 +62,10 @@ impl Run {
         world.network.delays =
             own.map(|own| ((index(own.from), index(own.to)), own.delay)).collect();
         world.keep_answers = false;
-        let lossy = scenario.network.loss > 0.0 || scenario.network.queue < 1000;
+        world.buggify(&scenario.buggify, scenario.seed);
+        let lossy = scenario.network.loss > 0.0
+            || scenario.network.queue < 1000
+            || scenario.buggify.points.contains(&HarnessPoint::QueueOfOne.name());
         Self {
             scenario: scenario.clone(),
             shop: Shop::new(scenario, START + WARM_UP),

@@ -4,6 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
+mod buggify;
 mod check;
 mod fault;
 mod limits;
@@ -11,6 +12,7 @@ mod network;
 mod schema;
 mod workload;
 
+pub use buggify::Buggify;
 pub use check::ScenarioError;
 pub use fault::{Fault, Timed};
 pub use limits::Limits;
@@ -44,6 +46,9 @@ pub struct Scenario {
     /// The customers.
     #[serde(default)]
     pub workload: Workload,
+    /// Rare choices that are forced.
+    #[serde(default, skip_serializing_if = "Buggify::is_empty")]
+    pub buggify: Buggify,
     /// What goes wrong, in order of time.
     #[serde(default, rename = "fault", skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<Timed>,

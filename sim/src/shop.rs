@@ -13,6 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::scenario::{Kind, Scenario, Scripted, Workload};
 
 mod again;
+mod tabs;
 
 /// The counter that customers only ever add to.
 pub(crate) const COUNTER: &str = "clicks";
@@ -239,7 +240,11 @@ impl Shop {
         }
         let token = Token::decode(&carried.text, &self.key).expect("a token of this farm");
         if kind == Some(Kind::DoubleSubmit) && rng.random_bool(0.5) {
-            return self.two_tabs(n, &token, &carried.known, now, rng);
+            return if rng.random_bool(0.5) {
+                self.two_tabs(n, &token, &carried.known, now, rng)
+            } else {
+                self.number_in_two_tabs(n, &token, &carried.known, now, rng)
+            };
         }
         let acks = if kind == Some(Kind::Acks) { self.acks(rng) } else { Acks::Local };
         let Some((intent, request)) = self.request(n, kind, token.clone(), acks, rng) else {

@@ -33,6 +33,26 @@ pub struct Swarm {
     pub stop_at_first: bool,
 }
 
+/// How often something happened in a swarm, and in how many runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Hits {
+    /// In all.
+    pub hits: u64,
+    /// Runs in which it happened.
+    pub seeds: u64,
+}
+
+fn add_hits(all: &mut BTreeMap<String, Hits>, run: &BTreeMap<String, u64>) {
+    for (name, &count) in run {
+        if let Some(hits) = all.get_mut(name) {
+            hits.hits += count;
+            hits.seeds += u64::from(count > 0);
+        } else {
+            all.insert(name.clone(), Hits { hits: count, seeds: u64::from(count > 0) });
+        }
+    }
+}
+
 /// What a swarm found.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Summary {
@@ -54,8 +74,12 @@ pub struct Summary {
     pub messages_per_s: f64,
     /// Runs per hour and core.
     pub runs_per_hour_and_core: f64,
-    /// Named rare paths → how often they were taken.
+    /// The engines' counters, and answers by kind → how often.
     pub coverage: BTreeMap<String, u64>,
+    /// Coverage marks: rare paths, by name.
+    pub marks: BTreeMap<String, Hits>,
+    /// Rare choices that were forced, by name.
+    pub forced: BTreeMap<String, Hits>,
     /// Guarantee → how much its check looked at.
     pub looked: BTreeMap<String, u64>,
 }
@@ -115,14 +139,19 @@ impl Swarm {
 }
 
 impl Summary {
-    fn add(&mut self, outcome: Outcome) {
+    /// Adds a run.
+    pub fn add(&mut self, outcome: Outcome) {
         self.runs += 1;
         self.events += outcome.events;
         self.messages += outcome.messages;
         self.simulated_s += outcome.simulated_s;
-        for (mark, count) in &outcome.coverage {
-            *self.coverage.entry(mark.clone()).or_default() += count;
+        for (name, count) in &outcome.coverage {
+            if !outcome.marks.contains_key(name) {
+                *self.coverage.entry(name.clone()).or_default() += count;
+            }
         }
+        add_hits(&mut self.marks, &outcome.marks);
+        add_hits(&mut self.forced, &outcome.forced);
         for (guarantee, count) in &outcome.looked {
             *self.looked.entry(guarantee.clone()).or_default() += count;
         }
@@ -132,6 +161,12 @@ impl Summary {
             self.failures.sort_by_key(|failure| failure.seed);
             self.failures.truncate(KEPT);
         }
+    }
+
+    /// Marks whose path no run took, and rare choices that no run forced.
+    pub fn missing(&self) -> Vec<&str> {
+        let all = self.marks.iter().chain(&self.forced);
+        all.filter(|(_, hits)| hits.seeds == 0).map(|(name, _)| name.as_str()).collect()
     }
 
     /// Checks that looked at nothing: they have shown nothing.

@@ -12,6 +12,7 @@ use grapevine_core::{
 };
 
 use crate::network::{Link, Network};
+use crate::rare::{HarnessMark, Rare};
 use crate::trace::Trace;
 
 mod engines;
@@ -54,6 +55,8 @@ struct Node {
     /// While paused, what happens to it waits.
     paused: bool,
     held: Vec<Happening>,
+    /// Whether it wants something done that is not done yet.
+    undrained: bool,
     timer: Option<Timestamp>,
     /// What each event costs it, and until when it is busy.
     cost: Duration,
@@ -87,6 +90,7 @@ pub struct World {
     /// The bytes of a command, for the next one to be encoded in the same place.
     buffer: Vec<u8>,
     trace: Trace,
+    pub(crate) rare: Rare,
     /// The network; change it to cause faults.
     pub network: Network,
     /// Whether [`World::check_claims`] runs after every event. It looks at every copy.
@@ -116,6 +120,7 @@ impl World {
             latest: Timestamp::ZERO,
             paused: false,
             held: Vec::new(),
+            undrained: false,
             timer: None,
             cost: Duration::ZERO,
             busy: START,
@@ -141,6 +146,7 @@ impl World {
             changed: Vec::new(),
             buffer: Vec::new(),
             trace: Trace::default(),
+            rare: Rare::none(),
             network: Network::seeded(seed),
             strict: false,
             keep_answers: true,
@@ -289,12 +295,15 @@ impl World {
             Happening::Message { from, link, boot, bytes, flipped } => {
                 if self.nodes[server].boot == boot {
                     self.receive(from, link, &bytes, flipped);
+                } else {
+                    self.rare.mark(HarnessMark::MessageForPredecessor);
                 }
             }
             Happening::Timer { server, due } => {
                 // One that was armed anew meanwhile is stale.
                 if self.nodes[server].timer == Some(due) {
                     self.nodes[server].timer = None;
+                    self.reconnect(server);
                     self.handle(server, Event::Timer);
                 }
             }

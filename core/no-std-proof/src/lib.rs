@@ -7,6 +7,9 @@ use core::alloc::{GlobalAlloc, Layout};
 
 use grapevine_core::{Config, Engine, Event, Farm, ServerId, Timestamp, wire};
 
+// Built as an embedder builds it, the engine carries nothing of the simulator's rare choices.
+const _: () = assert!(grapevine_core::rare::HANDLE_BYTES == 0);
+
 struct NoMemory;
 
 // The one place in the project with `unsafe`: an allocator can't be declared without.

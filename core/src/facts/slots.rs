@@ -17,6 +17,16 @@ impl Slots {
         (slot < limit).then_some(slot)
     }
 
+    /// The first slot that was never used, if fewer than `limit` were.
+    pub(crate) fn fresh(&self, limit: u32) -> Option<u32> {
+        (self.unused < limit).then_some(self.unused)
+    }
+
+    /// Whether a slot was used before and is free.
+    pub(crate) fn is_freed(&self, slot: u32) -> bool {
+        self.freed.contains(&slot)
+    }
+
     /// Takes the slot that [`Slots::next`] gave.
     pub(crate) fn take(&mut self, slot: u32) {
         if !self.freed.remove(&slot) {

@@ -12,6 +12,7 @@ use crate::engine::Engine;
 use crate::error::{RequestError, Unavailable};
 use crate::event::{Acks, RequestId};
 use crate::id::ServerId;
+use crate::rare::{Mark, Point};
 use crate::stamp::{Stamp, Timestamp};
 
 #[derive(Debug)]
@@ -61,6 +62,9 @@ impl Engine {
         let limit = self.config.local.pending_requests;
         let until = if self.lookups.waiting() + self.waiting.len() >= limit as usize {
             // No room to wait: the answer is honest at once.
+            self.rare.mark(Mark::NoRoomToWait);
+            self.now
+        } else if self.rare.force(Point::AckWaitTiny) {
             self.now
         } else {
             self.now + self.config.local.ack_timeout
@@ -90,6 +94,7 @@ impl Engine {
     }
 
     fn not_replicated(&mut self, stamp: Stamp, write: Write) {
+        self.rare.mark(Mark::NotReplicatedInTime);
         let (token, lost) = match write.response {
             Response::Session(served) => (Some(served.token), served.lost),
             Response::Deleted | Response::Left { .. } => (None, false),
@@ -99,13 +104,14 @@ impl Engine {
         self.respond(write.request, Err(error));
     }
 
-    /// Takes how far a server has applied this server's stream.
-    pub(crate) fn on_ack(&mut self, from: ServerId, applied: Stamp) {
+    /// Takes how far a server has applied this server's stream; `way` is how it said so.
+    pub(crate) fn on_ack(&mut self, from: ServerId, applied: Stamp, way: Mark) {
         if applied > self.end() {
             self.counters.ignored_malformed += 1;
             return self.misbehaving(from, "it acknowledged writes that were never made");
         }
         if self.members.on_ack(from, applied) {
+            self.rare.mark(way);
             self.answer_up_to(applied);
             self.review_leaving();
         }
@@ -141,6 +147,7 @@ impl Engine {
         let stamps: Vec<Stamp> = self.waiting.writes.keys().copied().collect();
         for stamp in stamps {
             if let Some(write) = self.waiting.take(stamp) {
+                self.rare.mark(Mark::WaitingEndedByLeave);
                 self.not_replicated(stamp, write);
             }
         }
@@ -152,7 +159,9 @@ impl Engine {
 impl Engine {
     /// What this server acknowledges of a publisher's stream now.
     pub(crate) fn ack_for(&mut self, publisher: ServerId) -> Action {
-        let applied = self.facts.whole_up_to(publisher, self.applied.get(publisher));
+        let entry = self.applied.get(publisher);
+        let applied = self.facts.whole_up_to(publisher, entry);
+        self.rare.mark_if(applied < entry, Mark::AckStopsAtPartial);
         Action::Publish { to: To::One(publisher), command: Command::Ack { applied } }
     }
 }

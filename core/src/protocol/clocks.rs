@@ -16,6 +16,7 @@ use crate::engine::Engine;
 use crate::id::ServerId;
 use crate::member::State;
 use crate::protocol::membership::Members;
+use crate::rare::Mark;
 use crate::stamp::{Stamp, Timestamp};
 
 impl Engine {
@@ -23,6 +24,7 @@ impl Engine {
     /// this is a step, not time.
     pub(crate) fn tick(&mut self, now: Timestamp) {
         let longest = self.config.farm.suspect_after;
+        self.rare.mark_if(now.since(self.now) > longest, Mark::ClockSteppedAhead);
         self.steady = self.steady + now.since(self.now).min(longest);
         self.now = self.now.max(now);
     }
@@ -36,6 +38,7 @@ impl Engine {
             return true;
         }
         self.counters.ignored_skewed += 1;
+        self.rare.mark_if(matches!(command, Command::Delta(_)), Mark::DeltaRefusedAsSkewed);
         let owner = if newest.server == ServerId::ZERO { from } else { newest.server };
         self.skewed(owner, newest.stamp);
         false
@@ -61,6 +64,7 @@ impl Engine {
             && now >= peer.skewed_until
         {
             peer.state = State::Alive;
+            self.rare.mark(Mark::SkewedServerTakenAgain);
             self.member_changed(server, State::Alive);
         }
     }

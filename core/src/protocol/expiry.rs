@@ -11,8 +11,9 @@ use crate::action::{Action, Notice};
 use crate::command::Write;
 use crate::engine::Engine;
 use crate::event::Acks;
+use crate::rare::{Mark, Point};
 use crate::session::{Expiry, Life, Session};
-use crate::stamp::Version;
+use crate::stamp::{Timestamp, Version};
 
 /// Copies looked at per call, so that a crowd of deadlines doesn't hold up requests.
 const SWEEP: usize = 256;
@@ -24,6 +25,7 @@ impl Engine {
         let deadline = copy.idle_deadline() + margin;
         let covered = self.members.all_covered_until(&self.applied);
         copy.complete
+            && !self.rare.force(Point::ExpiryDoubted)
             && self.now > deadline
             && covered.is_some_and(|until| until > deadline)
             && !self.members.lacks_of_gone(&self.applied, self.config.server)
@@ -31,8 +33,15 @@ impl Engine {
 
     /// Looks at the copies whose deadlines have come up: a bounded part of them.
     pub(crate) fn sweep(&mut self) {
-        for _ in 0..SWEEP {
-            let Some(address) = self.facts.take_due(self.now) else { return };
+        self.sweep_until(self.now);
+    }
+
+    /// Looks at the copies whose deadlines come up until then. One that is looked at early comes up
+    /// again.
+    pub(crate) fn sweep_until(&mut self, until: Timestamp) {
+        let most = if self.rare.force(Point::SweepOne) { 1 } else { SWEEP };
+        for _ in 0..most {
+            let Some(address) = self.facts.take_due(until) else { return };
             let Some(copy) = self.facts.array().get(address).cloned() else { continue };
             let beat = self.now + self.config.farm.heartbeat_every;
             if self.members.self_skewed() {
@@ -43,8 +52,10 @@ impl Engine {
             let margin = self.config.farm.margin();
             match copy.expiry(self.now, margin) {
                 Expiry::Gone if copy.expiry(self.trusted_now(), margin) < Expiry::Gone => {
+                    self.rare.mark(Mark::DropWaitedForMajority);
                     self.facts.rearm(address, beat);
                 }
+                Expiry::Gone if self.rare.force(Point::DropLate) => self.facts.rearm(address, beat),
                 Expiry::Gone => {
                     self.facts.drop_copy(address);
                     self.counters.dropped += 1;
@@ -71,6 +82,7 @@ impl Engine {
         let me = self.config.server;
         let lowest = self.members.alive().map(|server| server.number()).min();
         origin == me
+            || self.rare.force(Point::IdleEndedAnywhere)
             || !self.members.alive().any(|server| server == origin)
                 && lowest.is_none_or(|lowest| me.number() < lowest)
     }
@@ -79,6 +91,7 @@ impl Engine {
         let version = Version::new(self.clock.tick(self.now), self.config.server);
         self.publish(Write::Delete(Arc::new(copy.tombstone(version))), Acks::Local);
         self.counters.expired += 1;
+        self.rare.mark(Mark::ExpiryCertain);
         self.act(Action::Notify(Notice::Expired { session: Arc::clone(copy) }));
     }
 }

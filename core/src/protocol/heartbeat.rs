@@ -5,6 +5,7 @@ use crate::action::{Action, To};
 use crate::command::{Command, Heartbeat};
 use crate::engine::Engine;
 use crate::id::ServerId;
+use crate::rare::{Mark, Point};
 use crate::stamp::Stamp;
 use crate::vector::Vector;
 
@@ -14,8 +15,16 @@ impl Engine {
     pub(crate) fn send_heartbeats(&mut self) {
         self.members.heartbeat_sent(self.now, &self.config.farm);
         self.forget_expired_writers();
-        let command = Command::Heartbeat(self.heartbeat());
-        self.act(Action::Publish { to: To::All, command });
+        if !self.rare.force(Point::HeartbeatSkipped) {
+            let command = Command::Heartbeat(self.heartbeat());
+            if self.rare.force(Point::HeartbeatRepeated) {
+                self.act(Action::Publish { to: To::All, command: command.clone() });
+            }
+            self.act(Action::Publish { to: To::All, command });
+        }
+        if self.rare.force(Point::HeartbeatsAsked) {
+            self.act(Action::Publish { to: To::All, command: Command::HeartbeatRequest });
+        }
         for server in self.members.suspects() {
             self.send(server, Command::HeartbeatRequest);
         }
@@ -49,6 +58,9 @@ impl Engine {
 
     /// Answers at once (R73, R99).
     pub(crate) fn on_heartbeat_request(&mut self, from: ServerId) {
+        if self.rare.force(Point::HeartbeatRequestIgnored) {
+            return;
+        }
         let heartbeat = self.heartbeat();
         self.send(from, Command::Heartbeat(heartbeat));
     }
@@ -82,14 +94,16 @@ impl Engine {
             self.skewed(from, Stamp::at(heartbeat.clock));
         }
         let time = (self.now, self.steady);
+        let off = self.members.self_skewed();
         self.members.on_heartbeat(from, heartbeat, &self.applied, time, &self.config);
+        self.rare.mark_if(!off && self.members.self_skewed(), Mark::OwnClockOff);
         self.review_skewed(from);
         self.view_changed();
         if !missing.is_empty() {
             self.notice_behind(missing);
         }
         if !partial {
-            self.on_ack(from, acked);
+            self.on_ack(from, acked, Mark::AckedByHeartbeat);
         }
         self.check_joined();
         self.review_leaving();

@@ -4,13 +4,14 @@
 use crate::action::{Action, Notice};
 use crate::engine::Engine;
 use crate::member::State;
+use crate::rare::{Mark, Point};
 
 impl Engine {
     /// Joining ends when each configured number has been caught up with since it counts this
     /// process, or was silent so long that it acts on nothing of a predecessor; or, when the whole
     /// farm starts cold, after `cold_start_after`.
     pub(crate) fn check_joined(&mut self) {
-        if !self.members.joining {
+        if !self.members.joining || self.rare.force(Point::JoinedLate) {
             return;
         }
         let farm = &self.config.farm;
@@ -35,6 +36,13 @@ impl Engine {
         let enough = silent == 0 || waited >= silent_end || cold;
         if level + silent + 1 >= self.members.size && enough {
             self.members.joining = false;
+            self.rare.mark(if silent == 0 {
+                Mark::JoinedByCovering
+            } else if cold {
+                Mark::ColdStartEndedByMajority
+            } else {
+                Mark::JoinedDespiteSilence
+            });
             self.view_changed();
             self.act(Action::Notify(Notice::Joined));
             self.settle_lookups();

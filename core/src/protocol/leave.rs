@@ -7,6 +7,7 @@ use crate::engine::Engine;
 use crate::event::RequestId;
 use crate::id::ServerId;
 use crate::member::State;
+use crate::rare::{Mark, Point};
 use crate::stamp::{Stamp, Timestamp};
 use crate::vector::Vector;
 
@@ -15,6 +16,8 @@ use crate::vector::Vector;
 pub(crate) struct Leaving {
     request: RequestId,
     until: Timestamp,
+    /// Whether the others lacked something when it began to leave.
+    waited: bool,
     done: bool,
 }
 
@@ -28,8 +31,11 @@ impl Leaving {
 impl Engine {
     /// Stops taking requests, and waits for the others to have everything.
     pub(crate) fn leave(&mut self, request: RequestId) {
-        let until = self.now + self.config.local.leave_timeout;
-        self.leaving = Some(Leaving { request, until, done: false });
+        let mut until = self.now + self.config.local.leave_timeout;
+        if self.rare.force(Point::LeaveAtOnce) {
+            until = self.now;
+        }
+        self.leaving = Some(Leaving { request, until, waited: false, done: false });
         self.view_changed();
         self.stop_waiting();
         // Heartbeats carry what the others have applied; don't wait for the next one.
@@ -46,9 +52,12 @@ impl Engine {
         let now = self.now;
         let Some(leaving) = &mut self.leaving else { return };
         if leaving.done || !complete && now < leaving.until {
+            leaving.waited = true;
             return;
         }
         leaving.done = true;
+        self.rare.mark_if(complete && leaving.waited, Mark::LeaveWaitedForStream);
+        self.rare.mark_if(!complete, Mark::LeaveGaveUpWaiting);
         let request = leaving.request;
         let end = self.end();
         self.act(Action::Publish { to: To::All, command: Command::Leave { end } });
@@ -64,6 +73,7 @@ impl Engine {
         self.members.left(from);
         self.member_changed(from, State::Left);
         if !self.covered_entry(&self.applied, from, end) {
+            self.rare.mark(Mark::LeaveShowedGap);
             self.notice_behind(Vector::from_iter([(from, end)]));
         }
         self.check_joined();

@@ -11,6 +11,7 @@ use crate::engine::Engine;
 use crate::id::ServerId;
 use crate::member::{Member, State};
 use crate::protocol::clocks::{ahead, same_distance};
+use crate::rare::{Mark, Point};
 use crate::stamp::{Stamp, Timestamp};
 use crate::vector::Vector;
 
@@ -131,6 +132,11 @@ impl Members {
     /// Whether this process is its number's newest and has not left.
     pub(crate) fn counts(&self, server: ServerId) -> bool {
         self.of(server).is_some_and(|peer| peer.state != State::Left)
+    }
+
+    /// Whether a process said of itself that it is joining.
+    pub(crate) fn is_joining(&self, server: ServerId) -> bool {
+        self.of(server).is_some_and(|peer| peer.joining)
     }
 
     /// How many other numbers are configured, without those that left.
@@ -322,12 +328,14 @@ impl Engine {
             || known.is_some_and(|known| known > server)
             || known.is_none() && self.members.peers.len() + 1 >= self.members.size;
         if stranger {
+            self.rare.mark_if(known.is_some_and(|known| known > server), Mark::PredecessorRefused);
             self.counters.ignored_stranger += 1;
             return false;
         }
         if known != Some(server) {
             // A new number, or a restart: nothing that the predecessor said holds any more.
             if let Some(predecessor) = known {
+                self.rare.mark(Mark::RestartCountedAnew);
                 self.forget_run(predecessor);
             }
             self.members.peers.insert(server.number(), Peer::new(server, self.steady));
@@ -337,11 +345,14 @@ impl Engine {
         let Some(peer) = self.members.of_mut(server) else { return false };
         if peer.state == State::Left {
             // It serves nothing after it left; coming back is a restart.
+            self.rare.mark(Mark::LeftServerRefused);
             self.counters.ignored_stranger += 1;
             return false;
         }
         peer.heard = steady;
         if matches!(peer.state, State::Suspect | State::Down) {
+            let down = peer.state == State::Down;
+            self.rare.mark(if down { Mark::DownServerHeardAgain } else { Mark::SuspectHeardAgain });
             peer.state = State::Alive;
             self.member_changed(server, State::Alive);
         }
@@ -364,6 +375,7 @@ impl Engine {
                 _ if silent >= farm.down_after => State::Down,
                 _ if silent >= farm.suspect_after => State::Suspect,
                 State::Skewed => State::Skewed,
+                _ if self.rare.force(Point::SuspectEarly) => State::Suspect,
                 _ => State::Alive,
             };
             if next != peer.state {

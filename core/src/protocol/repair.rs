@@ -12,11 +12,13 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use crate::command::{Command, Cursor, Delta, Pull};
 use crate::engine::Engine;
 use crate::facts::Entry;
 use crate::id::{Address, ServerId};
+use crate::rare::{Mark, Point};
 use crate::session::Session;
 use crate::stamp::{Stamp, Timestamp};
 use crate::vector::Vector;
@@ -61,7 +63,10 @@ impl Engine {
     /// round trip: what is missing may be on its way.
     pub(crate) fn notice_behind(&mut self, missing: Vector) {
         if self.repair.due.is_none() {
-            self.repair.due = Some(self.now + self.config.local.repair_delay);
+            let delay = self.config.local.repair_delay;
+            let delay = if self.rare.force(Point::RepairAtOnce) { Duration::ZERO } else { delay };
+            let delay = if self.rare.force(Point::RepairLate) { delay * 16 } else { delay };
+            self.repair.due = Some(self.now + delay);
             self.repair.missing = missing;
         }
     }
@@ -69,8 +74,12 @@ impl Engine {
     /// Notes a batch from beyond a gap, so that it counts once the gap is closed. Without that, a
     /// busy publisher would always be ahead of what a repair can claim.
     pub(crate) fn note_run(&mut self, publisher: ServerId, prev: Stamp, last: Stamp) {
+        if self.rare.force(Point::RunForgotten) {
+            return;
+        }
         let run = self.repair.runs.entry(publisher).or_insert((prev, last));
         if prev > run.1 || last < run.0 {
+            self.rare.mark(Mark::RunCutByAnotherGap);
             *run = (prev, last);
         } else if last > run.1 {
             run.1 = last;
@@ -94,7 +103,9 @@ impl Engine {
         if let Some(&(from, to)) = self.repair.runs.get(&writer)
             && self.applied.covers_entry(writer, from)
         {
-            moved |= self.applied.raise(writer, to);
+            let joined = self.applied.raise(writer, to);
+            self.rare.mark_if(joined, Mark::RunBeyondGapJoined);
+            moved |= joined;
             self.repair.runs.remove(&writer);
         }
         if moved {
@@ -122,6 +133,7 @@ impl Engine {
     fn break_round(&mut self) {
         if let Some(round) = self.repair.round.take() {
             self.counters.rounds_broken += 1;
+            self.rare.mark(Mark::RoundBrokenOff);
             self.repair.broken = Some(round.holder);
             let missing = self.everyones_ends();
             self.repair.due = None;
@@ -130,22 +142,33 @@ impl Engine {
     }
 
     fn start_round(&mut self) {
+        let restarted = self.repair.broken.is_some();
         let Some(holder) = self.choose_holder() else { return };
         self.repair.rounds += 1;
         self.counters.rounds += 1;
-        let base = self.applied.clone();
-        let until = self.now + self.config.local.round_timeout;
+        let nothing = self.rare.force(Point::BaseNothing);
+        let base = if nothing { Vector::default() } else { self.applied.clone() };
+        self.rare.mark_if(restarted, Mark::RoundRestarted);
+        self.rare.mark_if(base.is_empty(), Mark::PulledFromNothing);
+        self.rare.mark_if(self.members.is_joining(holder), Mark::PulledFromJoiningServer);
+        let until = self.now + self.round_time();
         let round = Round { number: self.repair.rounds, holder, base, part: 0, until };
         self.pull(&round, None);
         self.repair.round = Some(round);
     }
 
+    fn round_time(&self) -> Duration {
+        let time = self.config.local.round_timeout;
+        if self.rare.force(Point::RoundTimeoutTiny) { time / 128 } else { time }
+    }
+
     fn pull(&mut self, round: &Round, cursor: Option<Cursor>) {
+        let one = self.rare.force(Point::PullOne);
         let pull = Pull {
             round: round.number,
             base: round.base.clone(),
             cursor,
-            budget: self.config.local.pull_budget,
+            budget: if one { 1 } else { self.config.local.pull_budget },
             partial: self.facts.has_partial(),
         };
         self.send(round.holder, Command::Pull(pull));
@@ -169,7 +192,7 @@ impl Engine {
         {
             ahead.retain(|&(server, _)| server != broken);
         }
-        if ahead.iter().any(|&(_, writer)| writer) {
+        if ahead.iter().any(|&(_, writer)| writer) && !self.rare.force(Point::HolderAny) {
             ahead.retain(|&(_, writer)| writer);
         }
         let chosen = self.random.below(ahead.len());
@@ -202,20 +225,27 @@ impl Engine {
         });
         if !fits {
             self.counters.ignored_late += 1;
+            self.rare.mark(Mark::DeltaLate);
             return;
         }
         let mut changed = BTreeSet::new();
         let mut refused = false;
         for session in &delta.sessions {
+            self.rare.completes(&self.facts, session, Mark::PartialCopyCompletedByRepair);
             refused |= self.merge_in(session, &mut changed).is_err();
             self.counters.repaired += 1;
         }
-        if refused {
+        if self.rare.force(Point::RoundBroken) {
+            self.break_round();
+        } else if refused {
             self.break_round();
             self.misbehaving(from, "it sent a session over the farm's limits in a repair");
         } else {
             for &(writer, stamp) in &delta.complete {
                 if writer != self.config.server {
+                    let gap = !self.applied.covers_entry(writer, stamp);
+                    self.rare.mark_if(gap && writer == from, Mark::GapRepairedFromWriter);
+                    self.rare.mark_if(gap && writer != from, Mark::GapRepairedFromThirdServer);
                     self.raise_applied(writer, stamp);
                 }
             }
@@ -228,9 +258,10 @@ impl Engine {
     fn next_part(&mut self, next: Option<Cursor>) {
         let Some(mut round) = self.repair.round.take() else { return };
         if let Some(mut cursor) = next {
+            self.rare.mark(Mark::RoundCutIntoParts);
             round.part += 1;
             cursor.part = round.part;
-            round.until = self.now + self.config.local.round_timeout;
+            round.until = self.now + self.round_time();
             self.pull(&round, Some(cursor));
             self.repair.round = Some(round);
         } else {
@@ -248,7 +279,10 @@ impl Engine {
     /// Sends a part of what a peer lacks. Keeps nothing: the cursor has it all.
     pub(crate) fn on_pull(&mut self, from: ServerId, pull: Pull) {
         if !pull.partial {
-            self.on_ack(from, pull.base.get(self.config.server));
+            self.on_ack(from, pull.base.get(self.config.server), Mark::AckedByPull);
+        }
+        if self.rare.force(Point::PullIgnored) {
+            return;
         }
         let part = self.walk(&pull);
         self.send(from, Command::Delta(part));
@@ -263,7 +297,7 @@ impl Engine {
         let mut room = Room {
             // At least one session a part, or a round would never end.
             bytes: pull.budget.clamp(1, self.config.farm.frame_bytes / 4) as usize,
-            steps: STEPS,
+            steps: if self.rare.force(Point::WalkOne) { 1 } else { STEPS },
         };
         let mut writers: BTreeSet<ServerId> = self.facts.changes().writers().collect();
         writers.extend(self.applied.iter().map(|(writer, _)| writer));
@@ -276,6 +310,7 @@ impl Engine {
                 Some(cursor) if writer != self.config.server => cursor.claim,
                 _ => self.applied.get(writer),
             };
+            self.rare.mark_if(claim < self.applied.get(writer), Mark::ClaimFromStartOfList);
             if let Err(place) = self.walk_list(writer, place, pull, start, &mut room, &mut delta) {
                 let (after, start, part) = (Some(place), start.clone(), part.saturating_add(1));
                 delta.next = Some(Cursor { writer, after, claim, start, part });
@@ -306,9 +341,12 @@ impl Engine {
             place = entry;
             let Some(session) = self.facts.array().get(entry.1) else { continue };
             if !sent_before(session, writer, &pull.base, start) {
+                self.rare.mark_if(!self.applied.covers(&session.seen), Mark::SentBeyondOwnApplied);
                 let beyond = session.beyond(&pull.base);
                 room.bytes = room.bytes.saturating_sub(beyond.weight());
                 delta.sessions.push(Arc::new(beyond));
+            } else {
+                self.rare.mark(Mark::SentBeforeInThisRound);
             }
         }
         Ok(())

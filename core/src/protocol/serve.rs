@@ -11,6 +11,7 @@ use crate::action::Served;
 use crate::engine::Engine;
 use crate::error::NotFound;
 use crate::id::ServerId;
+use crate::rare::{Mark, Point};
 use crate::session::{Expiry, Life, Session};
 use crate::stamp::{Stamp, Timestamp};
 use crate::status::View;
@@ -103,12 +104,20 @@ impl Engine {
         let lost = !grounds.lost.is_empty();
         self.counters.served_lost += u64::from(lost);
         self.counters.served_stale += u64::from(grounds.stale);
-        let (context, stable) = (&grounds.context, self.stable());
+        self.rare.mark_if(lost, Mark::LostPartLeftOut);
+        self.rare.mark_if(grounds.stale, Mark::StaleServed);
+        let kept = self.rare.force(Point::ContextKept);
+        let stable = if kept { Vector::default() } else { self.stable() };
+        let context = &grounds.context;
         let token = if grounds.stale {
             // What this copy lacks must stay in the context.
             Token { id: copy.id, deadline: copy.fixed.deadline, context: context.clone() }
         } else {
             let mut token = next_token(copy, context, &stable);
+            let dropped =
+                copy.seen.iter().any(|(server, _)| token.context.get(server) == Stamp::ZERO);
+            self.rare.mark_if(dropped, Mark::ContextEntryDropped);
+            self.rare.mark_if(!kept && stable.is_empty(), Mark::ContextCarriedForDownServer);
             token.context.retain(|server, _| grounds.lost.get(server) == Stamp::ZERO);
             token
         };

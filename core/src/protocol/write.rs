@@ -8,6 +8,7 @@
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use crate::action::{Action, Notice, Response};
 use crate::command::{Batch, Write};
@@ -17,6 +18,7 @@ use crate::event::{Acks, Create, RequestId};
 use crate::facts::Merged;
 use crate::id::{Address, ServerId, SessionId};
 use crate::protocol::serve::Grounds;
+use crate::rare::{Mark, Point};
 use crate::session::{Change, Expiry, Fixed, Key, Life, Session, Value};
 use crate::stamp::{Stamp, Timestamp, Version};
 use crate::vector::Vector;
@@ -61,7 +63,7 @@ impl Engine {
     fn make_session(&mut self, create: Create) -> Result<Arc<Session>, RequestError> {
         let farm = &self.config.farm;
         let max = farm.max_lifetime;
-        let second = core::time::Duration::from_secs(1);
+        let second = Duration::from_secs(1);
         let lifetime = create.lifetime.unwrap_or(farm.default_lifetime);
         if !(second..=max).contains(&lifetime) {
             return Err(LimitError::Lifetime { asked: lifetime, allowed: max }.into());
@@ -79,7 +81,11 @@ impl Engine {
             return Err(RequestError::Unavailable(Unavailable::Skewed));
         }
         let allowed = farm.slots_per_origin;
-        let slot = self.facts.slots().next(allowed).ok_or(LimitError::Slots { allowed })?;
+        let slots = self.facts.slots();
+        let fresh = slots.fresh(allowed).filter(|_| self.rare.force(Point::SlotFresh));
+        let slot = fresh.or(slots.next(allowed)).ok_or(LimitError::Slots { allowed })?;
+        self.rare.mark_if(slots.is_freed(slot), Mark::SlotReused);
+        self.carry_stamp();
         let created = self.clock.tick(self.now);
         let address = Address { origin: self.config.server, slot };
         let id = SessionId { address, created, secret: self.random.secret() };
@@ -89,6 +95,13 @@ impl Engine {
         let session = Session::new(id, fixed).with_attributes(create.attributes, version);
         self.check_limits(None, &session)?;
         Ok(Arc::new(session))
+    }
+
+    /// Uses the counter of this millisecond's stamps up, where a rare choice says so.
+    fn carry_stamp(&mut self) {
+        if self.clock.newest().time() <= self.now && self.rare.force(Point::StampCarry) {
+            self.clock.observe(Stamp::at(self.now + Duration::from_millis(1)).previous());
+        }
     }
 
     /// Writes to a copy that may be written to: complete, live, and covered. Responds, or waits for
@@ -103,6 +116,7 @@ impl Engine {
     ) -> Result<(), RequestError> {
         assert!(copy.complete && copy.life == Life::Live, "only whole live copies are written to");
         self.clock.observe(grounds.context.newest().stamp);
+        self.carry_stamp();
         let version = Version::new(self.clock.tick(self.now), self.config.server);
         let write = match wanted {
             Wanted::Update(changes) => {
@@ -179,7 +193,8 @@ impl Engine {
         self.applied.raise(me, stamp);
         self.view_changed();
         self.counters.writes += 1;
-        self.append(write, prev, stamp, acks != Acks::Local);
+        let ack = acks != Acks::Local || self.rare.force(Point::AckAsked);
+        self.append(write, prev, stamp, ack);
         self.store(session.id.address);
     }
 
@@ -187,6 +202,7 @@ impl Engine {
         if let Some(batch) = self.outbox.batches.back_mut()
             && batch.writes.len() < BATCH_WRITES
             && self.outbox.batch_bytes < BATCH_BYTES
+            && !self.rare.force(Point::BatchOfOne)
         {
             self.outbox.batch_bytes += write.session().weight();
             batch.writes.push(write);
@@ -219,7 +235,14 @@ impl Engine {
         let gap = !self.covered_entry(&self.applied, from, batch.prev);
         let mut changed = BTreeSet::new();
         let mut refused = None;
-        for write in &batch.writes {
+        self.rare.mark_if(self.applied.covers_entry(from, batch.last), Mark::BatchRepeated);
+        let mut writes: Vec<&Write> = batch.writes.iter().collect();
+        if self.rare.force(Point::BatchReversed) {
+            writes.reverse();
+        }
+        for write in writes {
+            let completed = Mark::PartialCopyCompletedByBatch;
+            self.rare.completes(&self.facts, write.session(), completed);
             match self.merge_in(write.session(), &mut changed) {
                 Ok(()) => self.counters.merged += 1,
                 Err(why) => refused = Some(why),
@@ -237,6 +260,10 @@ impl Engine {
         }
         if batch.ack {
             self.outbox.acks.insert(from);
+            if self.rare.force(Point::AckAtOnce) {
+                let ack = self.ack_for(from);
+                self.act(ack);
+            }
         }
         self.merged(changed);
     }
@@ -262,6 +289,7 @@ impl Engine {
         let gone = |now| session.expiry(now, farm.margin()) == Expiry::Gone;
         if gone(self.now) && gone(self.trusted_now()) {
             self.counters.ignored_expired += 1;
+            self.rare.mark(Mark::ExpiredSessionIgnored);
             return Ok(());
         }
         if origin == self.config.server && !self.is_own(session) {
@@ -270,6 +298,10 @@ impl Engine {
             return Ok(());
         }
         self.clock.observe(session.newest().stamp);
+        self.rare.meets(&self.facts, session, self.now);
+        if self.rare.force(Point::MergeTwice) && self.facts.merge(session) == Merged::Changed {
+            changed.insert(session.id.address);
+        }
         match self.facts.merge(session) {
             Merged::Changed => {
                 changed.insert(session.id.address);

@@ -46,6 +46,7 @@ impl Run {
             servers.sort_unstable();
         }
         self.healed.clone_from(&servers);
+        self.world.stop_buggify();
         let links = &mut self.world.network.links;
         (links.loss, links.repeats, links.corruption) = (0.0, 0.0, 0.0);
         links.queue = 100_000;

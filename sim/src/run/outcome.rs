@@ -41,8 +41,12 @@ pub struct Outcome {
     pub servers: u16,
     /// The rolling hash over everything, in hex.
     pub trace_hash: String,
-    /// Named rare paths → how often they were taken.
+    /// Rare paths and the engines' counters, by name → how often.
     pub coverage: BTreeMap<String, u64>,
+    /// Coverage marks: rare paths, by name → how often they were taken.
+    pub marks: BTreeMap<String, u64>,
+    /// Rare choices, by name → how often they were forced.
+    pub forced: BTreeMap<String, u64>,
     /// Guarantee → how much its check looked at.
     pub looked: BTreeMap<String, u64>,
 }
@@ -60,6 +64,9 @@ impl Run {
                 crate::coverage::count(&engine.counters(), &mut self.coverage);
             }
         }
+        let running = (0..self.world.size()).filter_map(|server| self.world.running(server));
+        let [forced, marks] = self.world.rare.counts(running);
+        self.coverage.extend(marks.clone());
         let looked =
             self.checks.iter().map(|check| (check.about().name.to_owned(), check.looked()));
         Outcome {
@@ -73,6 +80,8 @@ impl Run {
             servers: self.scenario.servers,
             trace_hash: format!("{:016x}", self.world.trace_hash()),
             coverage: std::mem::take(&mut self.coverage),
+            marks,
+            forced,
             looked: looked.collect(),
         }
     }

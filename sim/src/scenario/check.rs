@@ -65,6 +65,9 @@ impl Scenario {
             let allowed = "it must go from the shorter to the longer time";
             return refuse("workload.think_ms", &[from, to], allowed);
         }
+        if let Some(name) = self.buggify.unknown() {
+            return refuse("buggify.points", name, "the names are listed in docs/rare.md");
+        }
         self.validate_farm()?;
         self.validate_network()?;
         self.known("later", &self.later)?;

@@ -63,6 +63,7 @@ pub const FIELDS: &[Field] = &[
     field("workload.patience_ms", "ms", ONE, 3_600_000.0),
     field("workload.idle_timeout_s", "s", ONE, 31_622_400.0),
     field("workload.lifetime_s", "s", ONE, 31_622_400.0),
+    field("buggify.probability", "probability", 0.0, ONE),
     field("fault.at_s", "s", 0.0, DAY_S),
     field("fault.crash.server", "server", ONE, SERVERS),
     field("fault.start.server", "server", ONE, SERVERS),

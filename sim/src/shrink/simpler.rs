@@ -2,13 +2,14 @@
 //! of request, times.
 
 use super::{Heal, Scenario, Search};
-use crate::scenario::{Delay, Kind, Limits, Links};
+use crate::scenario::{Buggify, Delay, Kind, Limits, Links};
 
 impl Search<'_> {
     pub(super) fn simpler(&mut self) {
         self.network();
         self.change(|scenario| scenario.heal = Heal::All);
         self.limits();
+        self.buggify();
         self.servers();
         self.customers();
         self.kinds();
@@ -55,6 +56,17 @@ impl Search<'_> {
         self.change(|scenario| scenario.limits.offer_above = None);
         self.change(|scenario| scenario.limits.pending_requests = None);
         self.change(|scenario| scenario.limits.give_up_after_ms = None);
+    }
+
+    /// Forces fewer rare choices.
+    fn buggify(&mut self) {
+        if self.change(|scenario| scenario.buggify = Buggify::default()) {
+            return;
+        }
+        for point in self.best.buggify.points.clone() {
+            self.change(|scenario| scenario.buggify.points.retain(|other| *other != point));
+        }
+        self.change(|scenario| scenario.buggify.probability = 1.0);
     }
 
     /// Takes servers away, one by one, with what is said of them.

@@ -7,7 +7,8 @@ use grapevine_core::{Action, Command, Event, ServerId, To, wire};
 
 use super::{Happening, Observation, World};
 use crate::coins::Coins;
-use crate::network::{Fate, Link};
+use crate::network::{Extra, Fate, Link};
+use crate::rare::{HarnessMark, HarnessPoint};
 
 /// Events between two looks at all of an engine's state.
 const WHOLE_STATE_EVERY: u64 = 64;
@@ -25,7 +26,10 @@ impl World {
                 bytes[bit / 8] ^= 1 << (bit % 8);
             }
             match wire::open(&bytes) {
-                Err(_) => self.refused += 1,
+                Err(_) => {
+                    self.refused += 1;
+                    self.rare.mark(HarnessMark::DamageRefused);
+                }
                 Ok(_) => self.undetected += u64::from(bytes != sealed),
             }
             return;
@@ -42,9 +46,11 @@ impl World {
         let Some(mut engine) = self.nodes[server].engine.take() else { return };
         self.events += 1;
         engine.handle(now, event);
-        while let Some(action) = engine.poll_action() {
+        let late = self.rare.force(HarnessPoint::DrainLate);
+        while !late && let Some(action) = engine.poll_action() {
             self.act(server, engine.server(), action);
         }
+        self.rare.see(server, &engine);
         engine.check_changed(self.changed.drain(..));
         if self.events.is_multiple_of(WHOLE_STATE_EVERY) {
             engine.check_invariants();
@@ -53,9 +59,20 @@ impl World {
         self.trace.state(self.now, server, &engine);
         if let Some((due, _)) = engine.poll_timeout() {
             // A clock that was set back stands until the time that it showed has come again.
-            self.arm(server, due.since(now) + now.since(self.bare_clock(server)));
+            let stands = now.since(self.bare_clock(server));
+            if !stands.is_zero() {
+                self.rare.mark(HarnessMark::ClockStoodStill);
+            }
+            let mut wait = due.since(now) + stands;
+            if late || self.rare.force(HarnessPoint::TimerEarly) {
+                wait = wait.min(Duration::from_millis(1));
+            } else if self.rare.force(HarnessPoint::TimerLate) {
+                wait += Duration::from_millis(100);
+            }
+            self.arm(server, wait);
         }
         let node = &mut self.nodes[server];
+        node.undrained = late;
         node.latest = now;
         node.busy = self.now + node.cost;
         node.engine = Some(engine);
@@ -126,6 +143,47 @@ impl World {
         }
     }
 
+    /// What rare choices do to a message that is sent now.
+    fn extra_delay(&mut self, link: Link) -> Extra {
+        if !self.rare.forces_around() {
+            return Extra::default();
+        }
+        let local = &self.local;
+        let farm = &self.farm;
+        let timeouts = [
+            local.query_timeout,
+            local.query_timeout / 4,
+            local.round_timeout,
+            local.ack_timeout,
+            farm.heartbeat_every,
+            farm.suspect_after,
+            farm.down_after,
+        ];
+        let exact = self.rare.force(HarnessPoint::DelayAsTimeout);
+        Extra {
+            exact: exact.then(|| self.rare.pick(&timeouts)),
+            burst: self.rare.force(HarnessPoint::Burst),
+            queue_of_one: self.network.is_busy(link) && self.rare.force(HarnessPoint::QueueOfOne),
+        }
+    }
+
+    /// Tells a server that a connection broke and came up again, where a rare choice says so.
+    pub(super) fn reconnect(&mut self, server: usize) {
+        if !self.rare.force(HarnessPoint::Reconnect) {
+            return;
+        }
+        let peers = self.nodes.iter().enumerate().filter(|&(other, _)| other != server);
+        let peers: Vec<ServerId> = peers
+            .filter_map(|(_, node)| node.engine.as_ref())
+            .map(|engine| engine.server())
+            .collect();
+        if !peers.is_empty() {
+            let peer = self.rare.pick(&peers);
+            self.handle(server, Event::PeerDown(peer));
+            self.handle(server, Event::PeerUp(peer));
+        }
+    }
+
     pub(super) fn transmit(
         &mut self,
         from: ServerId,
@@ -134,7 +192,8 @@ impl World {
         bytes: &Rc<[u8]>,
     ) {
         let boot = self.nodes[link.1].boot;
-        match self.network.send(link, self.now) {
+        let extra = self.extra_delay(link);
+        match self.network.send(link, self.now, extra) {
             Fate::Arrives(once, again) => {
                 for (due, flipped) in [Some(once), again].into_iter().flatten() {
                     self.trace.sent(self.now, due, link, command, flipped);
@@ -147,7 +206,12 @@ impl World {
                 self.trace.waits(self.now, link, command);
                 self.clogged.entry(link).or_default().push((from, boot, Rc::clone(bytes)));
             }
-            Fate::Lost(why) => self.trace.lost(self.now, link, command, why),
+            Fate::Lost(why) => {
+                if let Command::Batch(batch) = command {
+                    self.rare.dropped(link.1, batch.publisher, batch.last, why);
+                }
+                self.trace.lost(self.now, link, command, why);
+            }
         }
     }
 }

@@ -8,12 +8,36 @@ use grapevine_core::{Config, Engine, Event, ServerId, Timestamp};
 use super::{Happening, Observation, World};
 use crate::coins::Coins;
 use crate::network::Link;
+use crate::rare::{HarnessMark, Rare};
+use crate::scenario::Buggify;
 
 impl World {
+    /// Has these rare choices forced from now on, by this seed's coin flips; an empty list forces
+    /// none. What was counted before is forgotten.
+    pub fn buggify(&mut self, buggify: &Buggify, seed: u64) {
+        self.rare = Rare::new(buggify, seed);
+        self.instruct();
+    }
+
+    /// Forces nothing any more; what was counted stays.
+    pub(crate) fn stop_buggify(&mut self) {
+        self.rare.stop();
+        self.instruct();
+    }
+
+    fn instruct(&mut self) {
+        let engines = self.nodes.iter_mut().filter_map(|node| node.engine.as_mut());
+        engines.for_each(|engine| self.rare.instruct(engine));
+    }
+
     /// Kills a server: its memory is gone.
     pub fn crash(&mut self, server: usize) {
         let Some(engine) = self.nodes[server].engine.take() else { return };
         let id = engine.server();
+        self.rare.died(server, &engine);
+        if std::mem::take(&mut self.nodes[server].undrained) {
+            self.rare.mark(HarnessMark::DiedUndrained);
+        }
         self.obituaries.insert(id, engine.applied().clone());
         self.trace.note(self.now, server, "crash");
         self.nodes[server].held.clear();
@@ -40,7 +64,8 @@ impl World {
         let mut seed = [0; 32];
         let mut coins = Coins::about(self.seed, [server as u64, server as u64, boot.as_micros()]);
         seed.as_chunks_mut::<8>().0.iter_mut().for_each(|word| *word = coins.next().to_le_bytes());
-        let engine = Engine::new(config, seed, now).expect("a valid configuration");
+        let mut engine = Engine::new(config, seed, now).expect("a valid configuration");
+        self.rare.instruct(&mut engine);
         self.trace.note(self.now, server, "start");
         let node = &mut self.nodes[server];
         (node.engine, node.paused, node.timer, node.busy) =
@@ -94,7 +119,11 @@ impl World {
     pub fn resume(&mut self, server: usize) {
         self.trace.note(self.now, server, "resume");
         self.nodes[server].paused = false;
-        for happening in std::mem::take(&mut self.nodes[server].held) {
+        let held = std::mem::take(&mut self.nodes[server].held);
+        if held.len() > 1 {
+            self.rare.mark(HarnessMark::PausedServerCaughtUp);
+        }
+        for happening in held {
             self.happen(happening);
         }
     }
@@ -103,6 +132,7 @@ impl World {
     pub fn unclog(&mut self, link: Link) {
         self.network.clogged.remove(&link);
         for (from, boot, bytes) in self.clogged.remove(&link).unwrap_or_default() {
+            self.rare.mark(HarnessMark::CloggedLinkFlushed);
             let due = self.network.go_on(link, self.now);
             if self.trace.recording()
                 && let Ok(command) = wire::decode(&bytes, &self.farm)

@@ -1,0 +1,229 @@
+//! Rare choices and rare paths of a whole run: those of the engines
+//! ([`grapevine_core::rare`]), and those of the network and the clocks around them.
+//!
+//! To add a mark of the harness: a variant with its sentence in [`HarnessMark`], and
+//! `self.rare.mark(..)` where the path is taken.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use grapevine_core::rare::{Mark, Plan, Point, Tally};
+use grapevine_core::{Engine, ServerId, Stamp, rare_names};
+use rand::{Rng as _, RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+
+use crate::scenario::Buggify;
+
+rare_names! {
+    /// A choice that the network or a server's machine may be made to take.
+    pub(crate) enum HarnessPoint {
+        /// A server is woken up though nothing is due.
+        TimerEarly,
+        /// A server is woken up a tenth of a second late.
+        TimerLate,
+        /// What a server wants done is done only after the next event.
+        DrainLate,
+        /// A message arrives together with all others of its tenth of a second.
+        Burst,
+        /// A message takes exactly as long as one of the time-outs.
+        DelayAsTimeout,
+        /// A link takes one message at a time; what comes while one is under way is lost.
+        QueueOfOne,
+        /// A server is told that a connection broke and came up again.
+        Reconnect,
+    }
+}
+
+rare_names! {
+    /// A path that is seldom taken, seen from outside of the servers.
+    pub(crate) enum HarnessMark {
+        /// A batch that a full queue dropped was covered by its receiver later.
+        QueueOverflowMended,
+        /// A batch that was lost on its way was covered by its receiver later.
+        LossMended,
+        /// A batch for a link that was cut was covered by its receiver later.
+        CutMended,
+        /// A message came for a process that had died meanwhile.
+        MessageForPredecessor,
+        /// A clock that was set back stood still.
+        ClockStoodStill,
+        /// A server that was paused got all at once what had waited for it.
+        PausedServerCaughtUp,
+        /// What had waited on a clogged link went on.
+        CloggedLinkFlushed,
+        /// A message with flipped bits was refused.
+        DamageRefused,
+        /// A server died with requests that waited for others.
+        DiedWithWaitingRequests,
+        /// A server died with writes that were not sent yet.
+        DiedUndrained,
+    }
+}
+
+/// The names of all points, of engines and harness.
+pub(crate) fn point_names() -> BTreeSet<String> {
+    let engines = Point::ALL.iter().map(|point| point.name());
+    engines.chain(HarnessPoint::ALL.iter().map(|point| point.name())).collect()
+}
+
+/// All points with their sentences, and all marks: name, whether it is the harness's, sentence.
+fn rare_tables() -> [Vec<(String, bool, &'static str)>; 2] {
+    let points = Point::ALL.iter().map(|p| (p.name(), false, p.about()));
+    let around = HarnessPoint::ALL.iter().map(|p| (p.name(), true, p.about()));
+    let marks = Mark::ALL.iter().map(|m| (m.name(), false, m.about()));
+    let outside = HarnessMark::ALL.iter().map(|m| (m.name(), true, m.about()));
+    [points.chain(around).collect(), marks.chain(outside).collect()]
+}
+
+/// A batch that did not arrive, and the mark of its being mended.
+type Dropped = (ServerId, Stamp, HarnessMark);
+
+/// Dropped batches remembered per receiver.
+const REMEMBERED: usize = 64;
+
+/// The rare choices and paths of a world.
+#[derive(Debug)]
+pub(crate) struct Rare {
+    engines: Vec<Point>,
+    around: Vec<HarnessPoint>,
+    probability: f64,
+    flips: ChaCha8Rng,
+    fired: BTreeMap<HarnessPoint, u64>,
+    marks: BTreeMap<HarnessMark, u64>,
+    /// Of engines that are no more.
+    tally: Tally,
+    dropped: BTreeMap<usize, Vec<Dropped>>,
+}
+
+impl Rare {
+    /// Nothing is forced.
+    pub(crate) fn none() -> Self {
+        Self::new(&Buggify::default(), 0)
+    }
+
+    /// These choices are forced, by this seed's coin flips.
+    pub(crate) fn new(buggify: &Buggify, seed: u64) -> Self {
+        let wanted = |name: String| buggify.points.contains(&name);
+        Self {
+            engines: Point::ALL.iter().copied().filter(|p| wanted(p.name())).collect(),
+            around: HarnessPoint::ALL.iter().copied().filter(|p| wanted(p.name())).collect(),
+            probability: buggify.probability,
+            flips: ChaCha8Rng::seed_from_u64(seed ^ 0xb0_9917),
+            fired: BTreeMap::new(),
+            marks: BTreeMap::new(),
+            tally: Tally::default(),
+            dropped: BTreeMap::new(),
+        }
+    }
+
+    /// Nothing is forced any more; what was counted stays.
+    pub(crate) fn stop(&mut self) {
+        (self.engines, self.around) = (Vec::new(), Vec::new());
+    }
+
+    /// Tells a new engine what it is to choose.
+    pub(crate) fn instruct(&mut self, engine: &mut Engine) {
+        if self.engines.is_empty() {
+            return engine.set_rare_choices(None);
+        }
+        let (points, probability) = (self.engines.clone(), self.probability);
+        let plan = Plan { points, probability, seed: self.flips.next_u64() };
+        engine.set_rare_choices(Some(&plan));
+    }
+
+    /// Whether any choice around the engines may be forced.
+    pub(crate) const fn forces_around(&self) -> bool {
+        !self.around.is_empty()
+    }
+
+    /// Whether the rare choice is to be taken here and now.
+    pub(crate) fn force(&mut self, point: HarnessPoint) -> bool {
+        let fires = !self.around.is_empty()
+            && self.around.contains(&point)
+            && chance(&mut self.flips, self.probability);
+        if fires {
+            *self.fired.entry(point).or_default() += 1;
+        }
+        fires
+    }
+
+    /// One of these.
+    pub(crate) fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.flips.random_range(0..from.len())]
+    }
+
+    /// Counts a path that was taken.
+    pub(crate) fn mark(&mut self, mark: HarnessMark) {
+        *self.marks.entry(mark).or_default() += 1;
+    }
+
+    /// A batch does not arrive at a server.
+    pub(crate) fn dropped(&mut self, server: usize, publisher: ServerId, last: Stamp, why: &str) {
+        let mark = match why {
+            "overflow" => HarnessMark::QueueOverflowMended,
+            "cut" => HarnessMark::CutMended,
+            _ => HarnessMark::LossMended,
+        };
+        let dropped = self.dropped.entry(server).or_default();
+        if dropped.len() < REMEMBERED {
+            dropped.push((publisher, last, mark));
+        }
+    }
+
+    /// Sees whether a server has by now what did not arrive.
+    pub(crate) fn see(&mut self, server: usize, engine: &Engine) {
+        let Some(dropped) = self.dropped.get_mut(&server) else { return };
+        let mended = |&mut (publisher, last, _): &mut Dropped| {
+            engine.applied().covers_entry(publisher, last)
+        };
+        for (_, _, mark) in dropped.extract_if(.., mended) {
+            *self.marks.entry(mark).or_default() += 1;
+        }
+    }
+
+    /// A server dies.
+    pub(crate) fn died(&mut self, server: usize, engine: &Engine) {
+        self.dropped.remove(&server);
+        self.tally.add(&engine.rare_tally());
+        if engine.waiting() > 0 {
+            self.mark(HarnessMark::DiedWithWaitingRequests);
+        }
+    }
+
+    /// Point → how often it was forced, and mark → how often its path was taken, with these engines
+    /// that still run.
+    pub(crate) fn counts<'a>(&self, running: impl Iterator<Item = &'a Engine>) -> [Counts; 2] {
+        let mut tally = self.tally.clone();
+        running.for_each(|engine| tally.add(&engine.rare_tally()));
+        let around = HarnessPoint::ALL
+            .iter()
+            .map(|point| (point.name(), self.fired.get(point).copied().unwrap_or(0)));
+        let outside = HarnessMark::ALL
+            .iter()
+            .map(|mark| (mark.name(), self.marks.get(mark).copied().unwrap_or(0)));
+        let engines = tally.fired().map(|(point, count)| (point.name(), count));
+        let inside = tally.marks().map(|(mark, count)| (mark.name(), count));
+        [engines.chain(around).collect(), inside.chain(outside).collect()]
+    }
+}
+
+/// Name → how often.
+pub(crate) type Counts = BTreeMap<String, u64>;
+
+/// The tables of `docs/rare.md`.
+pub fn rare_page() -> String {
+    let mut page = String::new();
+    for (head, rows) in ["Rare choices", "Rare paths"].iter().zip(rare_tables()) {
+        page += &format!("## {head}\n\n| name | where | what |\n| --- | --- | --- |\n");
+        for (name, outside, about) in rows {
+            let place = if outside { "around" } else { "engine" };
+            page += &format!("| `{name}` | {place} | {about} |\n");
+        }
+        page.push('\n');
+    }
+    page
+}
+
+/// Whether something with this probability happens. Draws nothing when it can't.
+fn chance(rng: &mut ChaCha8Rng, probability: f64) -> bool {
+    probability > 0.0 && rng.random_range(0.0..1.0) < probability
+}

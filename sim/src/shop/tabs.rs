@@ -1,0 +1,41 @@
+//! Two tabs of one customer that change one number at once: set it, add to it, remove it. So
+//! counters meet registers and removals, which customers who only add to a counter never cause.
+
+use grapevine_core::{Acks, Change, Key, Request, Timestamp, Token, Value, Vector};
+use rand::RngExt as _;
+use rand_chacha::ChaCha8Rng;
+
+use super::{Flight, Intent, Shop, flight};
+
+/// The number that they change. It is never anything but a whole number, a counter, or nothing.
+const STOCK: &str = "stock";
+
+impl Shop {
+    /// Two changes of one number, at once, each for a server of its own.
+    pub(super) fn number_in_two_tabs(
+        &mut self,
+        n: usize,
+        token: &Token,
+        known: &Vector,
+        now: Timestamp,
+        rng: &mut ChaCha8Rng,
+    ) -> Vec<(Request, Flight)> {
+        self.customers[n].waits = 2;
+        let submit = |_| {
+            let changes = vec![change(rng)];
+            let (token, acks) = (token.clone(), Acks::Local);
+            let request = Request::Update { token: token.clone(), changes, acks };
+            (request, flight(n, Intent::Write, acks, Some(token), known.clone(), now))
+        };
+        (0..2).map(submit).collect()
+    }
+}
+
+fn change(rng: &mut ChaCha8Rng) -> Change {
+    let key = Key::new(STOCK).expect("a good key");
+    match rng.random_range(0..4) {
+        0 => Change::Remove(key),
+        1 => Change::Set(key, Value::new(b"10")),
+        _ => Change::Add(key, rng.random_range(-3..10)),
+    }
+}
