@@ -1,5 +1,7 @@
 //! Floors: the least that could do a piece of work, with none of Grapevine in it.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::hint::black_box;
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
@@ -182,5 +184,32 @@ impl Pipes {
             self.0.push((writing.await??, reading.await??));
         }
         Ok(start.elapsed())
+    }
+}
+
+/// A queue by time that carries bytes, and nobody who looks at them.
+pub struct Queue {
+    waiting: BinaryHeap<Reverse<(u64, u64)>>,
+    bytes: Vec<u8>,
+    now: u64,
+}
+
+impl Queue {
+    /// A queue with so many messages of so many bytes under way.
+    pub fn new(under_way: usize, bytes: usize) -> Self {
+        let waiting = (0..under_way as u64).map(|n| Reverse((n, n))).collect();
+        Self { waiting, bytes: vec![7; bytes], now: 0 }
+    }
+
+    /// Takes the next message out, copies its bytes once for its sending and once for its receipt,
+    /// and puts another in.
+    pub fn pass(&mut self) {
+        let Some(Reverse((due, number))) = self.waiting.pop() else { return };
+        self.now = due;
+        let sent: Arc<[u8]> = Arc::from(black_box(&self.bytes[..]));
+        black_box(sent.to_vec());
+        // Any order but the one in which they came.
+        let delay = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 50;
+        self.waiting.push(Reverse((self.now + delay, number + 1)));
     }
 }

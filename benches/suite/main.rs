@@ -1,6 +1,6 @@
 //! All benchmarks in one program, so that one table can hold them together.
 //!
-//! `cargo bench -p grapevine-benches` measures, about three minutes long; a word after `--` picks
+//! `cargo bench -p grapevine-benches` measures, about five minutes long; a word after `--` picks
 //! those that have it in their names; `-- --test` runs each only once, to see that it works.
 #![forbid(unsafe_code)]
 
@@ -12,6 +12,7 @@ mod catch_up;
 mod codec;
 mod merge;
 mod read;
+mod simulator;
 mod step;
 mod updates;
 
@@ -21,6 +22,7 @@ fn main() {
     merge::run(&mut lab);
     codec::run(&mut lab);
     step::run(&mut lab);
+    simulator::run(&mut lab);
     read::run(&mut lab);
     updates::run(&mut lab);
     catch_up::run(&mut lab);

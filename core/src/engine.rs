@@ -203,7 +203,9 @@ impl Engine {
     /// Does what is not due, where a rare choice says so: a review that finds nothing to do does no
     /// harm. Only when woken up: heartbeats sent at every message would be answered by more.
     fn run_early(&mut self) {
-        if self.rare.force(Point::HeartbeatEarly) {
+        // At most twice as often as usual: a flood of heartbeats is no choice that the protocol allows.
+        let half = self.now + self.config.farm.heartbeat_every / 2;
+        if self.members.next_heartbeat() <= half && self.rare.force(Point::HeartbeatEarly) {
             self.send_heartbeats();
         }
         if self.rare.force(Point::ReviewEarly) {

@@ -1,8 +1,6 @@
 //! What the whole state of a world must be: no applied vector lies, and servers that could talk are
 //! the same.
 
-use std::collections::BTreeMap;
-
 use grapevine_core::Stamp;
 
 use crate::world::World;
@@ -23,7 +21,6 @@ impl World {
     pub(crate) fn false_claim(&self, server: usize) -> Option<String> {
         let engine = self.running(server)?;
         let applied = engine.applied();
-        let mine: BTreeMap<_, _> = self.copies(server);
         for other in (0..self.size()).filter(|&other| other != server) {
             let Some(writer) = self.running(other) else { continue };
             let id = writer.server();
@@ -33,7 +30,7 @@ impl World {
                 if wrote > claimed || wrote == Stamp::ZERO {
                     continue;
                 }
-                let has = mine.get(&copy.id.address);
+                let has = engine.copy(copy.id.address);
                 let fine = has.is_some_and(|has| has.id > copy.id || has.seen.get(id) >= wrote)
                     || copy.fixed.deadline <= self.now();
                 if !fine {

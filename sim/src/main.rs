@@ -267,13 +267,14 @@ fn report_swarm(summary: &Summary, args: &SwarmArgs) -> Result<bool, String> {
         }
     }
     println!(
-        "{} runs, {} failed; {} events, {} messages; {:.0} messages/s, {:.0} runs/h per core",
-        summary.runs,
-        summary.failed,
-        summary.events,
-        summary.messages,
-        summary.messages_per_s,
-        summary.runs_per_hour_and_core
+        "{} runs of {:.1} simulated s, {} failed; {} events, {} messages, each encoded and decoded",
+        summary.runs, summary.simulated_s_per_run, summary.failed, summary.events, summary.messages,
+    );
+    println!(
+        "per core: {:.0} messages/s, {:.0} runs/h, {:.0} simulated minutes/h",
+        summary.messages_per_s_and_core,
+        summary.runs_per_hour_and_core,
+        summary.minutes_per_hour_and_core
     );
     for (guarantee, count) in &summary.looked {
         println!("  {guarantee} looked at {count}");

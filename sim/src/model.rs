@@ -2,8 +2,10 @@
 //! what a copy that shows some of the writes must look like.
 //!
 //! It knows nothing of merging. It keeps the list of all writes, and works out what a set of them
-//! amounts to by the meaning of registers, counters and replacements, in one pass.
+//! amounts to by the meaning of registers, counters and replacements, in one pass. For the many
+//! answers of a run, views are kept that take in only what is new; a test holds them against it.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use grapevine_core::command::Write;
@@ -11,6 +13,10 @@ use grapevine_core::{
     Address, Attribute, Key, Life, ServerId, Session, SessionId, Shown, Stamp, Timestamp, Value,
     Vector, Version,
 };
+
+mod view;
+
+use view::View;
 
 /// What names a session in the model.
 pub(crate) type Name = (Address, Stamp);
@@ -48,7 +54,11 @@ struct Wrote {
 pub(crate) struct Known {
     pub(crate) id: SessionId,
     pub(crate) idle_timeout: std::time::Duration,
-    writes: Vec<Wrote>,
+    /// All writes to it, each writer's by stamp.
+    by_writer: BTreeMap<ServerId, Vec<Wrote>>,
+    /// What each server has added to each counter so far.
+    added: BTreeMap<(ServerId, Key, Version), i64>,
+    views: RefCell<Vec<View>>,
     /// When it was last served to a customer, by the world's clock.
     pub(crate) used: Timestamp,
     /// Whether a customer asked for its end.
@@ -92,15 +102,18 @@ impl Model {
         let known = self.sessions.entry(name(&delta.id)).or_insert_with(|| Known {
             id: delta.id,
             idle_timeout: delta.fixed.idle_timeout,
-            writes: Vec::new(),
+            by_writer: BTreeMap::new(),
+            added: BTreeMap::new(),
+            views: RefCell::default(),
             used: now,
             end_asked: false,
             ended: false,
         });
+        let added = &mut known.added;
         let effects = delta
             .attributes
             .iter()
-            .filter_map(|(key, attribute)| effect(key, attribute, version, &known.writes));
+            .filter_map(|(key, attribute)| effect(key, attribute, version, added));
         let wrote = Wrote {
             version,
             replaces: delta.floor == version,
@@ -109,7 +122,7 @@ impl Model {
         };
         let first = wrote.ends && !known.ended;
         known.ended |= wrote.ends;
-        known.writes.push(wrote);
+        known.add(wrote);
         first
     }
 
@@ -120,7 +133,12 @@ impl Model {
 }
 
 /// What a delta's attribute says that this write did.
-fn effect(key: &Key, attribute: &Attribute, by: Version, before: &[Wrote]) -> Option<Effect> {
+fn effect(
+    key: &Key,
+    attribute: &Attribute,
+    by: Version,
+    added: &mut BTreeMap<(ServerId, Key, Version), i64>,
+) -> Option<Effect> {
     match attribute {
         Attribute::Register { version, value } if *version == by => {
             Some(Effect::Set(key.clone(), value.clone()))
@@ -128,16 +146,8 @@ fn effect(key: &Key, attribute: &Attribute, by: Version, before: &[Wrote]) -> Op
         Attribute::Removed { version } if *version == by => Some(Effect::Remove(key.clone())),
         Attribute::Counter(counter) => {
             let total = counter.subtotals.get(&by.server).filter(|own| own.stamp == by.stamp)?;
-            let own = before.iter().filter(|wrote| wrote.version.server == by.server);
-            let earlier = own.flat_map(|wrote| &wrote.effects).filter_map(|effect| match effect {
-                Effect::Add { key: k, epoch, amount, .. }
-                    if k == key && *epoch == counter.epoch =>
-                {
-                    Some(*amount)
-                }
-                _ => None,
-            });
-            let amount = total.sum - earlier.sum::<i64>();
+            let before = added.insert((by.server, key.clone(), counter.epoch), total.sum);
+            let amount = total.sum - before.unwrap_or(0);
             let (epoch, base) = (counter.epoch, counter.base);
             Some(Effect::Add { key: key.clone(), epoch, base, amount })
         }
@@ -146,11 +156,41 @@ fn effect(key: &Key, attribute: &Attribute, by: Version, before: &[Wrote]) -> Op
 }
 
 impl Known {
+    fn writes(&self) -> impl Iterator<Item = &Wrote> {
+        self.by_writer.values().flatten()
+    }
+
+    fn add(&mut self, wrote: Wrote) {
+        let Version { stamp, server } = wrote.version;
+        // What has been worked out for those who have seen it without knowing it.
+        self.views.get_mut().retain(|view| view.seen.get(server) < stamp);
+        let all = self.by_writer.entry(server).or_default();
+        let place = all.partition_point(|before| before.version.stamp <= stamp);
+        all.insert(place, wrote);
+    }
+
+    /// Nothing but a name, for tests.
+    #[cfg(test)]
+    fn unwritten() -> Self {
+        let address = Address { origin: ServerId::from_bits(1), slot: 0 };
+        let secret = grapevine_core::Secret::from_bytes([0; 16]);
+        Self {
+            id: SessionId { address, created: Stamp::from_bits(1), secret },
+            idle_timeout: std::time::Duration::ZERO,
+            by_writer: BTreeMap::new(),
+            added: BTreeMap::new(),
+            views: RefCell::default(),
+            used: Timestamp::ZERO,
+            end_asked: false,
+            ended: false,
+        }
+    }
+
     /// What a copy that has seen this much must show: `None` if it must be over.
     pub(crate) fn contents(&self, seen: &Vector) -> Option<Contents> {
         let visible = || {
             let seen = |wrote: &&Wrote| wrote.version.stamp <= seen.get(wrote.version.server);
-            self.writes.iter().filter(seen)
+            self.writes().filter(seen)
         };
         if visible().any(|wrote| wrote.ends) {
             return None;
@@ -200,7 +240,7 @@ impl Known {
 
     /// A vector that has seen all writes to it.
     pub(crate) fn everything(&self) -> Vector {
-        self.writes.iter().map(|wrote| (wrote.version.server, wrote.version.stamp)).collect()
+        self.writes().map(|wrote| (wrote.version.server, wrote.version.stamp)).collect()
     }
 }
 

@@ -72,8 +72,14 @@ pub struct Summary {
     pub wall_s: f64,
     /// Messages per real second, all cores together.
     pub messages_per_s: f64,
+    /// Messages per real second and core.
+    pub messages_per_s_and_core: f64,
     /// Runs per hour and core.
     pub runs_per_hour_and_core: f64,
+    /// Simulated seconds of a run, on average.
+    pub simulated_s_per_run: f64,
+    /// Runs of 60 simulated seconds per hour and core.
+    pub minutes_per_hour_and_core: f64,
     /// The engines' counters, and answers by kind → how often.
     pub coverage: BTreeMap<String, u64>,
     /// Coverage marks: rare paths, by name.
@@ -118,9 +124,12 @@ impl Swarm {
         });
         let mut summary = summary.into_inner().expect("no thread panics");
         summary.wall_s = started.elapsed().as_secs_f64();
+        let jobs = self.jobs as f64;
         summary.messages_per_s = summary.messages as f64 / summary.wall_s;
-        summary.runs_per_hour_and_core =
-            summary.runs as f64 / summary.wall_s * 3600.0 / self.jobs as f64;
+        summary.messages_per_s_and_core = summary.messages_per_s / jobs;
+        summary.simulated_s_per_run = summary.simulated_s / summary.runs.max(1) as f64;
+        summary.minutes_per_hour_and_core = summary.simulated_s / summary.wall_s * 60.0 / jobs;
+        summary.runs_per_hour_and_core = summary.runs as f64 / summary.wall_s * 3600.0 / jobs;
         summary
     }
 

@@ -95,6 +95,8 @@ pub struct World {
     pub network: Network,
     /// Whether [`World::check_claims`] runs after every event. It looks at every copy.
     pub strict: bool,
+    /// Whether engines are checked after every event; see [`grapevine_core::Engine::check_changed`].
+    pub checked: bool,
     /// Whether answers are kept for [`World::answer`].
     pub keep_answers: bool,
 }
@@ -149,6 +151,7 @@ impl World {
             rare: Rare::none(),
             network: Network::seeded(seed),
             strict: false,
+            checked: true,
             keep_answers: true,
         };
         for server in (0..world.nodes.len()).filter(|server| !later.contains(server)) {

@@ -56,9 +56,8 @@ impl Check for Sessions {
                 let Some(known) = scene.model.get(&served.session.id) else {
                     return Err(format!("{} was never created", served.session.id));
                 };
-                let expected = known.contents(seen);
-                let actual = shown(&served.session);
-                if expected.as_ref() != Some(&actual) {
+                if !known.is_shown_by(&served.session) {
+                    let (expected, actual) = (known.contents(seen), shown(&served.session));
                     return Err(format!(
                         "{} at server {} shows {actual:?}, but the writes that it has seen amount \
                          to {expected:?}",

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use grapevine_core::{Action, Command, Event, ServerId, To, wire};
+use grapevine_core::{Action, Command, Engine, Event, ServerId, To, wire};
 
 use super::{Happening, Observation, World};
 use crate::coins::Coins;
@@ -51,10 +51,7 @@ impl World {
             self.act(server, engine.server(), action);
         }
         self.rare.see(server, &engine);
-        engine.check_changed(self.changed.drain(..));
-        if self.events.is_multiple_of(WHOLE_STATE_EVERY) {
-            engine.check_invariants();
-        }
+        self.check(&engine);
         self.trace.handled(self.now, server, engine.fingerprint());
         self.trace.state(self.now, server, &engine);
         if let Some((due, _)) = engine.poll_timeout() {
@@ -81,13 +78,24 @@ impl World {
         }
     }
 
+    /// Checks what the event under way may have changed, and now and then everything.
+    fn check(&mut self, engine: &Engine) {
+        if self.checked {
+            engine.check_changed(self.changed.iter().copied());
+            if self.events.is_multiple_of(WHOLE_STATE_EVERY) {
+                engine.check_invariants();
+            }
+        }
+        self.changed.clear();
+    }
+
     /// Looks at all of every engine's state.
     ///
     /// # Panics
     /// If anything is not as it must be.
     pub(crate) fn check_invariants(&self) {
         let engines = self.nodes.iter().filter_map(|node| node.engine.as_deref());
-        engines.for_each(grapevine_core::Engine::check_invariants);
+        engines.for_each(Engine::check_invariants);
     }
 
     pub(super) fn arm(&mut self, server: usize, wait: Duration) {
@@ -169,7 +177,8 @@ impl World {
 
     /// Tells a server that a connection broke and came up again, where a rare choice says so.
     pub(super) fn reconnect(&mut self, server: usize) {
-        if !self.rare.force(HarnessPoint::Reconnect) {
+        // Not at a wake-up that only drains: connections don't break every millisecond.
+        if self.nodes[server].undrained || !self.rare.force(HarnessPoint::Reconnect) {
             return;
         }
         let peers = self.nodes.iter().enumerate().filter(|&(other, _)| other != server);
