@@ -24,3 +24,16 @@ fn a_scenario_is_the_same_run_from_its_file() {
         assert_eq!(run_scenario(&read).trace_hash, run_scenario(&drawn).trace_hash);
     }
 }
+
+#[test]
+fn a_swarm_that_misses_a_mark_fails_if_all_are_required_and_names_it() {
+    // One run takes few of the rare paths.
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_grapevine-sim"))
+        .args(["swarm", "--seeds", "0..1", "--require-marks"])
+        .output()
+        .expect("the program runs");
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("Marks never hit, or choices never forced: "), "{said}");
+    assert!(said.contains("slot_reused"), "{said}");
+}

@@ -7,6 +7,9 @@ use crate::File;
 /// Sections that list dependencies.
 const SECTIONS: [&str; 3] = ["dependencies", "dev-dependencies", "build-dependencies"];
 
+/// Features that only one package may turn on: what ships must not have them.
+const RESERVED: [(&str, &str, &str); 1] = [("grapevine-core", "rare", "sim/Cargo.toml")];
+
 /// What is wrong with the manifests. `root` is the workspace's; `members` those of its packages.
 pub fn check(root: &File, members: &[&File]) -> Vec<String> {
     let mut findings = without_reason(root);
@@ -25,14 +28,31 @@ pub fn check(root: &File, members: &[&File]) -> Vec<String> {
         for section in SECTIONS {
             let listed = manifest.get(section).and_then(Value::as_table);
             for (name, dependency) in listed.into_iter().flatten() {
+                let path = &member.path;
                 if !is_true(dependency.get("workspace")) {
-                    let path = &member.path;
                     findings.push(format!("{path}: `{name}` must stand in the root's list"));
+                }
+                for feature in reserved(name, dependency, path) {
+                    findings
+                        .push(format!("{path}: `{name}` must not have the feature `{feature}`"));
                 }
             }
         }
     }
     findings
+}
+
+/// The features of a dependency that this package may not turn on.
+fn reserved<'a>(
+    name: &'a str,
+    dependency: &'a Value,
+    path: &'a str,
+) -> impl Iterator<Item = &'static str> + 'a {
+    let listed = dependency.get("features").and_then(Value::as_array).into_iter().flatten();
+    let on: Vec<&str> = listed.filter_map(Value::as_str).collect();
+    RESERVED.into_iter().filter_map(move |(package, feature, allowed)| {
+        (package == name && allowed != path && on.contains(&feature)).then_some(feature)
+    })
 }
 
 fn is_true(value: Option<&Value>) -> bool {
@@ -88,16 +108,24 @@ mod tests {
                     c = \"1\"\n\nd = { version = \"1\" }\ngrapevine-core = { path = \"core\" }\n";
         let bad = "[dependencies]\nb.workspace = true\ne = \"1\"\n";
         let good = "[dev-dependencies]\nb = { workspace = true }\n[lints]\nworkspace = true\n";
-        let [root, bad, good] =
-            [("Cargo.toml", root), ("x/Cargo.toml", bad), ("y/Cargo.toml", good)]
-                .map(|(path, text)| File::new(path, text));
+        let rare = "grapevine-core = { workspace = true, features = [\"rare\"] }\n";
+        let rare = format!("[dependencies]\n{rare}[lints]\nworkspace = true\n");
+        let [root, bad, good, ships, sim] = [
+            ("Cargo.toml", root),
+            ("x/Cargo.toml", bad),
+            ("y/Cargo.toml", good),
+            ("node/Cargo.toml", &rare),
+            ("sim/Cargo.toml", &rare),
+        ]
+        .map(|(path, text)| File::new(path, text));
         assert_eq!(
-            check(&root, &[&bad, &good]),
+            check(&root, &[&bad, &good, &ships, &sim]),
             [
                 "Cargo.toml:3: `a` has no reason",
                 "Cargo.toml:8: `d` has no reason",
                 "x/Cargo.toml: the package doesn't keep the workspace's lints",
                 "x/Cargo.toml: `e` must stand in the root's list",
+                "node/Cargo.toml: `grapevine-core` must not have the feature `rare`",
             ]
         );
     }

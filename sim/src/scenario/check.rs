@@ -66,7 +66,11 @@ impl Scenario {
             return refuse("workload.think_ms", &[from, to], allowed);
         }
         if let Some(name) = self.buggify.unknown() {
-            return refuse("buggify.points", name, "the names are listed in docs/rare.md");
+            return refuse(
+                "buggify.points",
+                &format_args!("{name}"),
+                "the names are listed in docs/rare.md",
+            );
         }
         self.validate_farm()?;
         self.validate_network()?;
