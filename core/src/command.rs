@@ -89,6 +89,9 @@ pub struct Query {
     pub id: SessionId,
     /// What the copy must cover for the asker's customer.
     pub context: Vector,
+    /// Numbers of the servers that the asker reaches by itself: who can't help asks the others that it
+    /// hears from, for the asker (R70). `None`: nobody is to be asked on; so in such a query.
+    pub reaches: Option<Vec<u16>>,
 }
 
 /// Says that the sender has the session, which is too large to send unasked (R69, R96).
@@ -102,6 +105,10 @@ pub struct Offer {
     pub applied: Vector,
     /// The size of the copy in bytes.
     pub bytes: u32,
+    /// Whose offer it is: the sender's, or that of a server that the sender asked on for the asker.
+    pub by: ServerId,
+    /// Servers that the sender asks on for the asker, because its own copy won't do.
+    pub asks: Vec<ServerId>,
 }
 
 /// Asks one holder for the session that it offered (R69, R96).
@@ -111,19 +118,25 @@ pub struct Fetch {
     pub lookup: u64,
     /// The session.
     pub id: SessionId,
+    /// Whose copy: the receiver's, or that of a server whose offer the receiver passed on.
+    pub of: ServerId,
 }
 
 /// Answers a [`Query`] or a [`Fetch`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
-    /// The look-up that it answers.
+    /// The look-up that it answers; 0 if the receiver did not ask.
     pub lookup: u64,
     /// The session.
     pub id: SessionId,
-    /// The sender's applied vector.
+    /// The applied vector of the server that answers.
     pub applied: Vector,
-    /// What the sender has.
+    /// What it has.
     pub found: Found,
+    /// Who answers: the sender, or a server that the sender asked on for the asker.
+    pub by: ServerId,
+    /// Servers that the sender asks on for the asker, because its own answer won't do.
+    pub asks: Vec<ServerId>,
 }
 
 /// What an asked server has of a session.

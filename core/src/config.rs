@@ -249,9 +249,13 @@ pub struct Local {
     pub pull_budget: u32,
     /// Copies larger than this are offered, not sent, in answer to a query.
     pub offer_above: u32,
-    /// Whether this server's answers with a whole session go to all servers, not to the asker alone
-    /// (R68, R94). Servers that lack it get it without a repair; it costs a message per server.
+    /// Whether this server's answers with a whole session go to all servers that lack what the copy
+    /// shows, as far as their heartbeats tell, not to the asker alone (R68, R94). They get it without
+    /// a repair; it costs a message for each of them. Large copies are offered to the asker alone.
     pub answer_all: bool,
+    /// Queries that this server asks on for others, at once (R70). One more is answered from what is
+    /// here.
+    pub pending_forwards: u32,
     /// Requests that may wait at once; one more is refused.
     pub pending_requests: u32,
     /// How long a cold-starting farm waits for silent servers once a majority answers.
@@ -270,6 +274,7 @@ impl Default for Local {
             pull_budget: 256 << 10,
             offer_above: 16 << 10,
             answer_all: false,
+            pending_forwards: 1024,
             pending_requests: 16 << 10,
             cold_start_after: Duration::from_secs(3),
             leave_timeout: Duration::from_secs(3),

@@ -134,7 +134,10 @@ impl Engine {
             Event::Request { id, request } => self.on_request(id, request),
             Event::Command { from, command } => self.on_command(from, command),
             Event::PeerUp(server) => self.on_peer_up(server),
-            Event::PeerDown(server) => self.on_peer_down(server),
+            Event::PeerDown(server) => {
+                self.on_peer_down(server);
+                self.lookups_lose(server);
+            }
             Event::Timer => self.run_early(),
         }
         self.run_due();

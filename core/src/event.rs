@@ -103,6 +103,29 @@ pub enum ReadPolicy {
     Fresh,
     /// Serve what is here, marked as stale.
     BestEffort,
+    /// The same as `Fresh`, with a time of its own instead of the server's `query_timeout`. Times
+    /// beyond [`ReadPolicy::LONGEST`] are cut to it; zero asks nobody.
+    FreshWithin(Duration),
+    /// The same as `BestEffort`, with a time of its own.
+    BestEffortWithin(Duration),
+}
+
+impl ReadPolicy {
+    /// The longest time that a read may wait for other servers.
+    pub const LONGEST: Duration = Duration::from_secs(60);
+
+    /// How long to wait for other servers.
+    pub(crate) fn wait(self, otherwise: Duration) -> Duration {
+        match self {
+            Self::Fresh | Self::BestEffort => otherwise,
+            Self::FreshWithin(time) | Self::BestEffortWithin(time) => time.min(Self::LONGEST),
+        }
+    }
+
+    /// Whether a stale copy is better than none.
+    pub(crate) const fn serves_stale(self) -> bool {
+        matches!(self, Self::BestEffort | Self::BestEffortWithin(_))
+    }
 }
 
 /// How many *other* servers must have a write before it is answered.

@@ -23,7 +23,8 @@ impl Engine {
     /// If anything does not hold.
     pub fn check_changed(&self, changed: impl IntoIterator<Item = Address>) {
         self.members.check_invariants(&self.config);
-        self.lookups.check_invariants(self.config.local.pending_requests);
+        let local = &self.config.local;
+        self.lookups.check_invariants(local.pending_requests, local.pending_forwards);
         let end = self.end();
         assert!(self.clock.newest() >= end, "the clock is behind this server's own stream");
         for batch in &self.outbox.batches {

@@ -266,5 +266,13 @@ rare_names! {
         LeaveGaveUpWaiting,
         /// A server's leaving showed that a part of its stream was missing.
         LeaveShowedGap,
+        /// A server was asked on for one that may not reach it, and its answer passed on.
+        AnswerForwarded,
+        /// Those that were asked first could not help, and all were asked.
+        QueryWidened,
+        /// A request joined a look-up that was under way.
+        CrowdSharedOneQuery,
+        /// A large session was fetched from another holder than the first.
+        FetchFailedOver,
     }
 }

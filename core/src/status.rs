@@ -29,6 +29,18 @@ pub struct Counters {
     pub answers: u64,
     /// Queries of others answered by an offer, because the copy is large.
     pub offers: u64,
+    /// Requests that joined a look-up under way instead of asking anew.
+    pub shared: u64,
+    /// Look-ups that asked everybody because those asked first could not help.
+    pub widened: u64,
+    /// Large copies asked for, of those that were offered.
+    pub fetches: u64,
+    /// Answers sent to servers that lack the session and did not ask.
+    pub answers_unasked: u64,
+    /// Queries of others asked on, to servers that they may not reach.
+    pub forwards: u64,
+    /// Queries of others not asked on, because too many are already.
+    pub forwards_refused: u64,
     /// Gaps seen in others' streams.
     pub gaps: u64,
     /// Repair rounds started.

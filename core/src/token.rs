@@ -24,6 +24,8 @@ use crate::stamp::{Stamp, Timestamp};
 use crate::vector::Vector;
 
 const FORMAT: u8 = 1;
+/// The first byte of a context that travels beside its ID; its MAC covers the ID's text too.
+const CONTEXT_FORMAT: u8 = 2;
 const FIXED_BYTES: usize = 43;
 const ENTRY_BYTES: usize = 16;
 const MAC_BYTES: usize = 16;
@@ -73,6 +75,16 @@ impl TokenKey {
         Self(keyed(&derived))
     }
 
+    /// The MAC of a context beside this ID. It begins as no token's does, so neither can stand for the
+    /// other.
+    fn context_mac(&self, id: &str, context: &[u8]) -> [u8; MAC_BYTES] {
+        let mut bytes = Vec::from([CONTEXT_FORMAT]);
+        bytes.extend((id.len() as u64).to_le_bytes());
+        bytes.extend(id.as_bytes());
+        bytes.extend(context);
+        self.mac(&bytes)
+    }
+
     fn mac(&self, bytes: &[u8]) -> [u8; MAC_BYTES] {
         let mut mac = self.0.clone();
         mac.update(bytes);
@@ -115,12 +127,7 @@ impl Token {
     /// The text that the customer carries: letters, digits, `-` and `_`. If there are more than
     /// [`Token::MAX_CONTEXT`] context entries, those with the oldest stamps are left out.
     pub fn encode(&self, key: &TokenKey) -> String {
-        let mut context: Vec<(ServerId, Stamp)> = self.context.iter().collect();
-        if context.len() > Self::MAX_CONTEXT {
-            context.sort_by_key(|&(server, stamp)| (core::cmp::Reverse(stamp), server));
-            context.truncate(Self::MAX_CONTEXT);
-            context.sort();
-        }
+        let context = self.newest_context();
         let mut bytes = Vec::with_capacity(FIXED_BYTES + context.len() * ENTRY_BYTES + MAC_BYTES);
         bytes.push(FORMAT);
         bytes.extend(self.id.address.origin.to_bits().to_le_bytes());
@@ -135,6 +142,71 @@ impl Token {
         let mac = key.mac(&bytes);
         bytes.extend(mac);
         URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// The same in two texts, for applications whose session cookie can hold only an ID: the ID,
+    /// which stays the same as long as the session lives and is a token by itself, without context;
+    /// and the context, which travels beside it (in a header, or a second cookie) and fits no other
+    /// session. Without context the second is empty. What [`Token::encode`] leaves out, this does.
+    ///
+    /// A customer who brings the ID alone is served what the asked server has, with no promise that
+    /// it has seen what the customer had read or written before (G3 holds from there on).
+    pub fn split(&self, key: &TokenKey) -> (String, String) {
+        let id = Self { context: Vector::default(), ..self.clone() }.encode(key);
+        if self.context.is_empty() {
+            return (id, String::new());
+        }
+        let mut bytes = Vec::from([CONTEXT_FORMAT]);
+        for (server, stamp) in self.newest_context() {
+            bytes.extend(server.to_bits().to_le_bytes());
+            bytes.extend(stamp.to_bits().to_le_bytes());
+        }
+        let mac = key.context_mac(&id, &bytes);
+        bytes.extend(mac);
+        (id, URL_SAFE_NO_PAD.encode(bytes))
+    }
+
+    /// The token of an ID and the context that came with it; an empty context is none.
+    ///
+    /// # Errors
+    /// [`TokenError`], for an ID that is no token of this farm or has a context in itself, and for a
+    /// context that this farm did not make for this very ID.
+    pub fn join(id: &str, context: &str, key: &TokenKey) -> Result<Self, TokenError> {
+        let mut token = Self::decode(id, key)?;
+        if context.is_empty() {
+            return Ok(token);
+        }
+        if !token.context.is_empty() {
+            return Err(TokenError::Malformed);
+        }
+        if context.len() > Self::MAX_CHARS {
+            return Err(TokenError::TooLong(context.len()));
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(context).map_err(|_| TokenError::Malformed)?;
+        let entries = bytes.len().checked_sub(1 + MAC_BYTES).ok_or(TokenError::Malformed)?;
+        if entries % ENTRY_BYTES != 0
+            || entries / ENTRY_BYTES > Self::MAX_CONTEXT
+            || bytes[0] != CONTEXT_FORMAT
+        {
+            return Err(TokenError::Malformed);
+        }
+        let (signed, mac) = bytes.split_at(bytes.len() - MAC_BYTES);
+        if !bool::from(key.context_mac(id, signed).ct_eq(mac)) {
+            return Err(TokenError::WrongMac);
+        }
+        token.context = Reader(&signed[1..]).context();
+        Ok(token)
+    }
+
+    /// The context as it is carried.
+    fn newest_context(&self) -> Vec<(ServerId, Stamp)> {
+        let mut context: Vec<(ServerId, Stamp)> = self.context.iter().collect();
+        if context.len() > Self::MAX_CONTEXT {
+            context.sort_by_key(|&(server, stamp)| (core::cmp::Reverse(stamp), server));
+            context.truncate(Self::MAX_CONTEXT);
+            context.sort();
+        }
+        context
     }
 
     /// The token that a text stands for, if this farm made it.
@@ -163,11 +235,7 @@ impl Token {
         let secret = Secret::from_bytes(reader.take());
         let [a, b, c, d, e, f] = reader.take();
         let deadline = u64::from_le_bytes([a, b, c, d, e, f, 0, 0]);
-        let mut context = Vector::default();
-        while !reader.0.is_empty() {
-            let server = ServerId::from_bits(reader.u64());
-            context.raise(server, Stamp::from_bits(reader.u64()));
-        }
+        let context = reader.context();
         let id = SessionId { address: Address { origin, slot }, created, secret };
         Ok(Self { id, deadline: Timestamp::from_millis(deadline), context })
     }
@@ -187,6 +255,16 @@ impl Reader<'_> {
 
     fn u64(&mut self) -> u64 {
         u64::from_le_bytes(self.take())
+    }
+
+    /// Context entries to the end.
+    fn context(&mut self) -> Vector {
+        let mut context = Vector::default();
+        while !self.0.is_empty() {
+            let server = ServerId::from_bits(self.u64());
+            context.raise(server, Stamp::from_bits(self.u64()));
+        }
+        context
     }
 }
 
@@ -222,6 +300,49 @@ mod tests {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
             assert!(Token::decode(&URL_SAFE_NO_PAD.encode(flipped), &key).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_token_in_two_parts_is_the_same_token() {
+        let key = TokenKey::new(&[9; 32]);
+        for entries in [0, 1, 5, Token::MAX_CONTEXT as u64] {
+            let token = token(entries);
+            let (id, context) = token.split(&key);
+            assert_eq!((id.len(), context.is_empty()), (79, entries == 0));
+            assert_eq!(Token::join(&id, &context, &key), Ok(token.clone()));
+            let alone = Token { context: Vector::default(), ..token };
+            assert_eq!(
+                Token::join(&id, "", &key),
+                Ok(alone.clone()),
+                "the ID is a token by itself"
+            );
+            assert_eq!(Token::decode(&id, &key), Ok(alone));
+        }
+    }
+
+    #[test]
+    fn a_context_is_refused_when_it_is_changed_or_of_another_session() {
+        let key = TokenKey::new(&[9; 32]);
+        let (id, context) = token(2).split(&key);
+        let bytes = URL_SAFE_NO_PAD.decode(&context).unwrap();
+        for bit in 0..bytes.len() * 8 {
+            let mut flipped = bytes.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let forged = URL_SAFE_NO_PAD.encode(flipped);
+            assert!(Token::join(&id, &forged, &key).is_err(), "bit {bit}");
+        }
+        let mut other = token(2);
+        other.id.address.slot += 1;
+        let (other, _) = other.split(&key);
+        assert_eq!(Token::join(&other, &context, &key), Err(TokenError::WrongMac));
+        let whole = token(2).encode(&key);
+        assert!(Token::join(&whole, &context, &key).is_err(), "a token that has a context already");
+        assert!(Token::join(&id, &whole, &key).is_err(), "a token is no context");
+        assert!(Token::decode(&context, &key).is_err(), "a context is no token");
+        let long = "A".repeat(Token::MAX_CHARS + 1);
+        for text in ["A", "====", "ä", "Ag", &long, &"A".repeat(24), &"A".repeat(100)] {
+            assert!(Token::join(&id, text, &key).is_err(), "{text}");
         }
     }
 

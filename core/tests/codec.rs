@@ -198,7 +198,7 @@ fn a_vector_with_more_servers_than_a_farm_remembers_is_refused_wherever_it_stand
     };
     for (count, wanted) in [(8, false), (9, true)] {
         let vector = servers(count);
-        let query = Query { lookup: 1, id: common::id(), context: vector.clone() };
+        let query = plain_query(vector.clone());
         let members = vector.iter().map(|(server, _)| server).collect();
         let (clock, end) = (Timestamp::ZERO, Stamp::ZERO);
         let applied = Vector::default();
@@ -260,12 +260,16 @@ fn a_key_that_no_application_can_make_is_refused_from_a_peer_too() {
     }
 }
 
+fn plain_query(context: Vector) -> Query {
+    Query { lookup: 1, id: common::id(), context, reaches: None }
+}
+
 #[test]
 fn vectors_that_mean_the_same_are_equal_whatever_a_peer_writes() {
-    let mut bytes =
-        encoded(&Command::Query(Query { lookup: 1, id: common::id(), context: servers(1) }));
-    let stamp = bytes.len() - 8;
-    bytes[stamp..].fill(0);
+    let mut bytes = encoded(&Command::Query(plain_query(servers(1))));
+    // One more byte follows the context.
+    let stamp = bytes.len() - 9;
+    bytes[stamp..stamp + 8].fill(0);
     let Ok(Command::Query(query)) = decode(&bytes, &Farm::default()) else {
         panic!("an entry at zero says nothing, so it does no harm");
     };

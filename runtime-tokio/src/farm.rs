@@ -181,6 +181,26 @@ impl Grapevine {
         self.ask(Request::Delete { token, acks }).await.map(drop)
     }
 
+    /// A token in two parts, for applications whose session cookie can hold only an ID: see
+    /// [`Token::split`]. The first part stays the same as long as the session lives and is a token by
+    /// itself; the second, the context, is to be carried beside it and may be empty.
+    ///
+    /// # Errors
+    /// [`Error::Token`] without asking anybody. Nothing changed.
+    pub fn split_token(&self, token: &str) -> Result<(String, String), Error> {
+        Ok(Token::decode(token, &self.0.tokens)?.split(&self.0.tokens))
+    }
+
+    /// The token of two parts, as every call takes it: see [`Token::join`]. With an empty second
+    /// part, reads promise nothing of what the customer saw before.
+    ///
+    /// # Errors
+    /// [`Error::Token`] without asking anybody, also for a context of another session. Nothing
+    /// changed.
+    pub fn join_token(&self, id: &str, context: &str) -> Result<String, Error> {
+        Ok(Token::join(id, context, &self.0.tokens)?.encode(&self.0.tokens))
+    }
+
     /// What this server knows of itself and the others.
     ///
     /// # Errors

@@ -113,9 +113,11 @@ impl Draw {
         let mut limits = Limits {
             pull_budget: self.rng.random_bool(0.5).then(|| self.rng.random_range(1..4096)),
             offer_above: self.rng.random_bool(0.5).then(|| self.rng.random_range(0..1500)),
+            answer_all: self.rng.random_bool(0.3).then_some(true),
             ..Limits::default()
         };
         if tiny {
+            limits.pending_forwards = Some(self.rng.random_range(0..3));
             limits.slots_per_origin = Some(self.rng.random_range(2..12));
             limits.session_bytes = Some(self.rng.random_range(1024..3000));
             limits.attributes_per_session = Some(self.rng.random_range(2..10));

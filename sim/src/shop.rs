@@ -24,6 +24,8 @@ pub(crate) enum Intent {
     Create,
     Read,
     Write,
+    /// No write, if there is nothing to remove.
+    Remove,
     Add(i64),
     Replace,
     Delete,
@@ -43,6 +45,8 @@ pub(crate) struct Flight {
     pub(crate) sent: Timestamp,
     /// Whether the server was neither paused, slow nor stepped since.
     pub(crate) prompt: bool,
+    /// Whether it would rather read something stale than nothing.
+    pub(crate) stale_will_do: bool,
     /// Whether it is the customer's last request, after healing.
     pub(crate) last: bool,
 }
@@ -248,12 +252,12 @@ impl Shop {
         }
         let acks = if kind == Some(Kind::Acks) { self.acks(rng) } else { Acks::Local };
         let Some((intent, request)) = self.request(n, kind, token.clone(), acks, rng) else {
-            let policy = match kind {
-                Some(Kind::BestEffort) => ReadPolicy::BestEffort,
-                _ => ReadPolicy::Fresh,
-            };
+            let policy = policy(kind, rng);
             let read = Request::Read { token: token.clone(), policy };
-            let flight = flight(n, Intent::Read, Acks::Local, Some(token), carried.known, now);
+            let mut flight = flight(n, Intent::Read, Acks::Local, Some(token), carried.known, now);
+            let best_effort =
+                matches!(policy, ReadPolicy::BestEffort | ReadPolicy::BestEffortWithin(_));
+            flight.stale_will_do = best_effort;
             return vec![(read, flight)];
         };
         let flight = flight(n, intent, acks, Some(token), carried.known, now);
@@ -309,7 +313,7 @@ impl Shop {
                 let large = Value::new(&[7; 900]);
                 (Intent::Write, update(token, Change::Set(item(rng), large)))
             }
-            Kind::Remove => (Intent::Write, update(token, Change::Remove(item(rng)))),
+            Kind::Remove => (Intent::Remove, update(token, Change::Remove(item(rng)))),
             Kind::Add | Kind::DoubleSubmit => {
                 let amount = rng.random_range(-3..10);
                 let key = Key::new(COUNTER).expect("a good key");
@@ -418,6 +422,21 @@ impl Shop {
     }
 }
 
+/// How a read waits: as all do, or for a time of its own.
+fn policy(kind: Option<Kind>, rng: &mut ChaCha8Rng) -> ReadPolicy {
+    if kind != Some(Kind::BestEffort) {
+        return ReadPolicy::Fresh;
+    }
+    let time = Duration::from_millis(rng.random_range(0..1500));
+    let policies = [
+        ReadPolicy::BestEffort,
+        ReadPolicy::BestEffortWithin(time),
+        ReadPolicy::BestEffortWithin(Duration::ZERO),
+        ReadPolicy::FreshWithin(time),
+    ];
+    policies[rng.random_range(0..policies.len())]
+}
+
 fn flight(
     customer: usize,
     intent: Intent,
@@ -435,6 +454,7 @@ fn flight(
         known,
         sent,
         prompt: true,
+        stale_will_do: false,
         last: false,
     }
 }

@@ -17,7 +17,7 @@ use crate::session::Session;
 pub(crate) mod fixed;
 
 /// The version of the wire format; servers with different versions refuse each other.
-pub const WIRE_VERSION: u16 = 1;
+pub const WIRE_VERSION: u16 = 2;
 
 /// The longest principal, in bytes.
 pub const MAX_PRINCIPAL_BYTES: usize = 256;
@@ -156,10 +156,17 @@ fn check(command: &Command, farm: &Farm) -> Result<(), WireError> {
     };
     match command {
         Command::Batch(batch) => batch.writes.iter().try_for_each(|w| session(w.session())),
-        Command::Query(query) => vector(query.context.len()),
-        Command::Offer(offer) => vector(offer.applied.len()),
+        Command::Query(query) => {
+            vector(query.context.len())?;
+            vector(query.reaches.as_ref().map_or(0, Vec::len))
+        }
+        Command::Offer(offer) => {
+            vector(offer.applied.len())?;
+            vector(offer.asks.len())
+        }
         Command::Answer(answer) => {
             vector(answer.applied.len())?;
+            vector(answer.asks.len())?;
             match &answer.found {
                 Found::Whole(whole) | Found::Joining(Some(whole)) => session(whole),
                 _ => Ok(()),

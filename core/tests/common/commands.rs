@@ -96,16 +96,37 @@ fn batch() -> BoxedStrategy<Command> {
 
 fn lookups() -> BoxedStrategy<Command> {
     let head = || (number(), drawn_id());
+    let whose = || (server(), vec(server(), 0..3));
     prop_oneof![
-        (head(), vector())
-            .prop_map(|((lookup, id), context)| { Command::Query(Query { lookup, id, context }) }),
-        (head(), vector(), any::<u32>()).prop_map(|((lookup, id), applied, bytes)| {
-            Command::Offer(Offer { lookup, id, applied, bytes })
-        }),
-        head().prop_map(|(lookup, id)| Command::Fetch(Fetch { lookup, id })),
-        (head(), vector(), found()).prop_map(|((lookup, id), applied, found)| {
-            Command::Answer(Answer { lookup, id, applied, found })
-        }),
+        (head(), vector(), option::of(vec(any::<u16>(), 0..4))).prop_map(
+            |((lookup, id), context, reaches)| Command::Query(Query {
+                lookup,
+                id,
+                context,
+                reaches
+            })
+        ),
+        (head(), vector(), any::<u32>(), whose()).prop_map(
+            |((lookup, id), applied, bytes, (by, asks))| Command::Offer(Offer {
+                lookup,
+                id,
+                applied,
+                bytes,
+                by,
+                asks
+            })
+        ),
+        (head(), server()).prop_map(|((lookup, id), of)| Command::Fetch(Fetch { lookup, id, of })),
+        (head(), vector(), found(), whose()).prop_map(
+            |((lookup, id), applied, found, (by, asks))| Command::Answer(Answer {
+                lookup,
+                id,
+                applied,
+                found,
+                by,
+                asks
+            })
+        ),
     ]
     .boxed()
 }

@@ -115,6 +115,7 @@ section! {
         pull_budget: u32,
         offer_above: u32,
         answer_all: bool,
+        pending_forwards: u32,
         pending_requests: u32,
         cold_start_after: Span,
         leave_timeout: Span,

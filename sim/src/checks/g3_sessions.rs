@@ -1,13 +1,19 @@
 //! G3: the four session guarantees.
 
-use grapevine_core::{NotFound, RequestError, Response};
+use std::collections::BTreeMap;
+
+use grapevine_core::{NotFound, RequestError, Response, Served, Session, Vector, Version};
 
 use super::{About, Answered, Check, Judgement, Scene};
-use crate::model::shown;
+use crate::model::{Name, name, shown};
+use crate::shop::Intent;
 
 #[derive(Default)]
 pub(super) struct Sessions {
     looked: u64,
+    /// Per session, its customers' writes, each with what its customer knew when it asked for it.
+    /// Taken from requests and responses alone: what servers say of their writes is not believed.
+    follows: BTreeMap<Name, Vec<(Version, Vector)>>,
 }
 
 static ABOUT: About = About {
@@ -17,9 +23,14 @@ static ABOUT: About = About {
               lost or stale.",
     source: "Terry et al., Session Guarantees for Weakly Consistent Replicated Data, 1994.",
     rule: "A response that is neither lost nor stale shows a copy that has seen every write that \
-           the customer read or made before it got the token it came with; and the copy shows \
-           exactly what the reference model makes of the writes that it says it has seen. No \
-           session is lost, or unknown, while no server died or left.",
+           the customer read or made before it got the token it came with (read-your-writes, \
+           monotonic reads). Whoever is shown a customer's write is shown all that the customer \
+           had read and written before it (monotonic writes, writes-follow-reads). The copy shows \
+           exactly what the reference model makes of the writes that it says it has seen. A stale \
+           response comes only to who asked for it, and keeps the context; of another's context \
+           nothing is dropped that a running, level server lacks; after healing, when all is known \
+           to all, one entry is left at most. No session is lost, or unknown, while no server died \
+           or left.",
     file: "sim/src/checks/g3_sessions.rs",
     not_applied: None,
 };
@@ -34,37 +45,18 @@ impl Check for Sessions {
     }
 
     fn answered(&mut self, scene: &Scene<'_>, answered: &Answered<'_>) -> Judgement {
-        let flight = answered.flight;
         match answered.outcome {
-            Ok(Response::Session(served)) if !served.stale => {
+            Ok(Response::Session(served)) if served.stale => stale_as_asked(answered, served),
+            Ok(Response::Session(served)) => {
                 self.looked += 1;
                 if served.lost {
                     return lost_for_a_reason(scene, "a part of a session");
                 }
-                let seen = &served.session.seen;
-                if let Some((server, stamp)) =
-                    flight.known.iter().find(|&(server, stamp)| !seen.covers_entry(server, stamp))
-                {
-                    return Err(format!(
-                        "{}: the customer knew of {server}'s write {stamp}, and server {} showed a \
-                         copy that has only seen {}",
-                        served.session.id,
-                        answered.server + 1,
-                        seen.get(server)
-                    ));
-                }
-                let Some(known) = scene.model.get(&served.session.id) else {
-                    return Err(format!("{} was never created", served.session.id));
-                };
-                if !known.is_shown_by(&served.session) {
-                    let (expected, actual) = (known.contents(seen), shown(&served.session));
-                    return Err(format!(
-                        "{} at server {} shows {actual:?}, but the writes that it has seen amount \
-                         to {expected:?}",
-                        served.session.id,
-                        answered.server + 1
-                    ));
-                }
+                own_view(answered, &served.session)?;
+                self.in_order(answered, &served.session)?;
+                as_the_model_says(scene, answered, &served.session)?;
+                carries_enough(scene, answered, served)?;
+                self.note(scene, answered, &served.session);
                 Ok(())
             }
             Err(RequestError::Lost) => lost_for_a_reason(scene, "a session"),
@@ -74,6 +66,107 @@ impl Check for Sessions {
             _ => Ok(()),
         }
     }
+}
+
+/// Read-your-writes, monotonic reads.
+fn own_view(answered: &Answered<'_>, session: &Session) -> Judgement {
+    let seen = &session.seen;
+    let known = &answered.flight.known;
+    match known.iter().find(|&(server, stamp)| !seen.covers_entry(server, stamp)) {
+        Some((server, stamp)) => Err(format!(
+            "{}: the customer knew of {server}'s write {stamp}, and server {} showed a copy that \
+             has only seen {}",
+            session.id,
+            answered.server + 1,
+            seen.get(server)
+        )),
+        None => Ok(()),
+    }
+}
+
+impl Sessions {
+    /// Monotonic writes, writes-follow-reads.
+    fn in_order(&self, answered: &Answered<'_>, session: &Session) -> Judgement {
+        let writes = self.follows.get(&name(&session.id)).into_iter().flatten();
+        let seen = &session.seen;
+        for (write, before) in writes {
+            if seen.covers_entry(write.server, write.stamp) && !seen.covers(before) {
+                return Err(format!(
+                    "{} at server {} shows {}'s write {}, but not all of {before:?}, which its \
+                     customer had read or written before",
+                    session.id,
+                    answered.server + 1,
+                    write.server,
+                    write.stamp
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes a customer's write, and what it follows.
+    fn note(&mut self, scene: &Scene<'_>, answered: &Answered<'_>, session: &Session) {
+        let flight = answered.flight;
+        let writes = matches!(flight.intent, Intent::Write | Intent::Add(_) | Intent::Replace);
+        let Some(engine) = scene.world.running(answered.server).filter(|_| writes) else { return };
+        let by = engine.server();
+        let write = Version::new(session.seen.get(by), by);
+        self.follows.entry(name(&session.id)).or_default().push((write, flight.known.clone()));
+    }
+}
+
+fn as_the_model_says(scene: &Scene<'_>, answered: &Answered<'_>, session: &Session) -> Judgement {
+    let Some(known) = scene.model.get(&session.id) else {
+        return Err(format!("{} was never created", session.id));
+    };
+    if known.is_shown_by(session) {
+        return Ok(());
+    }
+    let (expected, actual) = (known.contents(&session.seen), shown(session));
+    Err(format!(
+        "{} at server {} shows {actual:?}, but the writes that it has seen amount to {expected:?}",
+        session.id,
+        answered.server + 1
+    ))
+}
+
+fn stale_as_asked(answered: &Answered<'_>, served: &Served) -> Judgement {
+    let id = served.session.id;
+    if !answered.flight.stale_will_do {
+        return Err(format!("{id} was served stale to who did not ask for that"));
+    }
+    let context = answered.flight.token.as_ref().map(|token| &token.context);
+    if context.is_some_and(|context| !served.token.context.covers(context)) {
+        return Err(format!("{id} was served stale, and its token has lost context"));
+    }
+    Ok(())
+}
+
+/// The rule for dropping context: only what every server has, and what a server has that starts
+/// anew it gets before it counts.
+fn carries_enough(scene: &Scene<'_>, answered: &Answered<'_>, served: &Served) -> Judgement {
+    let carried = &served.token.context;
+    let mut needed = served.session.seen.clone();
+    needed.join(&answered.flight.known);
+    needed.retain(|server, stamp| !carried.covers_entry(server, stamp));
+    for server in 0..scene.world.size() {
+        let Some(engine) = scene.world.running(server) else { continue };
+        if !engine.applied().covers(&needed) && engine.view().serving {
+            return Err(format!(
+                "{}: server {} dropped {needed:?} from the token, and server {} has not got that \
+                 far",
+                served.session.id,
+                answered.server + 1,
+                server + 1
+            ));
+        }
+    }
+    let all = scene.healed.len() == scene.world.size();
+    let rest = answered.flight.last && all && scene.damage.no_holes() && !scene.damage.far;
+    if rest && !scene.damage.left && carried.len() > 1 {
+        return Err(format!("{}: a token at rest carries {carried:?}", served.session.id));
+    }
+    Ok(())
 }
 
 fn lost_for_a_reason(scene: &Scene<'_>, what: &str) -> Judgement {

@@ -126,6 +126,7 @@ impl Run {
             known: Vector::default(),
             sent: self.world.now(),
             prompt: true,
+            stale_will_do: false,
             last: false,
         };
         self.shop.flights.insert(id, flight);

@@ -24,6 +24,12 @@ pub struct Limits {
     /// Copies larger than this are offered.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub offer_above: Option<u32>,
+    /// Whether answers go to all servers that lack the session.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub answer_all: Option<bool>,
+    /// Queries asked on for others at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pending_forwards: Option<u32>,
     /// Requests that may wait at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pending_requests: Option<u32>,
@@ -60,6 +66,8 @@ impl Limits {
         Local {
             pull_budget: self.pull_budget.unwrap_or(default.pull_budget),
             offer_above: self.offer_above.unwrap_or(default.offer_above),
+            answer_all: self.answer_all.unwrap_or(default.answer_all),
+            pending_forwards: self.pending_forwards.unwrap_or(default.pending_forwards),
             pending_requests: self.pending_requests.unwrap_or(default.pending_requests),
             ..default
         }

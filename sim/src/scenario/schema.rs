@@ -39,6 +39,7 @@ pub const FIELDS: &[Field] = &[
     field("limits.attributes_per_session", "", ONE, 65_536.0),
     field("limits.pull_budget", "bytes", ONE, 134_217_728.0),
     field("limits.offer_above", "bytes", 0.0, 268_435_456.0),
+    field("limits.pending_forwards", "", 0.0, 1_048_576.0),
     field("limits.pending_requests", "", ONE, 1_048_576.0),
     field("limits.give_up_after_ms", "ms", 2000.0, 86_400_000.0),
     field("network.loss", "probability", 0.0, ONE),

@@ -82,7 +82,7 @@ pub enum Kind {
     Forge,
     /// A token from earlier.
     StaleToken,
-    /// A read that would rather be stale than fail.
+    /// A read that would rather be stale than fail, or one that waits for a time of its own.
     BestEffort,
     /// Writes that wait for other servers.
     Acks,

@@ -22,10 +22,13 @@ impl Shop {
     ) -> Vec<(Request, Flight)> {
         self.customers[n].waits = 2;
         let submit = |_| {
-            let changes = vec![change(rng)];
+            let change = change(rng);
+            let removes = matches!(change, Change::Remove(_));
+            let intent = if removes { Intent::Remove } else { Intent::Write };
+            let changes = vec![change];
             let (token, acks) = (token.clone(), Acks::Local);
             let request = Request::Update { token: token.clone(), changes, acks };
-            (request, flight(n, Intent::Write, acks, Some(token), known.clone(), now))
+            (request, flight(n, intent, acks, Some(token), known.clone(), now))
         };
         (0..2).map(submit).collect()
     }

@@ -2,7 +2,8 @@
 
 use core::time::Duration;
 
-use grapevine_core::{Acks, Farm, Local, Request, RequestError, Unavailable};
+use grapevine_core::{Acks, Farm, Local, Request, RequestError, Served, Unavailable};
+use grapevine_sim::Delay;
 use grapevine_sim::World;
 
 use crate::common::*;
@@ -48,7 +49,8 @@ fn a_large_session_is_offered_and_then_fetched() {
     let read = world.read(2, &served.token).expect("fetched");
     assert_eq!(text(&read, "part/3").map(|text| text.len()), Some(15_000));
     let offers: u64 = (0..2).map(|server| world.status(server).counters.offers).sum();
-    assert!(offers > 0, "a large copy is not sent unasked");
+    assert_eq!(offers, 2, "both have it, and a large copy is not sent unasked");
+    assert_eq!(world.status(2).counters.fetches, 1, "one of the two sends it");
 }
 
 #[test]
@@ -115,6 +117,10 @@ fn a_crowd_of_requests_for_one_session_makes_one_query() {
     let served = create(&mut world, 0);
     world.crash(1);
     world.start(1);
+    let answered = |world: &World| -> u64 {
+        [0, 2].iter().map(|&other| world.status(other).counters.answers).sum()
+    };
+    let before = answered(&world);
     let policy = grapevine_core::ReadPolicy::Fresh;
     let crowd: Vec<_> = (0..100)
         .map(|_| world.request(1, Request::Read { token: served.token.clone(), policy }))
@@ -124,6 +130,9 @@ fn a_crowd_of_requests_for_one_session_makes_one_query() {
     for id in crowd {
         assert!(matches!(world.answer(id), Some(Ok(_))), "every one of the crowd is answered");
     }
+    let counters = world.status(1).counters;
+    assert_eq!((counters.queries, counters.shared), (1, 99));
+    assert_eq!(answered(&world) - before, 2, "each of the others was asked once");
 }
 
 #[test]
@@ -149,4 +158,214 @@ fn a_write_waits_for_the_acknowledgements_it_asked_for() {
         ),
         "{refused:?}"
     );
+}
+
+/// A farm of three whose third server gets nothing of what the first one writes from now on, for a
+/// while: its batches are late.
+fn late_batches(seed: u64) -> World {
+    let mut world = farm(seed);
+    world.network.delays.insert((0, 2), Delay::Uniform { min_ms: 150.0, max_ms: 150.0 });
+    world
+}
+
+fn answers(world: &World) -> Vec<u64> {
+    (0..world.size()).map(|server| world.status(server).counters.answers).collect()
+}
+
+#[test]
+fn a_query_goes_first_to_servers_that_are_known_to_have_what_is_needed() {
+    let mut world = late_batches(18);
+    let served = create(&mut world, 0);
+    world.network.delays.clear();
+    let before = answers(&world);
+    let read = world.read(2, &served.token).expect("the first server has what it wrote");
+    assert_eq!(text(&read, "user").as_deref(), Some("ann"));
+    assert_eq!(answers(&world), [before[0] + 1, before[1], before[2]], "nobody else was asked");
+}
+
+#[test]
+fn a_query_that_is_not_answered_soon_goes_to_all() {
+    let mut world = late_batches(19);
+    world.network.cut.insert((0, 2));
+    let served = create(&mut world, 0);
+    world.run_for(Duration::from_millis(10));
+    let asked = world.now();
+    world.read(2, &served.token).expect("the second server has it, although nobody knew");
+    let waited = world.now().since(asked);
+    assert!(waited < Duration::from_millis(100), "it took {waited:?}");
+    assert_eq!(world.status(2).counters.widened, 1);
+}
+
+#[test]
+fn a_bad_answer_makes_the_query_go_to_all_at_once() {
+    let mut world = late_batches(20);
+    let (one, other) = (create(&mut world, 0), create(&mut world, 1));
+    settle(&mut world);
+    let served = set(&mut world, 0, &one.token, "name", "new");
+    world.network.delays.clear();
+    // The first server gets a write of the second one from beyond a gap: its copy shows what it
+    // does not cover.
+    world.network.cut.extend([(1, 0), (1, 2)]);
+    set(&mut world, 1, &other.token, "n", "1");
+    world.network.cut.remove(&(1, 0));
+    set(&mut world, 1, &one.token, "m", "2");
+    world.run_for(Duration::from_millis(3));
+    world.network.cut.clear();
+    let asked = world.now();
+    let read = world.read(2, &served.token).expect("the second server covers it all");
+    assert_eq!((text(&read, "name"), text(&read, "m")), (Some("new".into()), Some("2".into())));
+    assert_eq!(world.status(2).counters.widened, 1);
+    assert!(world.now().since(asked) < Duration::from_millis(20), "no time was waited out");
+}
+
+/// A large session that the first two servers have and the third lacks, and whose offers come from
+/// the first one sooner than from the second.
+fn large_at_two(seed: u64) -> (World, Served) {
+    let mut world = farm(seed);
+    let mut served = create(&mut world, 0);
+    for part in 0..4 {
+        let value = "x".repeat(15_000);
+        served = set(&mut world, 0, &served.token, &format!("part/{part}"), &value);
+    }
+    settle(&mut world);
+    world.crash(2);
+    world.run_for(Duration::from_millis(10));
+    // No repair is as fast as the read.
+    world.start(2);
+    world.network.delays.insert((1, 2), Delay::Uniform { min_ms: 4.0, max_ms: 4.0 });
+    (world, served)
+}
+
+#[test]
+fn a_fetch_goes_to_another_holder_when_the_chosen_one_dies_or_falls_silent() {
+    for dies in [true, false] {
+        let (mut world, served) = large_at_two(21);
+        let policy = grapevine_core::ReadPolicy::Fresh;
+        let read = world.request(2, Request::Read { token: served.token.clone(), policy });
+        while world.status(2).counters.fetches == 0 {
+            world.run_for(Duration::from_micros(100));
+        }
+        if dies {
+            world.crash(0);
+        } else {
+            world.pause(0);
+        }
+        let asked = world.now();
+        while world.answer(read).is_none() {
+            world.run_for(Duration::from_millis(1));
+        }
+        let Some(Ok(grapevine_core::Response::Session(served))) = world.answer(read) else {
+            panic!("the second holder has it too: {:?}", world.answer(read));
+        };
+        assert_eq!(text(served, "part/3").map(|text| text.len()), Some(15_000));
+        assert_eq!(world.status(2).counters.fetches, 2, "it was fetched from the other one");
+        let soon = Duration::from_millis(if dies { 20 } else { 400 });
+        assert!(world.now().since(asked) < soon, "dies: {dies}");
+    }
+}
+
+/// Three servers of which the first and the third can't reach each other, and know it; and a
+/// session that only the third has, so far.
+fn bridge(seed: u64) -> (World, Served) {
+    let mut world = farm(seed);
+    world.network.partition(&[0], &[2]);
+    settle(&mut world);
+    world.network.cut.insert((2, 1));
+    let served = create(&mut world, 2);
+    world.network.cut.remove(&(2, 1));
+    (world, served)
+}
+
+#[test]
+fn a_server_that_lacks_a_session_asks_on_for_one_that_can_not_reach_the_holder() {
+    let (mut world, served) = bridge(22);
+    let asked = world.now();
+    let read = world.read(0, &served.token).expect("found by way of the second server");
+    assert_eq!(text(&read, "user").as_deref(), Some("ann"));
+    assert!(world.now().since(asked) < Duration::from_millis(20), "no repair is as fast");
+    assert!(!read.stale && !read.lost);
+    assert_eq!(world.status(1).counters.forwards, 1);
+    assert_eq!(world.status(1).sessions, 1, "who asked on has it now too");
+    assert_eq!(world.status(2).counters.forwards, 0, "nothing is asked on twice");
+}
+
+#[test]
+fn a_large_session_comes_over_the_bridge_once() {
+    let mut world = farm(23);
+    world.network.partition(&[0], &[2]);
+    settle(&mut world);
+    world.network.cut.insert((2, 1));
+    let mut served = create(&mut world, 2);
+    for part in 0..2 {
+        let value = "x".repeat(15_000);
+        served = set(&mut world, 2, &served.token, &format!("part/{part}"), &value);
+    }
+    world.network.cut.remove(&(2, 1));
+    let read = world.read(0, &served.token).expect("offered, and fetched");
+    assert_eq!(text(&read, "part/1").map(|text| text.len()), Some(15_000));
+    assert_eq!(world.status(2).counters.offers, 1);
+    assert_eq!(world.status(0).counters.fetches, 1);
+}
+
+#[test]
+fn a_session_is_lost_when_the_third_server_says_itself_that_it_lacks_it() {
+    let mut world = farm(24);
+    world.network.partition(&[0], &[1, 2]);
+    let served = create(&mut world, 0);
+    world.crash(0);
+    world.network.heal();
+    world.run_for(Duration::from_millis(10));
+    world.start(0);
+    settle(&mut world);
+    world.network.partition(&[0], &[2]);
+    settle(&mut world);
+    assert_eq!(world.read(0, &served.token), Err(RequestError::Lost));
+    assert!(world.status(1).counters.forwards > 0, "the second server asked the third");
+    // Without the third server's word it may still have it.
+    world.network.partition(&[1], &[2]);
+    let read = world.read(0, &served.token);
+    assert!(matches!(read, Err(RequestError::Unavailable(_))), "{read:?}");
+}
+
+#[test]
+fn queries_that_are_asked_on_are_bounded_and_answered_all_the_same() {
+    let local = Local { pending_forwards: 1, ..Local::default() };
+    let mut world = World::with_local(25, Farm::default(), local);
+    settle(&mut world);
+    world.network.partition(&[0], &[2]);
+    settle(&mut world);
+    world.network.cut.extend([(2, 1), (1, 2)]);
+    let tokens: Vec<_> = (0..3).map(|_| create(&mut world, 2).token).collect();
+    let policy = grapevine_core::ReadPolicy::Fresh;
+    let reads: Vec<_> =
+        tokens.into_iter().map(|token| world.request(0, Request::Read { token, policy })).collect();
+    world.run_for(Duration::from_millis(10));
+    let counters = world.status(1).counters;
+    assert_eq!((counters.forwards, counters.forwards_refused), (1, 2));
+    world.run_for(Duration::from_secs(2));
+    assert!(reads.into_iter().all(|id| world.answer(id).is_some()), "each got an answer (G7)");
+}
+
+#[test]
+fn a_read_says_how_long_it_waits_and_whether_stale_is_better_than_nothing() {
+    use grapevine_core::ReadPolicy;
+    let mut world = farm(26);
+    let served = create(&mut world, 0);
+    settle(&mut world);
+    world.network.partition(&[1], &[0, 2]);
+    let served = set(&mut world, 0, &served.token, "name", "new");
+    let mut read = |policy| {
+        let (token, asked) = (served.token.clone(), world.now());
+        let read = world.ask(1, Request::Read { token, policy });
+        (read, world.now().since(asked))
+    };
+    for wait in [0, 30, 800].map(Duration::from_millis) {
+        let (fresh, took) = read(ReadPolicy::FreshWithin(wait));
+        let why = Unavailable::NoAnswer(wait);
+        assert_eq!((fresh, took), (Err(RequestError::Unavailable(why)), wait));
+        let (stale, took) = read(ReadPolicy::BestEffortWithin(wait));
+        assert!(stale.is_ok_and(|stale| stale.stale) && took == wait, "{wait:?}");
+    }
+    let queries = world.status(1).counters.queries;
+    assert_eq!(queries, 4, "who does not wait asks nobody");
 }

@@ -1,0 +1,119 @@
+//! What can be said to a request now: serve it, refuse it, or ask others (section 5 of the protocol
+//! page).
+
+use alloc::sync::Arc;
+
+use super::{Lookup, Said};
+use crate::engine::Engine;
+use crate::error::{NotFound, RequestError, Unavailable};
+use crate::facts::Place;
+use crate::id::ServerId;
+use crate::protocol::serve::{Grounds, Standing, standing};
+use crate::session::Session;
+use crate::token::Token;
+use crate::vector::Vector;
+
+/// What can be said to a request about a session now.
+pub(super) enum Verdict {
+    Serve(Arc<Session>, Grounds),
+    Fail(RequestError),
+    /// Others must be asked, or have not answered yet.
+    Ask,
+}
+
+impl Engine {
+    pub(super) fn judge(&self, token: &Token, lookup: Option<&Lookup>) -> Verdict {
+        let fail = |why| Verdict::Fail(RequestError::NotFound(why));
+        let unavailable = |why| Verdict::Fail(RequestError::Unavailable(why));
+        if self.members.self_skewed() {
+            return unavailable(Unavailable::Skewed);
+        }
+        if self.now >= token.deadline {
+            // Clocks may differ a little; one that stepped far ahead says nothing of deadlines.
+            let over = self.trusted_now() + self.config.farm.max_drift >= token.deadline;
+            return if over { fail(NotFound::Deadline) } else { unavailable(Unavailable::Skewed) };
+        }
+        let newest = token.context.newest().stamp.max(token.id.created);
+        if newest.time() > self.now + self.config.farm.max_drift {
+            return unavailable(Unavailable::FromTheFuture);
+        }
+        let copy = match self.facts.find(&token.id) {
+            Place::Unknown => return fail(NotFound::Unknown),
+            Place::Superseded(_) => return fail(NotFound::Ended),
+            Place::Lacking => return self.judge_missing(token, lookup),
+            Place::Here(copy) => copy,
+        };
+        match standing(copy, self.now) {
+            Standing::Ended(why) => fail(why),
+            Standing::Partial => self.judge_missing(token, lookup),
+            Standing::Idle => {
+                if self.idle_is_certain(copy) || self.all_answered(lookup, |_| true) {
+                    fail(NotFound::Idle)
+                } else {
+                    Verdict::Ask
+                }
+            }
+            Standing::Ready => self.judge_ready(copy, token, lookup),
+        }
+    }
+
+    fn judge_ready(&self, copy: &Arc<Session>, token: &Token, lookup: Option<&Lookup>) -> Verdict {
+        let mut known = self.applied.clone();
+        if let Some(lookup) = lookup {
+            known.join(&lookup.joined);
+        }
+        let mut needed = token.context.clone();
+        needed.join(&copy.seen);
+        needed.retain(|server, stamp| !self.covered_entry(&known, server, stamp));
+        let confirmed = !self.members.joining()
+            || lookup.is_some_and(|lookup| lookup.said.values().any(|said| !said.joining))
+            || self.all_answered(lookup, |_| true);
+        if !confirmed {
+            return Verdict::Ask;
+        }
+        if needed.is_empty() {
+            let grounds = Grounds { context: token.context.clone(), ..Grounds::default() };
+            return Verdict::Serve(Arc::clone(copy), grounds);
+        }
+        if lookup.is_some_and(|lookup| self.is_lost(&needed, lookup)) {
+            let context = token.context.clone();
+            let grounds = Grounds { context, lost: needed, stale: false };
+            return Verdict::Serve(Arc::clone(copy), grounds);
+        }
+        Verdict::Ask
+    }
+
+    fn judge_missing(&self, token: &Token, lookup: Option<&Lookup>) -> Verdict {
+        let partial = matches!(self.facts.find(&token.id), Place::Here(_));
+        let nobody = !partial && self.all_answered(lookup, |said| said.lacks);
+        let created = (token.id.address.origin, token.id.created);
+        let gone = lookup.is_some_and(|l| self.is_lost(&Vector::from_iter([created]), l));
+        if nobody || gone { Verdict::Fail(RequestError::Lost) } else { Verdict::Ask }
+    }
+
+    /// Whether every other configured number answered, each in this way.
+    fn all_answered(&self, lookup: Option<&Lookup>, way: impl Fn(&Said) -> bool) -> bool {
+        let said = lookup.map(|lookup| &lookup.said);
+        let current =
+            said.into_iter().flatten().filter(|(server, _)| self.members.counts(**server));
+        let (mut answered, mut fits) = (0, true);
+        for (_, said) in current {
+            answered += 1;
+            fits &= way(said);
+        }
+        fits && answered >= self.members.expected()
+    }
+
+    /// Whether what is missing was written by servers that are gone or given up, and a majority of
+    /// the configured farm, with every server that lives, answered without it.
+    fn is_lost(&self, missing: &Vector, lookup: &Lookup) -> bool {
+        let gone = missing
+            .iter()
+            .all(|(server, _)| self.members.given_up(server, self.steady, &self.config));
+        let answered = lookup.said.keys().filter(|server| self.members.counts(**server)).count();
+        let answers = |server: ServerId| lookup.said.contains_key(&server);
+        // Also those that only others hear from.
+        let all_alive = self.members.alive().chain(lookup.asked_on.iter().copied()).all(answers);
+        gone && all_alive && answered + 1 >= usize::from(self.config.farm.majority())
+    }
+}
