@@ -255,9 +255,7 @@ impl Shop {
             let policy = policy(kind, rng);
             let read = Request::Read { token: token.clone(), policy };
             let mut flight = flight(n, Intent::Read, Acks::Local, Some(token), carried.known, now);
-            let best_effort =
-                matches!(policy, ReadPolicy::BestEffort | ReadPolicy::BestEffortWithin(_));
-            flight.stale_will_do = best_effort;
+            flight.stale_will_do = best_effort(policy);
             return vec![(read, flight)];
         };
         let flight = flight(n, intent, acks, Some(token), carried.known, now);
@@ -457,4 +455,9 @@ fn flight(
         stale_will_do: false,
         last: false,
     }
+}
+
+/// Whether this read would rather show something stale than nothing.
+const fn best_effort(policy: ReadPolicy) -> bool {
+    matches!(policy, ReadPolicy::BestEffort | ReadPolicy::BestEffortWithin(_))
 }

@@ -3,7 +3,7 @@
 use grapevine_core::{Acks, Principal, Request, Timestamp, Token};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Carried, Flight, Intent, Shop, flight};
+use super::{Carried, Flight, Intent, Shop, best_effort, flight};
 
 impl Shop {
     /// The customer's last request once more, with the token that it has now: as after a time-out.
@@ -16,6 +16,7 @@ impl Shop {
     ) -> Vec<(Request, Flight)> {
         let Some((intent, mut request)) = self.customers[n].last.clone() else { return Vec::new() };
         let own = Token::decode(&carried.text, &self.key).expect("a token of this farm");
+        let mut stale_will_do = false;
         let acks = match &mut request {
             Request::Update { token, acks, .. }
             | Request::Replace { token, acks, .. }
@@ -23,13 +24,15 @@ impl Shop {
                 *token = own.clone();
                 *acks
             }
-            Request::Read { token, .. } => {
+            Request::Read { token, policy } => {
+                stale_will_do = best_effort(*policy);
                 *token = own.clone();
                 Acks::Local
             }
             _ => return Vec::new(),
         };
-        let flight = flight(n, intent, acks, Some(own), carried.known.clone(), now);
+        let mut flight = flight(n, intent, acks, Some(own), carried.known.clone(), now);
+        flight.stale_will_do = stale_will_do;
         vec![(request, flight)]
     }
 
