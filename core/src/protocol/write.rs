@@ -241,11 +241,15 @@ impl Engine {
             writes.reverse();
         }
         for write in writes {
+            self.hear_of_gone(write.session());
             let completed = Mark::PartialCopyCompletedByBatch;
             self.rare.completes(&self.facts, write.session(), completed);
             match self.merge_in(write.session(), &mut changed) {
                 Ok(()) => self.counters.merged += 1,
                 Err(why) => refused = Some(why),
+            }
+            if let Write::Again(session) = write {
+                self.on_again(session);
             }
         }
         if refused.is_some() {
@@ -309,6 +313,20 @@ impl Engine {
             Merged::Same => {}
             Merged::Superseded => self.counters.ignored_superseded += 1,
         }
+        Ok(())
+    }
+
+    /// The same for what another server tells of others' writes.
+    pub(crate) fn merge_told(
+        &mut self,
+        from: ServerId,
+        session: &Arc<Session>,
+        changed: &mut BTreeSet<Address>,
+    ) -> Result<(), Refused> {
+        let address = session.id.address;
+        let before = self.facts.array().get(address).cloned();
+        self.merge_in(session, changed)?;
+        self.on_told(from, address, before.as_deref());
         Ok(())
     }
 
@@ -383,6 +401,7 @@ fn well_formed(from: ServerId, batch: &Batch) -> bool {
             Write::Create(session) => session.complete && session.id.address.origin == from,
             Write::Update(session) => !session.complete && session.life == Life::Live,
             Write::Delete(session) => session.life == Life::Deleted,
+            Write::Again(_) => true,
         };
         if !fits {
             return false;

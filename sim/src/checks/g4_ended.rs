@@ -60,9 +60,6 @@ impl Check for Ended {
     }
 
     fn end(&mut self, scene: &Scene<'_>) -> Judgement {
-        if !scene.damage.no_holes() {
-            return Ok(());
-        }
         let over: BTreeSet<Name> = scene
             .healed
             .iter()

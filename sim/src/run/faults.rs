@@ -44,7 +44,6 @@ impl Run {
             Fault::Weather { loss, repeats, corruption } => {
                 let links = &mut world.network.links;
                 (links.loss, links.repeats, links.corruption) = (*loss, *repeats, *corruption);
-                self.damage.lossy |= *loss > 0.0 || *corruption > 0.0;
             }
             Fault::Step { server, ms } => {
                 let skew = world.skew_of(index(*server)) + ms * 1000;
@@ -64,7 +63,6 @@ impl Run {
 
     /// Cuts links as a fault says.
     fn divide(&mut self, fault: &Fault) {
-        self.damage.lossy = true;
         let network = &mut self.world.network;
         let all = 0..usize::from(self.scenario.servers);
         let indices = |side: &[u16]| -> Vec<usize> { side.iter().copied().map(index).collect() };
