@@ -1,5 +1,5 @@
 use super::*;
-use crate::scenario::{Kind, Timed};
+use crate::scenario::{Fault, Kind, Timed};
 
 /// The scenario of a drawn run, with all its requests written down.
 fn drawn(with: impl Fn(&Scenario) -> bool) -> Scenario {
