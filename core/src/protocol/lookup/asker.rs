@@ -113,7 +113,7 @@ impl Engine {
         for asker in askers {
             match self.judge(&asker.token, Some(&lookup)) {
                 Verdict::Serve(copy, grounds) => {
-                    self.mark_served(&copy, &grounds, &lookup);
+                    self.mark_served(&copy, &grounds);
                     self.carry_out(asker.request, &copy, &grounds, &asker.ask);
                 }
                 Verdict::Fail(error) => {
@@ -130,7 +130,7 @@ impl Engine {
     }
 
     /// Counts what it took to serve a request.
-    fn mark_served(&self, copy: &Session, grounds: &Grounds, lookup: &Lookup) {
+    fn mark_served(&self, copy: &Session, grounds: &Grounds) {
         if !self.rare.counts() {
             return;
         }
