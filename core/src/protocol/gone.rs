@@ -91,7 +91,7 @@ impl Line {
 }
 
 /// What a server does about writers that are gone.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Gone {
     /// Who is gone: as far as this server's members tell.
     line: Line,
