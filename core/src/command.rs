@@ -70,12 +70,17 @@ pub enum Write {
     Update(Arc<Session>),
     /// This session is over.
     Delete(Arc<Session>),
+    /// All sessions of this principal are over that name no revocation as new.
+    Revoke(Arc<Session>),
 }
 
 impl Write {
     /// The session or delta that it carries.
     pub const fn session(&self) -> &Arc<Session> {
-        let (Self::Create(session) | Self::Update(session) | Self::Delete(session)) = self;
+        let (Self::Create(session)
+        | Self::Update(session)
+        | Self::Delete(session)
+        | Self::Revoke(session)) = self;
         session
     }
 }

@@ -55,6 +55,7 @@ fn write() -> BoxedStrategy<Write> {
         session().prop_map(Write::Create),
         session().prop_map(Write::Update),
         session().prop_map(Write::Delete),
+        session().prop_map(Write::Revoke),
     ]
     .boxed()
 }

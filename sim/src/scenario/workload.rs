@@ -82,11 +82,15 @@ pub enum Kind {
     Acks,
     /// Nothing for longer than the idle timeout.
     Idle,
+    /// A new ID for the session: a log-in.
+    Rotate,
+    /// Sign out everywhere: one of the few names that customers have.
+    Revoke,
 }
 
 impl Kind {
     /// All that are drawn.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Set,
         Self::Add,
         Self::Remove,
@@ -99,5 +103,7 @@ impl Kind {
         Self::BestEffort,
         Self::Acks,
         Self::Idle,
+        Self::Rotate,
+        Self::Revoke,
     ];
 }

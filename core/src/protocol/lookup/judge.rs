@@ -53,7 +53,7 @@ impl Engine {
                     Verdict::Ask
                 }
             }
-            Standing::Ready => self.judge_ready(copy, token, lookup),
+            Standing::Ready | Standing::Retired => self.judge_ready(copy, token, lookup),
         }
     }
 
