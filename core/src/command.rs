@@ -70,6 +70,9 @@ pub enum Write {
     Update(Arc<Session>),
     /// This session is over.
     Delete(Arc<Session>),
+    /// Here is a session that a writer who is gone wrote to, once more and as I have it: a new stamp
+    /// in my stream, old versions. It changes nothing; it is in a stream that lives.
+    Again(Arc<Session>),
     /// All sessions of this principal are over that name no revocation as new.
     Revoke(Arc<Session>),
 }
@@ -80,6 +83,7 @@ impl Write {
         let (Self::Create(session)
         | Self::Update(session)
         | Self::Delete(session)
+        | Self::Again(session)
         | Self::Revoke(session)) = self;
         session
     }
@@ -174,6 +178,15 @@ pub struct Heartbeat {
     pub joining: bool,
     /// Whether the sender holds sessions only in part; then its applied vector acknowledges nothing.
     pub partial: bool,
+    /// Those of `members` that left: nothing more is taken from them.
+    pub left: Vec<ServerId>,
+    /// Whether the sender has published again whatever it holds, beyond its applied entries, of
+    /// processes that are gone by `members` and `left`. All of it is then in the streams up to
+    /// `applied` and `end`.
+    pub published: bool,
+    /// Per number, the first process that may still have written something that not every server
+    /// has: the entries of all before it are closed.
+    pub closed: Vec<ServerId>,
 }
 
 /// Asks for everything beyond a base (R78). The base stays the same through a round.

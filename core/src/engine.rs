@@ -11,6 +11,7 @@ use crate::event::{Event, Request, RequestId};
 use crate::facts::Facts;
 use crate::id::{Address, ServerId};
 use crate::protocol::acknowledge::Waiting;
+use crate::protocol::gone::Gone;
 use crate::protocol::leave::Leaving;
 use crate::protocol::lookup::{Ask, Lookups};
 use crate::protocol::membership::Members;
@@ -39,6 +40,8 @@ pub enum Timer {
     Expiry,
     /// Leaving has taken long enough.
     Leave,
+    /// Sessions of a writer that is gone are to be published again.
+    Gone,
 }
 
 /// The state machine of one server. See the crate's first page for the contract.
@@ -76,6 +79,7 @@ pub struct Engine {
     pub(crate) waiting: Waiting,
     pub(crate) repair: Repair,
     pub(crate) leaving: Option<Leaving>,
+    pub(crate) gone: Gone,
     pub(crate) counters: Counters,
     pub(crate) outbox: Outbox,
     pub(crate) rare: Rare,
@@ -116,6 +120,7 @@ impl Engine {
             waiting: Waiting::default(),
             repair: Repair::default(),
             leaving: None,
+            gone: Gone::new(&config),
             counters: Counters::default(),
             outbox: Outbox::default(),
             rare: Rare::default(),
@@ -205,6 +210,7 @@ impl Engine {
                     break;
                 }
                 Timer::Leave => self.review_leaving(),
+                Timer::Gone => self.review_gone(),
             }
         }
     }
@@ -255,6 +261,7 @@ impl Engine {
             (self.repair.next_review(), Timer::Repair),
             (self.facts.next_deadline(), Timer::Expiry),
             (self.leaving.as_ref().and_then(Leaving::next_review), Timer::Leave),
+            (self.gone.next_review(), Timer::Gone),
         ];
         let due = timers.into_iter().filter_map(|(due, timer)| Some((due?, timer)));
         due.min()

@@ -23,6 +23,7 @@ impl Engine {
     /// If anything does not hold.
     pub fn check_changed(&self, changed: impl IntoIterator<Item = Address>) {
         self.members.check_invariants(&self.config);
+        self.gone.check_invariants(&self.config);
         let local = &self.config.local;
         self.lookups.check_invariants(local.pending_requests, local.pending_forwards);
         let end = self.end();

@@ -260,6 +260,20 @@ rare_names! {
         JoinedDespiteSilence,
         /// Joining ended with a majority that was joining too: a cold start.
         ColdStartEndedByMajority,
+        /// A session was published again because a writer who is gone, or silent, wrote to it.
+        SessionPublishedAgainForGoneWriter,
+        /// A session was not published again: another server had done so.
+        SessionPublishedAgainElsewhere,
+        /// A session that came with an answer or a repair was to be published again.
+        ToldOfGoneWriter,
+        /// Entries of gone writers were closed on everybody's word.
+        GoneWriterClosed,
+        /// Entries were closed because another server had closed them.
+        ClosedAsAnotherSaid,
+        /// A part was lost beyond a closed entry.
+        LostBeyondClosedHole,
+        /// A server was heard to have left from another.
+        LeaveToldByAnother,
         /// A session was rotated, and the old one has a grace.
         RotatedWithGrace,
         /// A session that was rotated away was read in its grace.

@@ -59,6 +59,10 @@ pub struct Counters {
     pub expired: u64,
     /// Copies dropped after their deadline.
     pub dropped: u64,
+    /// Sessions published again, because a writer who is gone wrote to them.
+    pub published_again: u64,
+    /// Entries of writers who are gone closed: as many as processes came after them.
+    pub closed: u64,
     /// Requests refused by a limit.
     pub limited: u64,
     /// Commands ignored: a stamp too far ahead of this server's clock.

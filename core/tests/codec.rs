@@ -200,14 +200,16 @@ fn a_vector_with_more_servers_than_a_farm_remembers_is_refused_wherever_it_stand
     for (count, wanted) in [(8, false), (9, true)] {
         let vector = servers(count);
         let query = plain_query(vector.clone());
-        let members = vector.iter().map(|(server, _)| server).collect();
-        let (clock, end) = (Timestamp::ZERO, Stamp::ZERO);
-        let applied = Vector::default();
-        let (joining, partial) = (false, false);
-        let heartbeat = Heartbeat { clock, end, applied, members, joining, partial };
+        let many: Vec<ServerId> = vector.iter().map(|(server, _)| server).collect();
         let session = Session { seen: vector, ..plain_session() };
         assert_eq!(refused(&Command::Query(query)), wanted);
-        assert_eq!(refused(&Command::Heartbeat(heartbeat)), wanted);
+        let (few, none) = (quiet_heartbeat(), Vec::new);
+        for (members, left, closed) in
+            [(many.clone(), none(), none()), (none(), many.clone(), none()), (none(), none(), many)]
+        {
+            let heartbeat = Heartbeat { members, left, closed, ..few.clone() };
+            assert_eq!(refused(&Command::Heartbeat(heartbeat)), wanted);
+        }
         assert_eq!(refused(&carried(session)), wanted);
     }
 }
@@ -293,6 +295,20 @@ fn the_drawn_commands_are_all_that_there_are() {
     }
 }
 
+fn quiet_heartbeat() -> Heartbeat {
+    Heartbeat {
+        clock: Timestamp::ZERO,
+        end: Stamp::ZERO,
+        applied: Vector::default(),
+        members: Vec::new(),
+        joining: false,
+        partial: false,
+        left: Vec::new(),
+        published: false,
+        closed: Vec::new(),
+    }
+}
+
 /// `docs/wire.md` shows bytes; they must be what this version writes.
 #[test]
 fn the_examples_in_the_wire_document_are_what_is_sent() {
@@ -313,8 +329,9 @@ fn the_examples_in_the_wire_document_are_what_is_sent() {
         end: stamp,
         applied: Vector::from_iter([(server, stamp)]),
         members: vec![server],
-        joining: false,
-        partial: false,
+        closed: vec![server],
+        published: true,
+        ..quiet_heartbeat()
     };
     assert_eq!(shown("Heartbeat"), encoded(&Command::Heartbeat(heartbeat)));
     let mut session = plain_session();

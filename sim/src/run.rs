@@ -10,7 +10,6 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::checks::{self, Check, Damage};
 use crate::model::Model;
-use crate::rare::HarnessPoint;
 use crate::scenario::{Scenario, Scripted};
 use crate::shop::Shop;
 use crate::world::{START, World};
@@ -61,16 +60,13 @@ impl Run {
         world.network.links = scenario.network.clone();
         world.keep_answers = false;
         world.buggify(&scenario.buggify, scenario.seed);
-        let lossy = scenario.network.loss > 0.0
-            || scenario.network.queue < 1000
-            || scenario.buggify.points.contains(&HarnessPoint::QueueOfOne.name());
         Self {
             scenario: scenario.clone(),
             shop: Shop::new(scenario, START + WARM_UP),
             world,
             model: Model::default(),
             checks: checks::all(),
-            damage: Damage { lossy, ..Damage::default() },
+            damage: Damage::default(),
             healed: Vec::new(),
             rng: ChaCha8Rng::seed_from_u64(scenario.seed ^ 0x5eed),
             broken: None,

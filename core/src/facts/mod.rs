@@ -232,15 +232,23 @@ impl Facts {
     }
 
     /// The last stamp of a writer up to which no session is held only in part.
+    ///
+    /// A session published again doesn't count: whoever does so with a part has no more of it, and
+    /// nobody waits for that write. It is later than the last access, for it is none.
     pub(crate) fn whole_up_to(&self, writer: ServerId, applied: Stamp) -> Stamp {
         let partial = self.partial.iter().filter_map(|&address| self.array.get(address));
-        let seen = partial.map(|copy| copy.seen.get(writer)).filter(|&stamp| stamp > Stamp::ZERO);
-        seen.map(Stamp::previous).fold(applied, Stamp::min)
+        let written = partial.map(|copy| (copy.seen.get(writer), copy.accessed));
+        let written = written.filter(|&(stamp, last)| stamp > Stamp::ZERO && stamp <= last);
+        written.map(|(stamp, _)| stamp.previous()).fold(applied, Stamp::min)
     }
 
-    /// Whether any copy is partial.
-    pub(crate) fn has_partial(&self) -> bool {
-        !self.partial.is_empty()
+    /// Whether any copy is partial that one of these servers wrote to.
+    pub(crate) fn has_partial(&self, live: impl Fn(ServerId) -> bool) -> bool {
+        let partial = self.partial.iter().filter_map(|&address| self.array.get(address));
+        partial.into_iter().any(|copy| {
+            let mut seen = copy.seen.iter();
+            seen.any(|(server, stamp)| stamp <= copy.accessed && live(server))
+        })
     }
 
     /// Checks that the indexes say what the array has.

@@ -28,7 +28,7 @@ impl Engine {
             && !self.rare.force(Point::ExpiryDoubted)
             && self.now > deadline
             && covered.is_some_and(|until| until > deadline)
-            && !self.members.lacks_of_gone(&self.applied, self.config.server)
+            && self.gone.all_closed()
     }
 
     /// Looks at the copies whose deadlines have come up: a bounded part of them.
@@ -76,7 +76,7 @@ impl Engine {
                 }
                 Expiry::Idle => self.facts.rearm(address, beat),
                 Expiry::Over if copy.life == Life::Live => {
-                    let end = copy.fixed.deadline + margin;
+                    let end = copy.fixed.end() + margin;
                     self.facts.rearm(address, end);
                 }
                 Expiry::Over | Expiry::Fresh => self.facts.rearm(address, self.now),

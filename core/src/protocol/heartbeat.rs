@@ -45,14 +45,20 @@ impl Engine {
         self.applied = applied;
     }
 
-    fn heartbeat(&self) -> Heartbeat {
+    fn heartbeat(&mut self) -> Heartbeat {
+        self.note_gone_writers();
+        let members = self.members.newest(self.config.server);
+        let live = |server| members.contains(&server);
         Heartbeat {
             clock: self.now,
             end: self.end(),
             applied: self.applied.clone(),
-            members: self.members.newest(self.config.server),
             joining: self.members.joining(),
-            partial: self.facts.has_partial(),
+            partial: self.facts.has_partial(live),
+            left: self.members.gone_for_good(),
+            published: self.all_published_again(),
+            closed: self.gone.closed(),
+            members,
         }
     }
 
@@ -88,6 +94,7 @@ impl Engine {
         let mut missing = heartbeat.applied.clone();
         missing.raise(from, heartbeat.end);
         missing.retain(|server, stamp| !self.covered_entry(&self.applied, server, stamp));
+        self.on_gone_said(from, &heartbeat);
         let acked = heartbeat.applied.get(me);
         let partial = heartbeat.partial;
         if heartbeat.clock > self.now + self.config.farm.max_drift {

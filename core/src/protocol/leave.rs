@@ -48,7 +48,7 @@ impl Engine {
     pub(crate) fn review_leaving(&mut self) {
         // With nobody else alive, nobody has anything.
         let alone = self.config.farm.size > 1 && self.members.acked(self.end()) == 0;
-        let complete = self.members.all_acked(self.end()) && !alone;
+        let complete = self.members.all_acked(self.end()) && !alone && self.gone.nothing_waits();
         let now = self.now;
         let Some(leaving) = &mut self.leaving else { return };
         if leaving.done || !complete && now < leaving.until {
@@ -70,14 +70,23 @@ impl Engine {
     /// Takes a server's leave: it is not counted from then on.
     pub(crate) fn on_leave(&mut self, from: ServerId, end: Stamp) {
         self.members.saw_end(from, end);
-        self.members.left(from);
-        self.member_changed(from, State::Left);
+        self.take_leave(from);
         if !self.covered_entry(&self.applied, from, end) {
             self.rare.mark(Mark::LeaveShowedGap);
             self.notice_behind(Vector::from_iter([(from, end)]));
         }
+    }
+
+    /// A server left, as itself or another says. Returns whether that is news.
+    pub(super) fn take_leave(&mut self, server: ServerId) -> bool {
+        if !self.members.left(server) {
+            return false;
+        }
+        self.forget_run(server);
+        self.member_changed(server, State::Left);
         self.check_joined();
         self.review_waiting();
         self.settle_lookups();
+        true
     }
 }

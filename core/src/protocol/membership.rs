@@ -197,9 +197,14 @@ impl Members {
         }
     }
 
-    pub(crate) fn left(&mut self, server: ServerId) {
-        if let Some(peer) = self.of_mut(server) {
-            peer.state = State::Left;
+    /// Notes that a server left. Returns whether that is news.
+    pub(crate) fn left(&mut self, server: ServerId) -> bool {
+        match self.of_mut(server) {
+            Some(peer) if peer.state != State::Left => {
+                peer.state = State::Left;
+                true
+            }
+            _ => false,
         }
     }
 
@@ -225,15 +230,6 @@ impl Members {
         });
         let (count, until) = untils.fold((0, Timestamp::MAX), |(n, min), t| (n + 1, min.min(t)));
         (count >= self.expected()).then_some(until)
-    }
-
-    /// Whether any server that can be heard has a part of a stream, of a process that is gone, that
-    /// `applied` lacks.
-    pub(crate) fn lacks_of_gone(&self, applied: &Vector, me: ServerId) -> bool {
-        let gone = |server: ServerId| server != me && self.of(server).is_none();
-        let vectors = self.peers.values().filter(|peer| peer.state != State::Left);
-        let mut entries = vectors.flat_map(|peer| peer.applied.iter());
-        entries.any(|(server, stamp)| gone(server) && !applied.covers_entry(server, stamp))
     }
 
     /// Takes a heartbeat in. The sender is admitted already.
@@ -333,12 +329,7 @@ impl Engine {
             return false;
         }
         if known != Some(server) {
-            // A new number, or a restart: nothing that the predecessor said holds any more.
-            if let Some(predecessor) = known {
-                self.rare.mark(Mark::RestartCountedAnew);
-                self.forget_run(predecessor);
-            }
-            self.members.peers.insert(server.number(), Peer::new(server, self.steady));
+            self.introduce(server);
             self.member_changed(server, State::Alive);
         }
         let steady = self.steady;
@@ -359,8 +350,19 @@ impl Engine {
         true
     }
 
+    /// A new number, or a restart: nothing that the predecessor said holds any more.
+    pub(super) fn introduce(&mut self, server: ServerId) {
+        let predecessor = self.members.peers.get(&server.number()).map(|peer| peer.server);
+        if let Some(predecessor) = predecessor {
+            self.rare.mark(Mark::RestartCountedAnew);
+            self.forget_run(predecessor);
+        }
+        self.members.peers.insert(server.number(), Peer::new(server, self.steady));
+    }
+
     pub(crate) fn member_changed(&mut self, server: ServerId, state: State) {
         self.view_changed();
+        self.members_moved();
         self.act(Action::Notify(Notice::Member { server, state }));
     }
 

@@ -4,6 +4,7 @@
 pub(crate) mod acknowledge;
 pub(crate) mod clocks;
 pub(crate) mod expiry;
+pub(crate) mod gone;
 pub(crate) mod heartbeat;
 pub(crate) mod joining;
 pub(crate) mod leave;

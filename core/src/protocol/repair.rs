@@ -164,12 +164,13 @@ impl Engine {
 
     fn pull(&mut self, round: &Round, cursor: Option<Cursor>) {
         let one = self.rare.force(Point::PullOne);
+        let newest = self.members.newest(self.config.server);
         let pull = Pull {
             round: round.number,
             base: round.base.clone(),
             cursor,
             budget: if one { 1 } else { self.config.local.pull_budget },
-            partial: self.facts.has_partial(),
+            partial: self.facts.has_partial(|server| newest.contains(&server)),
         };
         self.send(round.holder, Command::Pull(pull));
     }
@@ -232,7 +233,7 @@ impl Engine {
         let mut refused = false;
         for session in &delta.sessions {
             self.rare.completes(&self.facts, session, Mark::PartialCopyCompletedByRepair);
-            refused |= self.merge_in(session, &mut changed).is_err();
+            refused |= self.merge_told(from, session, &mut changed).is_err();
             self.counters.repaired += 1;
         }
         if self.rare.force(Point::RoundBroken) {
@@ -360,7 +361,7 @@ struct Room {
 }
 
 /// The place in a writer's list from which on the base covers nothing.
-fn after_base(base: &Vector, writer: ServerId) -> Entry {
+pub(super) fn after_base(base: &Vector, writer: ServerId) -> Entry {
     let last = Address { origin: ServerId::from_bits(u64::MAX), slot: u32::MAX };
     (base.get(writer), last)
 }

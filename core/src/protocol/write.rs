@@ -283,11 +283,15 @@ impl Engine {
             writes.reverse();
         }
         for write in writes {
+            self.hear_of_gone(write.session());
             let completed = Mark::PartialCopyCompletedByBatch;
             self.rare.completes(&self.facts, write.session(), completed);
             match self.merge_in(write.session(), &mut changed) {
                 Ok(()) => self.counters.merged += 1,
                 Err(why) => refused = Some(why),
+            }
+            if let Write::Again(session) = write {
+                self.on_again(session);
             }
         }
         if refused.is_some() {
@@ -365,6 +369,20 @@ impl Engine {
                 && id.created < session.id.created
                 && deadline <= id.created.time() + farm.max_lifetime
         })
+    }
+
+    /// The same for what another server tells of others' writes.
+    pub(crate) fn merge_told(
+        &mut self,
+        from: ServerId,
+        session: &Arc<Session>,
+        changed: &mut BTreeSet<Address>,
+    ) -> Result<(), Refused> {
+        let address = session.id.address;
+        let before = self.facts.array().get(address).cloned();
+        self.merge_in(session, changed)?;
+        self.on_told(from, address, before.as_deref());
+        Ok(())
     }
 
     fn is_own(&self, session: &Session) -> bool {
@@ -446,6 +464,7 @@ fn well_formed(from: ServerId, batch: &Batch) -> bool {
             Write::Update(session) => !session.complete && session.life == Life::Live,
             Write::Delete(session) => session.life == Life::Deleted && !session.is_revocation(),
             Write::Revoke(session) => session.is_revocation() && session.id.address.origin == from,
+            Write::Again(_) => true,
         };
         if !fits {
             return false;

@@ -55,6 +55,7 @@ fn write() -> BoxedStrategy<Write> {
         session().prop_map(Write::Create),
         session().prop_map(Write::Update),
         session().prop_map(Write::Delete),
+        session().prop_map(Write::Again),
         session().prop_map(Write::Revoke),
     ]
     .boxed()
@@ -133,12 +134,16 @@ fn lookups() -> BoxedStrategy<Command> {
 }
 
 fn heartbeats() -> BoxedStrategy<Command> {
-    let flags = (any::<bool>(), any::<bool>());
-    let heartbeat = (number(), stamp(), vector(), vec(server(), 0..4), flags);
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    let servers = || vec(server(), 0..4);
+    let heartbeat = (number(), stamp(), vector(), (servers(), servers(), servers()), flags);
     prop_oneof![
-        8 => heartbeat.prop_map(|(clock, end, applied, members, (joining, partial))| {
+        8 => heartbeat.prop_map(|(clock, end, applied, (members, left, closed), flags)| {
             let clock = Timestamp::from_micros(clock);
-            Command::Heartbeat(Heartbeat { clock, end, applied, members, joining, partial })
+            let (joining, partial, published) = flags;
+            Command::Heartbeat(Heartbeat {
+                clock, end, applied, members, joining, partial, left, published, closed
+            })
         }),
         1 => Just(Command::HeartbeatRequest),
         2 => stamp().prop_map(|applied| Command::Ack { applied }),

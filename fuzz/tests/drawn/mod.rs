@@ -46,6 +46,7 @@ fn mended(command: Command, from: ServerId) -> Command {
                 session.life = Life::Live;
                 Write::Update(Arc::new(session))
             }
+            Write::Again(_) => Write::Again(Arc::new(session)),
             Write::Delete(_) => {
                 let dead = Session { life: Life::Deleted, ..session.clone() };
                 session.merge(&dead);

@@ -167,7 +167,7 @@ fn carries_enough(scene: &Scene<'_>, answered: &Answered<'_>, served: &Served) -
         }
     }
     let all = scene.healed.len() == scene.world.size();
-    let rest = answered.flight.last && all && scene.damage.no_holes() && !scene.damage.far;
+    let rest = answered.flight.last && all && !scene.damage.far;
     if rest && !scene.damage.left && carried.len() > 1 {
         return Err(format!("{}: a token at rest carries {carried:?}", served.session.id));
     }

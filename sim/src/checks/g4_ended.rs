@@ -149,9 +149,6 @@ impl Check for Ended {
     }
 
     fn end(&mut self, scene: &Scene<'_>) -> Judgement {
-        if !scene.damage.no_holes() {
-            return Ok(());
-        }
         let copies = || {
             let healed = scene.healed.iter();
             healed.flat_map(|&server| {

@@ -46,23 +46,10 @@ pub(crate) struct Damage {
     pub(crate) deaths: Vec<Timestamp>,
     /// Whether a server has left: what it alone had is given up.
     pub(crate) left: bool,
-    /// Whether a server died when another may have had its writes in part only: beyond a gap, out
-    /// of order, or in the middle of joining.
-    pub(crate) holes: bool,
-    /// Whether messages could get lost.
-    pub(crate) lossy: bool,
     /// The most that any clock was off, in microseconds.
     pub(crate) skew: u64,
     /// Whether a clock was off by more than clocks may.
     pub(crate) far: bool,
-}
-
-impl Damage {
-    /// Whether the last writes of a dead server can't have left holes: the engine doesn't publish
-    /// them again yet.
-    pub(crate) const fn no_holes(&self) -> bool {
-        !self.holes
-    }
 }
 
 /// What a check may look at.

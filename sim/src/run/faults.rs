@@ -32,13 +32,11 @@ impl Run {
                 self.unprompt(index(*server));
             }
             Fault::Partition { side } => {
-                self.damage.lossy = true;
                 let side: Vec<usize> = side.iter().copied().map(index).collect();
                 let other: Vec<usize> = (0..world.size()).filter(|s| !side.contains(s)).collect();
                 world.network.partition(&side, &other);
             }
             Fault::Cut { from, to } => {
-                self.damage.lossy = true;
                 world.network.cut.insert((index(*from), index(*to)));
             }
             Fault::Mend => world.network.heal(),
@@ -49,7 +47,6 @@ impl Run {
             Fault::Weather { loss, repeats, corruption } => {
                 let links = &mut world.network.links;
                 (links.loss, links.repeats, links.corruption) = (*loss, *repeats, *corruption);
-                self.damage.lossy |= *loss > 0.0 || *corruption > 0.0;
             }
             Fault::Step { server, ms } => {
                 let skew = world.skew_of(index(*server)) + ms * 1000;

@@ -33,10 +33,6 @@ impl Run {
                 }
                 Observation::Crashed { server } => {
                     self.damage.deaths.push(self.world.now());
-                    let mut running = (0..self.world.size()).filter_map(|s| self.world.running(s));
-                    self.damage.holes |= self.damage.lossy
-                        || !self.scenario.network.in_order
-                        || running.any(|engine| engine.joining());
                     self.shop.flights.retain(|_, flight| flight.server != server);
                     self.judge_all(|check, scene| check.crashed(scene));
                 }

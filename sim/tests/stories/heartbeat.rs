@@ -70,7 +70,10 @@ fn a_heartbeat_from_the_future_is_ignored_and_its_owner_shown_as_skewed() {
     let end = Stamp::at(now + Duration::from_secs(5));
     let applied = Vector::from_iter([(peer, end)]);
     let members = vec![peer];
-    let beat = Heartbeat { clock: now, end, applied, members, joining: false, partial: false };
+    let (left, closed) = (Vec::new(), Vec::new());
+    let (joining, partial, published) = (false, false, false);
+    let beat =
+        Heartbeat { clock: now, end, applied, members, joining, partial, left, published, closed };
     engine.handle(now, Event::Command { from: peer, command: Command::Heartbeat(beat) });
     let status = engine.status();
     assert_eq!(status.counters.ignored_skewed, 1);

@@ -302,6 +302,10 @@ impl Engine {
 impl Engine {
     /// Takes an answer (R63, R67, R95). One that nobody waits for is merged all the same.
     pub(crate) fn on_answer(&mut self, from: ServerId, answer: Answer) {
+        if self.is_gone(answer.by) {
+            self.counters.ignored_stranger += 1;
+            return;
+        }
         let mut changed = BTreeSet::new();
         let (session, joining) = match &answer.found {
             Found::Whole(session) => (Some(session), false),
@@ -309,7 +313,7 @@ impl Engine {
             _ => (None, false),
         };
         if let Some(session) = session
-            && (!session.complete || self.merge_in(session, &mut changed).is_err())
+            && (!session.complete || self.merge_told(from, session, &mut changed).is_err())
         {
             return self.misbehaving(
                 from,

@@ -75,7 +75,7 @@ impl Engine {
             let grounds = Grounds { context: token.context.clone(), ..Grounds::default() };
             return Verdict::Serve(Arc::clone(copy), grounds);
         }
-        if lookup.is_some_and(|lookup| self.is_lost(&needed, lookup)) {
+        if self.is_lost(&needed, lookup) {
             let context = token.context.clone();
             let grounds = Grounds { context, lost: needed, stale: false };
             return Verdict::Serve(Arc::clone(copy), grounds);
@@ -87,7 +87,7 @@ impl Engine {
         let partial = matches!(self.facts.find(&token.id), Place::Here(_));
         let nobody = !partial && self.all_answered(lookup, |said| said.lacks);
         let created = (token.id.address.origin, token.id.created);
-        let gone = lookup.is_some_and(|l| self.is_lost(&Vector::from_iter([created]), l));
+        let gone = self.is_lost(&Vector::from_iter([created]), lookup);
         if nobody || gone { Verdict::Fail(RequestError::Lost) } else { Verdict::Ask }
     }
 
@@ -104,9 +104,13 @@ impl Engine {
         fits && answered >= self.members.expected()
     }
 
-    /// Whether what is missing was written by servers that are gone or given up, and a majority of
-    /// the configured farm, with every server that lives, answered without it.
-    fn is_lost(&self, missing: &Vector, lookup: &Lookup) -> bool {
+    /// Whether what is missing lies beyond closed entries; or was written by servers that are gone or
+    /// given up, and a majority of the configured farm, with every server that lives, answered
+    /// without it.
+    fn is_lost(&self, missing: &Vector, lookup: Option<&Lookup>) -> bool {
+        let mut missing = missing.clone();
+        missing.retain(|writer, stamp| !self.beyond_closed(writer, stamp));
+        let Some(lookup) = lookup else { return missing.is_empty() };
         let gone = missing
             .iter()
             .all(|(server, _)| self.members.given_up(server, self.steady, &self.config));
@@ -114,6 +118,7 @@ impl Engine {
         let answers = |server: ServerId| lookup.said.contains_key(&server);
         // Also those that only others hear from.
         let all_alive = self.members.alive().chain(lookup.asked_on.iter().copied()).all(answers);
-        gone && all_alive && answered + 1 >= usize::from(self.config.farm.majority())
+        let heard = all_alive && answered + 1 >= usize::from(self.config.farm.majority());
+        missing.is_empty() || gone && heard
     }
 }
