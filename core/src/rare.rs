@@ -98,6 +98,22 @@ rare_names! {
         JoinedLate,
         /// A leaving server does not wait for the others.
         LeaveAtOnce,
+        /// A session that could be served at once is asked for all the same.
+        QueryUnneeded,
+        /// A query goes to everybody, not first to those that are known to have the session.
+        QueryAll,
+        /// A query is not answered, as if it had been lost.
+        QueryIgnored,
+        /// A look-up has almost no time for answers.
+        LookupWaitTiny,
+        /// A small copy is offered, not sent.
+        OfferSmall,
+        /// A large copy is sent, not offered.
+        AnswerLarge,
+        /// An answer goes to all that lack what it shows.
+        AnswerAll,
+        /// An offer is not taken up at once.
+        FetchLate,
         /// Idle expiry that is certain is asked about all the same.
         ExpiryDoubted,
         /// Any server that is certain ends an idle session, not one alone.
@@ -178,6 +194,8 @@ rare_names! {
         PartialCopyCompletedByBatch,
         /// A partial copy was completed by a repair.
         PartialCopyCompletedByRepair,
+        /// A partial copy was completed by an answer to a query.
+        PartialCopyCompletedByAnswer,
         /// A slot was given to a new session again.
         SlotReused,
         /// A later session took the slot of an earlier one's copy.
@@ -236,6 +254,30 @@ rare_names! {
         LostPartLeftOut,
         /// A session was served as stale.
         StaleServed,
+        /// A request was served by the vectors of servers that answered.
+        ServedByJoinedVectors,
+        /// An offered copy came.
+        OfferFetched,
+        /// A joining server answered a query with a copy.
+        QueryAnsweredByJoiningServer,
+        /// A server that holds the session only in part answered a query.
+        QueryAnsweredByPartialHolder,
+        /// A joining server served after a server that had joined answered, or all that join.
+        JoiningServerConfirmed,
+        /// A session is lost: every server lacks it.
+        LostAsAllLackIt,
+        /// A session is lost: its origin is gone, and the others lack it.
+        LostWithItsOrigin,
+        /// A look-up got too few answers in time.
+        LookupGivenUp,
+        /// An answer came that nobody waited for any more.
+        AnswerLate,
+        /// A token had a stamp too far ahead of this server's clock.
+        TokenFromTheFuture,
+        /// A copy looked idle, and others had to be asked.
+        ExpiryAsked,
+        /// All others answered, and none had used the idle session.
+        ExpiryConfirmedByAll,
         /// A copy looked idle, and its end was certain here.
         ExpiryCertain,
         /// A copy was kept past its deadline until a majority's clocks had passed it.

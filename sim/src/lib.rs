@@ -17,6 +17,7 @@
 
 mod checks;
 mod claims;
+mod coins;
 mod coverage;
 mod draw;
 mod model;
@@ -37,8 +38,8 @@ pub use rare::rare_page;
 pub use report::{LARGEST, report};
 pub use run::{Broken, CONVERGE, Outcome, Run};
 pub use scenario::{
-    Buggify, Delay, Fault, Heal, Kind, Limits, Links, Scenario, ScenarioError, Scripted, Timed,
-    Workload,
+    Buggify, Delay, FIELDS, Fault, Field, Heal, Kind, Limits, Links, OwnDelay, Scenario,
+    ScenarioError, Scripted, Timed, Workload,
 };
 pub use shrink::{Effort, Progress, Shrunk, script, shrink};
 pub use swarm::{Hits, Summary, Swarm, run_scenario};

@@ -18,6 +18,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 /// Of how many failures of a swarm pictures are drawn.
 const PICTURES: usize = 10;
 
+/// The largest seed: the largest number of a scenario file.
+const LARGEST_SEED: u64 = i64::MAX as u64;
+
 /// Grapevine's simulator: many servers on one event queue, in virtual time, checked against the
 /// guarantees G1 to G10 while everything goes wrong. Exit code 0: all held; 1: one was broken; 2:
 /// wrong use.
@@ -51,7 +54,7 @@ enum Call {
 #[group(required = true, multiple = false)]
 struct Source {
     /// The seed that draws the scenario.
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(..=LARGEST_SEED))]
     seed: Option<u64>,
     /// The scenario file.
     #[arg(long)]
@@ -177,23 +180,15 @@ fn verdict(outcome: &Outcome) -> String {
 }
 
 fn swarm(args: &SwarmArgs) -> Result<bool, String> {
-    let (first, end) = match &args.seeds {
-        Some(range) => parse_pair(range, "..", "--seeds A..B").map(|(a, b)| (a, Some(b)))?,
-        None => (0, None),
-    };
-    let shard = match &args.shard {
-        Some(shard) => match parse_pair(shard, "/", "--shard I/N")? {
-            (i, n) if (1..=n).contains(&i) => (i - 1, n),
-            _ => return Err(format!("--shard {shard}: I must be from 1 to N")),
-        },
-        None => (0, 1),
-    };
-    let jobs = std::thread::available_parallelism().map_or(1, usize::from);
-    let jobs = args.jobs.unwrap_or(jobs).max(1);
-    let time = args.minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0));
-    let swarm = Swarm { first, end, shard, time, jobs, stop_at_first: args.stop_at_first };
+    let swarm = args.swarm()?;
+    let end = swarm.end;
+    if let Some(folder) = &args.out {
+        // Before the runs: nothing is worse than a failure that can't be written down.
+        std::fs::create_dir_all(folder)
+            .map_err(|error| format!("{}: {error}", folder.display()))?;
+    }
     let bar =
-        end.map_or_else(ProgressBar::new_spinner, |end| ProgressBar::new((end - first) / shard.1));
+        end.map_or_else(ProgressBar::new_spinner, |_| ProgressBar::new(swarm.seeds().unwrap_or(0)));
     let style = "{elapsed_precise} {wide_bar} {pos} runs, {msg}";
     bar.set_style(ProgressStyle::with_template(style).map_err(|error| error.to_string())?);
     let failed = AtomicU64::new(0);
@@ -209,6 +204,56 @@ fn swarm(args: &SwarmArgs) -> Result<bool, String> {
     report_swarm(&summary, args)
 }
 
+impl SwarmArgs {
+    /// What the arguments ask for, or why they ask for nothing.
+    fn swarm(&self) -> Result<Swarm, String> {
+        let (first, end) = match &self.seeds {
+            Some(range) => match parse_pair(range, "..", "--seeds A..B")? {
+                (a, b) if a >= b => {
+                    return Err(format!(
+                        "--seeds {range}: there is no seed in it; A must be less than B"
+                    ));
+                }
+                (_, b) if b > LARGEST_SEED => {
+                    return Err(format!("--seeds {range}: B must be at most {LARGEST_SEED}"));
+                }
+                (a, b) => (a, Some(b)),
+            },
+            None => (0, None),
+        };
+        let shard = match &self.shard {
+            Some(shard) => match parse_pair(shard, "/", "--shard I/N")? {
+                (i, n) if (1..=n).contains(&i) && n <= 1_000_000 => (i - 1, n),
+                _ => {
+                    return Err(format!(
+                        "--shard {shard}: I must be from 1 to N, N at most 1000000"
+                    ));
+                }
+            },
+            None => (0, 1),
+        };
+        let jobs = match self.jobs {
+            Some(jobs) if !(1..=1024).contains(&jobs) => {
+                return Err(format!("--jobs {jobs}: it must be from 1 to 1024"));
+            }
+            Some(jobs) => jobs,
+            None => std::thread::available_parallelism().map_or(1, usize::from),
+        };
+        let time = match self.minutes {
+            // A year; nothing that a clock can't hold.
+            Some(minutes) if !(minutes > 0.0 && minutes <= 525_600.0) => {
+                return Err(format!("--minutes {minutes}: it must be more than 0, at most 525600"));
+            }
+            minutes => minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0)),
+        };
+        let swarm = Swarm { first, end, shard, time, jobs, stop_at_first: self.stop_at_first };
+        if swarm.seeds() == Some(0) {
+            return Err("no seed of the range is in this shard".to_owned());
+        }
+        Ok(swarm)
+    }
+}
+
 fn report_swarm(summary: &Summary, args: &SwarmArgs) -> Result<bool, String> {
     let write = |path: &PathBuf, text: String| {
         std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
@@ -217,8 +262,6 @@ fn report_swarm(summary: &Summary, args: &SwarmArgs) -> Result<bool, String> {
         write(path, serde_json::to_string_pretty(summary).map_err(|error| error.to_string())?)?;
     }
     if let Some(folder) = &args.out {
-        std::fs::create_dir_all(folder)
-            .map_err(|error| format!("{}: {error}", folder.display()))?;
         for (n, failure) in summary.failures.iter().enumerate() {
             calls::save_failure(folder, failure, n < PICTURES)?;
         }

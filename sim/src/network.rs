@@ -1,13 +1,15 @@
 //! The network between simulated servers: delay, loss, repeats, reordering, corruption, cut and
 //! clogged links, bounded queues. Seeded and sans-IO: it says when and whether a message arrives.
+//!
+//! Each message's coins are made from the seed, its link and its number there: what happens on one
+//! link moves nothing on another.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use grapevine_core::Timestamp;
-use rand::RngExt as _;
-use rand_chacha::ChaCha8Rng;
 
+use crate::coins::Coins;
 use crate::scenario::{Delay, Links};
 
 /// A link: from one server to another, by index.
@@ -49,12 +51,15 @@ pub struct Network {
     pub cut: BTreeSet<Link>,
     /// Links on which everything waits.
     pub clogged: BTreeSet<Link>,
+    seed: u64,
     flows: Flows,
 }
 
-/// What is under way on one link.
+/// What one link has carried.
 #[derive(Clone, Copy, Debug, Default)]
 struct Flow {
+    /// How many messages have left.
+    left: u64,
     last_arrival: Timestamp,
     in_flight: usize,
 }
@@ -76,12 +81,21 @@ impl Flows {
 }
 
 impl Network {
+    /// A network whose coins are made from this seed.
+    pub(crate) fn seeded(seed: u64) -> Self {
+        Self { seed, ..Self::default() }
+    }
+
     /// Cuts all links between the one group and the other, in both directions.
     pub fn partition(&mut self, one: &[usize], other: &[usize]) {
-        for &a in one {
-            for &b in other {
-                self.cut.extend([(a, b), (b, a)]);
-            }
+        self.cut_off(one, other);
+        self.cut_off(other, one);
+    }
+
+    /// Cuts all links from the one group to the other, in this direction only.
+    pub fn cut_off(&mut self, from: &[usize], to: &[usize]) {
+        for &from in from {
+            self.cut.extend(to.iter().map(|&to| (from, to)));
         }
     }
 
@@ -91,54 +105,39 @@ impl Network {
     }
 
     /// Decides what becomes of a message sent now.
-    pub(crate) fn send(
-        &mut self,
-        rng: &mut ChaCha8Rng,
-        link: Link,
-        now: Timestamp,
-        extra: Extra,
-    ) -> Fate {
+    pub(crate) fn send(&mut self, link: Link, now: Timestamp, extra: Extra) -> Fate {
         if self.cut.contains(&link) {
             return Fate::Lost("cut");
         }
-        if self.flows.of(link).in_flight >= self.links.queue || extra.queue_of_one {
+        let flow = self.flows.of(link);
+        if flow.in_flight >= self.links.queue || extra.queue_of_one {
             return Fate::Lost("overflow");
         }
-        if chance(rng, self.links.loss) {
+        let mut coins = flow.coins(self.seed, link);
+        if coins.chance(self.links.loss) {
             return Fate::Lost("loss");
         }
         if self.clogged.contains(&link) {
-            self.flows.of(link).in_flight += 1;
+            flow.in_flight += 1;
             return Fate::Waits;
         }
-        let twice = chance(rng, self.links.repeats);
-        let mut arrival =
-            || (self.arrival(rng, link, now, extra), chance(rng, self.links.corruption));
+        let twice = coins.chance(self.links.repeats);
+        let delay = self.delays.get(&link).unwrap_or(&self.links.delay);
+        let mut arrival = || {
+            let due = flow.arrival(&mut coins, delay, extra, self.links.in_order, now);
+            (due, coins.chance(self.links.corruption))
+        };
         let first = arrival();
         Fate::Arrives(first, twice.then(arrival))
     }
 
-    /// When a message that leaves now arrives. It counts as in flight until [`Network::arrived`].
-    pub(crate) fn arrival(
-        &mut self,
-        rng: &mut ChaCha8Rng,
-        link: Link,
-        now: Timestamp,
-        extra: Extra,
-    ) -> Timestamp {
-        let delay = self.delays.get(&link).unwrap_or(&self.links.delay);
-        let drawn = draw(rng, delay);
-        let mut due = now + extra.exact.unwrap_or(drawn);
-        if extra.burst {
-            due = Timestamp::from_micros(due.as_micros().next_multiple_of(BURST));
-        }
+    /// When a message that has waited on a clogged link arrives, if it leaves now.
+    pub(crate) fn go_on(&mut self, link: Link, now: Timestamp) -> Timestamp {
+        self.arrived(link);
         let flow = self.flows.of(link);
-        if self.links.in_order {
-            due = due.max(flow.last_arrival);
-            flow.last_arrival = due;
-        }
-        flow.in_flight += 1;
-        due
+        let mut coins = flow.coins(self.seed, link);
+        let delay = self.delays.get(&link).unwrap_or(&self.links.delay);
+        flow.arrival(&mut coins, delay, Extra::default(), self.links.in_order, now)
     }
 
     /// Whether a message is under way on this link.
@@ -153,22 +152,121 @@ impl Network {
     }
 }
 
-fn draw(rng: &mut ChaCha8Rng, delay: &Delay) -> Duration {
+impl Flow {
+    /// The coins about the next message.
+    fn coins(&mut self, seed: u64, link: Link) -> Coins {
+        self.left += 1;
+        Coins::about(seed, [link.0 as u64, link.1 as u64, self.left])
+    }
+
+    /// When a message that leaves now arrives. It is in flight until then.
+    fn arrival(
+        &mut self,
+        coins: &mut Coins,
+        delay: &Delay,
+        extra: Extra,
+        in_order: bool,
+        now: Timestamp,
+    ) -> Timestamp {
+        let drawn = draw(coins, delay);
+        let mut due = now + extra.exact.unwrap_or(drawn);
+        if extra.burst {
+            due = Timestamp::from_micros(due.as_micros().next_multiple_of(BURST));
+        }
+        if in_order {
+            due = due.max(self.last_arrival);
+            self.last_arrival = due;
+        }
+        self.in_flight += 1;
+        due
+    }
+}
+
+fn draw(coins: &mut Coins, delay: &Delay) -> Duration {
     let millis = match *delay {
-        Delay::Uniform { min_ms, max_ms } if min_ms < max_ms => rng.random_range(min_ms..max_ms),
-        Delay::Uniform { min_ms, .. } => min_ms,
+        Delay::Fixed { ms } => ms,
+        Delay::Uniform { min_ms, max_ms } => coins.between(min_ms, max_ms),
         Delay::LongTail { usual_ms, rare_ms, rare } => {
-            if chance(rng, rare) {
-                rng.random_range(usual_ms..=rare_ms.max(usual_ms))
+            if coins.chance(rare) {
+                coins.between(usual_ms, rare_ms)
             } else {
-                rng.random_range(0.0..=usual_ms)
+                coins.between(0.0, usual_ms)
             }
+        }
+        Delay::Hump { min_ms, max_ms } => {
+            (coins.between(min_ms, max_ms) + coins.between(min_ms, max_ms)) / 2.0
+        }
+        Delay::Halving { least_ms, half_ms, most_ms } => {
+            // Each further `half_ms` is half as probable. Without a logarithm, which is not the same
+            // to the last bit on every machine.
+            let halves = f64::from(coins.next().leading_zeros());
+            (least_ms + (halves + coins.unit()) * half_ms).min(most_ms)
         }
     };
     Duration::from_micros((millis.max(0.0) * 1000.0) as u64)
 }
 
-/// Whether something with this probability happens. Draws nothing when it can't.
-pub(crate) fn chance(rng: &mut ChaCha8Rng, probability: f64) -> bool {
-    probability > 0.0 && rng.random_range(0.0..1.0) < probability
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_millis(1_000);
+
+    fn fates(network: &mut Network, link: Link, count: usize) -> Vec<Fate> {
+        (0..count).map(|_| network.send(link, NOW, Extra::default())).collect()
+    }
+
+    fn rough(seed: u64) -> Network {
+        let mut network = Network::seeded(seed);
+        (network.links.loss, network.links.repeats) = (0.3, 0.3);
+        network
+    }
+
+    #[test]
+    fn what_is_sent_on_one_link_moves_no_coin_of_another() {
+        let alone = fates(&mut rough(1), (0, 1), 200);
+        let mut busy = rough(1);
+        let beside: Vec<Fate> = (0..200)
+            .map(|_| {
+                fates(&mut busy, (1, 0), 3);
+                busy.send((0, 1), NOW, Extra::default())
+            })
+            .collect();
+        assert_eq!(alone, beside);
+        assert_ne!(alone, fates(&mut rough(2), (0, 1), 200), "another seed, other coins");
+    }
+
+    #[test]
+    fn a_delay_stays_within_what_its_kind_says() {
+        let kinds = [
+            (Delay::Fixed { ms: 3.0 }, 3.0, 3.0),
+            (Delay::Uniform { min_ms: 1.0, max_ms: 4.0 }, 1.0, 4.0),
+            (Delay::Hump { min_ms: 1.0, max_ms: 4.0 }, 1.0, 4.0),
+            (Delay::LongTail { usual_ms: 2.0, rare_ms: 90.0, rare: 0.2 }, 0.0, 90.0),
+            (Delay::Halving { least_ms: 1.0, half_ms: 2.0, most_ms: 20.0 }, 1.0, 20.0),
+        ];
+        for (delay, least, most) in kinds {
+            let drawn = (0..5_000).map(|n| draw(&mut Coins::about(n, [0; 3]), &delay));
+            let millis: Vec<f64> = drawn.map(|delay| delay.as_secs_f64() * 1000.0).collect();
+            let (low, high) = millis
+                .iter()
+                .fold((f64::MAX, 0.0_f64), |(low, high), &ms| (low.min(ms), high.max(ms)));
+            assert!(least <= low + 0.001 && high <= most + 0.001, "{delay:?}: {low} to {high}");
+            assert!(high - low >= (most - least) * 0.9, "{delay:?}: {low} to {high}");
+        }
+    }
+
+    #[test]
+    fn a_full_queue_loses_what_comes_and_takes_more_when_something_has_arrived() {
+        let mut network = Network::seeded(1);
+        network.links.queue = 2;
+        assert!(fates(&mut network, (0, 1), 2).iter().all(|f| matches!(f, Fate::Arrives(..))));
+        assert_eq!(network.send((0, 1), NOW, Extra::default()), Fate::Lost("overflow"));
+        assert!(
+            matches!(network.send((1, 0), NOW, Extra::default()), Fate::Arrives(..)),
+            "another link has room"
+        );
+        network.arrived((0, 1));
+        assert!(matches!(network.send((0, 1), NOW, Extra::default()), Fate::Arrives(..)));
+    }
 }

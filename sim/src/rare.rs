@@ -11,7 +11,6 @@ use grapevine_core::{Engine, ServerId, Stamp, rare_names};
 use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use crate::network::chance;
 use crate::scenario::Buggify;
 
 rare_names! {
@@ -222,4 +221,9 @@ pub fn rare_page() -> String {
         page.push('\n');
     }
     page
+}
+
+/// Whether something with this probability happens. Draws nothing when it can't.
+fn chance(rng: &mut ChaCha8Rng, probability: f64) -> bool {
+    probability > 0.0 && rng.random_range(0.0..1.0) < probability
 }

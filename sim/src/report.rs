@@ -92,6 +92,7 @@ fn data(scenario: &Scenario, outcome: &Outcome, records: &[Record], from: Timest
     json!({
         "seed": scenario.seed,
         "servers": scenario.servers,
+        "later": scenario.later,
         "start_ms": START.as_millis(),
         "scenario": scenario.to_toml(),
         "verdict": outcome.verdict,

@@ -56,8 +56,12 @@ impl Run {
     /// A run of this scenario, from the start.
     pub fn new(scenario: &Scenario) -> Self {
         let farm = scenario.limits.farm(scenario.servers);
-        let mut world = World::with_local(scenario.seed, farm, scenario.limits.local());
+        let later: Vec<usize> = scenario.later.iter().copied().map(index).collect();
+        let mut world = World::without(scenario.seed, farm, scenario.limits.local(), &later);
         world.network.links = scenario.network.clone();
+        let own = scenario.network.own.iter();
+        world.network.delays =
+            own.map(|own| ((index(own.from), index(own.to)), own.delay)).collect();
         world.keep_answers = false;
         world.buggify(&scenario.buggify, scenario.seed);
         Self {

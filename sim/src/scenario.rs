@@ -1,6 +1,6 @@
 //! Scenarios: a run as data. A scenario says what farm there is, what customers do and what goes
 //! wrong when; it says nothing of how that is simulated, so other harnesses can run it too. The
-//! schema is documented in `docs/testing.md`.
+//! schema is documented in `docs/scenario.md`.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,13 +9,15 @@ mod check;
 mod fault;
 mod limits;
 mod network;
+mod schema;
 mod workload;
 
 pub use buggify::Buggify;
 pub use check::ScenarioError;
 pub use fault::{Fault, Timed};
 pub use limits::Limits;
-pub use network::{Delay, Links};
+pub use network::{Delay, Links, OwnDelay};
+pub use schema::{FIELDS, Field};
 pub use workload::{Kind, Scripted, Workload};
 
 /// One run.
@@ -26,6 +28,10 @@ pub struct Scenario {
     pub seed: u64,
     /// How many servers are configured.
     pub servers: u16,
+    /// Which of them don't run at the beginning: a `start` among the faults starts them. Numbered
+    /// from 1.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub later: Vec<u16>,
     /// How long customers shop and faults happen, in seconds.
     pub duration_s: f64,
     /// What is healed afterwards.
@@ -69,6 +75,7 @@ impl Scenario {
     /// # Errors
     /// [`ScenarioError`], if it can't be read or a value doesn't fit.
     pub fn from_toml(text: &str) -> Result<Self, ScenarioError> {
+        check::ranges(&toml::from_str(text)?)?;
         let mut scenario: Self = toml::from_str(text)?;
         scenario.validate()?;
         scenario.faults.sort_by(|a, b| a.at_s.total_cmp(&b.at_s));

@@ -12,6 +12,7 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::scenario::{Kind, Scenario, Scripted, Workload};
 
+mod again;
 mod login;
 mod tabs;
 
@@ -48,7 +49,6 @@ pub(crate) struct Flight {
     pub(crate) sent: Timestamp,
     /// Whether the server was neither paused, slow nor stepped since.
     pub(crate) prompt: bool,
-    pub(crate) forged: bool,
     /// Whether it would rather read something stale than nothing.
     pub(crate) stale_will_do: bool,
     /// Whether it is the customer's last request, after healing.
@@ -67,6 +67,8 @@ struct Customer {
     next: Timestamp,
     carried: Option<Carried>,
     earlier: Vec<Carried>,
+    /// What it asked last, of the session that it has.
+    last: Option<(Intent, Request)>,
     waits: usize,
     writes: u64,
 }
@@ -148,14 +150,17 @@ impl Shop {
         let patience = Duration::from_millis(self.workload.patience_ms);
         let customer = &mut self.customers[n];
         // If it waited, its patience is over: it goes elsewhere, with the token that it has.
-        customer.waits = 0;
+        let tired = std::mem::take(&mut customer.waits) > 0;
         if customer.carried.is_none() {
             (customer.next, customer.waits) = (now + patience, 1);
             return Some(Kind::Create);
         }
         let kinds = &self.workload.kinds;
         let pick = rng.random_range(0..kinds.len() * 2 + 1);
-        let kind = kinds.get(pick).copied().unwrap_or(Kind::Read);
+        let mut kind = kinds.get(pick).copied().unwrap_or(Kind::Read);
+        if tired && kinds.contains(&Kind::Retry) {
+            kind = Kind::Retry;
+        }
         if kind == Kind::Idle && rng.random_bool(0.3) {
             let idle = Duration::from_secs(self.workload.idle_timeout_s);
             customer.next = now + idle * 5 / 4;
@@ -177,15 +182,22 @@ impl Shop {
         now: Timestamp,
         rng: &mut ChaCha8Rng,
     ) -> Vec<(Request, Flight)> {
-        match self.customers[n].carried.clone() {
+        let asked = match self.customers[n].carried.clone() {
+            Some(carried) if kind == Kind::LogIn => self.log_in(n, &carried, now, rng),
+            Some(carried) if kind == Kind::Retry && self.customers[n].last.is_some() => {
+                self.retry(n, &carried, now)
+            }
             Some(carried) if kind != Kind::Create => {
                 self.session_request(n, Some(kind), carried, now, rng)
             }
             _ => {
-                self.customers[n].carried = None;
+                let customer = &mut self.customers[n];
+                (customer.carried, customer.last) = (None, None);
                 vec![self.create(n, now, rng)]
             }
-        }
+        };
+        self.note(n, &asked);
+        asked
     }
 
     /// The next request of the script, if it is due.
@@ -247,9 +259,7 @@ impl Shop {
             let policy = policy(kind, rng);
             let read = Request::Read { token: token.clone(), policy };
             let mut flight = flight(n, Intent::Read, Acks::Local, Some(token), carried.known, now);
-            let best_effort =
-                matches!(policy, ReadPolicy::BestEffort | ReadPolicy::BestEffortWithin(_));
-            flight.stale_will_do = best_effort;
+            flight.stale_will_do = best_effort(policy);
             return vec![(read, flight)];
         };
         let acks = if let Intent::Rotate(acks) = intent { acks } else { acks };
@@ -319,18 +329,25 @@ impl Shop {
             Kind::Delete if rng.random_bool(0.3) => {
                 (Intent::Delete, Request::Delete { token, acks })
             }
-            Kind::Rotate => self.log_in(token, value, rng),
+            Kind::Rotate => self.new_id(token, value, rng),
             Kind::Revoke if rng.random_bool(0.3) => Self::sign_out_everywhere(rng),
             _ => return None,
         })
     }
 
+    /// A forger's token: a letter changed, or all of it made with another key. No server gets it: who
+    /// decodes it refuses it (G10).
     fn forge(&mut self, text: &str, rng: &mut ChaCha8Rng) {
-        let mut bytes = text.as_bytes().to_vec();
-        let at = rng.random_range(0..bytes.len());
-        let good = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-        bytes[at] = good[rng.random_range(0..good.len())];
-        let forged = String::from_utf8(bytes).expect("letters");
+        let forged = if rng.random_bool(0.3) {
+            let token = Token::decode(text, &self.key).expect("a token of this farm");
+            token.encode(&TokenKey::new(&[41; 32]))
+        } else {
+            let mut bytes = text.as_bytes().to_vec();
+            let at = rng.random_range(0..bytes.len());
+            let good = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+            bytes[at] = good[rng.random_range(0..good.len())];
+            String::from_utf8(bytes).expect("letters")
+        };
         if forged != text {
             match Token::decode(&forged, &self.key) {
                 Err(_) => self.forged.0 += 1,
@@ -387,7 +404,7 @@ impl Shop {
                 customer.carried = Some(Carried { text, known });
             }
             Ok(Response::Deleted) | Err(RequestError::NotFound(_) | RequestError::Lost) => {
-                (customer.carried, customer.earlier) = (None, Vec::new());
+                (customer.carried, customer.earlier, customer.last) = (None, Vec::new(), None);
             }
             Err(RequestError::NotReplicated { token: Some(token), lost, .. }) => {
                 let fresh = *lost || matches!(flight.intent, Intent::Rotate(_));
@@ -443,8 +460,12 @@ fn flight(
         known,
         sent,
         prompt: true,
-        forged: false,
         stale_will_do: false,
         last: false,
     }
+}
+
+/// Whether this read would rather show something stale than nothing.
+const fn best_effort(policy: ReadPolicy) -> bool {
+    matches!(policy, ReadPolicy::BestEffort | ReadPolicy::BestEffortWithin(_))
 }

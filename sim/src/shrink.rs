@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use crate::run::{Outcome, Run};
-use crate::scenario::{Fault, Heal, Scenario, Scripted, Timed};
+use crate::scenario::{Heal, Scenario, Scripted, Timed};
 use crate::swarm::finish;
 
 mod simpler;

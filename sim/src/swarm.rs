@@ -11,7 +11,7 @@ use serde::Serialize;
 use crate::run::{Broken, Outcome, Run};
 use crate::scenario::Scenario;
 
-/// Every so many seeds, a seed is run twice and the traces compared (G9).
+/// Every so many runs, from the first on, one is made twice and the traces compared (G9).
 const TWICE_EVERY: u64 = 64;
 /// How many failures are kept.
 const KEPT: usize = 100;
@@ -91,6 +91,13 @@ pub struct Summary {
 }
 
 impl Swarm {
+    /// How many seeds there are, if there is an end.
+    pub fn seeds(&self) -> Option<u64> {
+        // Those below a number that belong to this shard.
+        let below = |end: u64| (end + self.shard.1 - 1 - self.shard.0) / self.shard.1;
+        self.end.map(|end| below(end) - below(self.first))
+    }
+
     /// Runs all of it. `progress` is called after every run, from any thread.
     ///
     /// # Panics
@@ -104,7 +111,8 @@ impl Swarm {
             for _ in 0..self.jobs {
                 scope.spawn(|| {
                     while let Some(seed) = self.next_seed(&next, &stop, started) {
-                        let outcome = run_seed(seed);
+                        let nth = (seed - self.first) / self.shard.1;
+                        let outcome = run_seed(seed, nth.is_multiple_of(TWICE_EVERY));
                         progress(&outcome);
                         if self.stop_at_first && outcome.broken.is_some() {
                             stop.store(true, Ordering::Relaxed);
@@ -177,12 +185,13 @@ impl Summary {
     }
 }
 
-/// One run of the scenario that a seed stands for; now and then twice.
-fn run_seed(seed: u64) -> Outcome {
+/// One run of the scenario that a seed stands for; or two, compared.
+fn run_seed(seed: u64, twice: bool) -> Outcome {
     let scenario = Scenario::drawn(seed);
     let mut outcome = run_scenario(&scenario);
-    if seed.is_multiple_of(TWICE_EVERY) && outcome.broken.is_none() {
+    if twice && outcome.broken.is_none() {
         let again = run_scenario(&scenario);
+        *outcome.looked.entry("G9".to_owned()).or_default() += 1;
         if again.trace_hash != outcome.trace_hash {
             outcome.verdict = "fail";
             outcome.broken = Some(Broken {

@@ -10,8 +10,6 @@ use grapevine_core::{
     Address, Engine, Event, Farm, Life, Local, Notice, RequestError, RequestId, Response, ServerId,
     Session, SessionId, Status, Timestamp, Vector,
 };
-use rand::SeedableRng as _;
-use rand_chacha::ChaCha8Rng;
 
 use crate::network::{Link, Network};
 use crate::rare::{HarnessMark, Rare};
@@ -76,7 +74,7 @@ pub struct World {
     queue: BinaryHeap<Entry>,
     scheduled: u64,
     clogged: BTreeMap<Link, Vec<Waiting>>,
-    rng: ChaCha8Rng,
+    seed: u64,
     requests: u64,
     answers: BTreeMap<RequestId, Result<Response, RequestError>>,
     notices: Vec<(usize, Notice)>,
@@ -111,6 +109,11 @@ impl World {
 
     /// The same, with each server's own choices.
     pub fn with_local(seed: u64, farm: Farm, local: Local) -> Self {
+        Self::without(seed, farm, local, &[])
+    }
+
+    /// The same, but some servers, by index, are yet to be started.
+    pub fn without(seed: u64, farm: Farm, local: Local, later: &[usize]) -> Self {
         let node = || Node {
             engine: None,
             boot: Timestamp::ZERO,
@@ -132,7 +135,7 @@ impl World {
             queue: BinaryHeap::new(),
             scheduled: 0,
             clogged: BTreeMap::new(),
-            rng: ChaCha8Rng::seed_from_u64(seed),
+            seed,
             requests: 0,
             answers: BTreeMap::new(),
             notices: Vec::new(),
@@ -146,12 +149,12 @@ impl World {
             buffer: Vec::new(),
             trace: Trace::default(),
             rare: Rare::none(),
-            network: Network::default(),
+            network: Network::seeded(seed),
             strict: false,
             checked: true,
             keep_answers: true,
         };
-        for server in 0..world.nodes.len() {
+        for server in (0..world.nodes.len()).filter(|server| !later.contains(server)) {
             world.start(server);
         }
         world

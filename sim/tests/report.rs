@@ -49,7 +49,9 @@ fn recording_changes_nothing_in_a_run() {
 fn of_a_run_that_is_too_long_the_end_is_shown() {
     let mut scenario = Scenario::drawn(0);
     (scenario.servers, scenario.duration_s) = (16, 120.0);
+    (scenario.workload.customers, scenario.workload.think_ms) = (20, (10, 100));
     scenario.faults.clear();
+    scenario.later.clear();
     let (outcome, page) = report(&scenario);
     assert!(page.len() < LARGEST + (100 << 10), "{} bytes", page.len());
     let data = data(&page);

@@ -7,10 +7,15 @@ use crate::stamp::Timestamp;
 
 /// Nothing.
 #[derive(Debug, Default)]
-pub(crate) struct Rare;
+pub(crate) struct Rare {}
 
 #[allow(clippy::unused_self, reason = "the other handle has a self to use")]
 impl Rare {
+    #[inline(always)]
+    pub(crate) const fn counts(&self) -> bool {
+        false
+    }
+
     #[inline(always)]
     pub(crate) const fn force(&self, _: Point) -> bool {
         false
@@ -36,6 +41,6 @@ mod tests {
     #[test]
     fn without_the_feature_the_handle_takes_no_memory_and_forces_nothing() {
         assert_eq!(super::super::HANDLE_BYTES, 0);
-        assert!(super::Point::ALL.iter().all(|&point| !Rare.force(point)));
+        assert!(super::Point::ALL.iter().all(|&point| !Rare {}.force(point)));
     }
 }

@@ -78,6 +78,12 @@ pub(crate) struct Rare {
 }
 
 impl Rare {
+    /// Whether anything is counted: what only marks need is not worked out otherwise.
+    #[allow(clippy::unused_self, reason = "the other handle has none to look at either")]
+    pub(crate) const fn counts(&self) -> bool {
+        true
+    }
+
     /// Whether the rare choice is to be taken here and now. Never without a plan.
     pub(crate) fn force(&self, point: Point) -> bool {
         let mut inner = self.inner.borrow_mut();

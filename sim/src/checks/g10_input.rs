@@ -54,7 +54,11 @@ impl Check for Input {
             let count = scene.world.undetected();
             return Err(format!("{count} messages with flipped bits were taken for good ones"));
         }
-        self.looked += scene.world.refused();
+        let (refused, taken) = scene.forged;
+        if taken > 0 {
+            return Err(format!("{taken} tokens with flipped bits were taken for good ones"));
+        }
+        self.looked += scene.world.refused() + refused;
         Ok(())
     }
 }

@@ -45,7 +45,6 @@ impl Check for Sessions {
     }
 
     fn answered(&mut self, scene: &Scene<'_>, answered: &Answered<'_>) -> Judgement {
-        let flight = answered.flight;
         match answered.outcome {
             Ok(Response::Session(served)) if served.stale => stale_as_asked(answered, served),
             Ok(Response::Session(served)) => {
@@ -53,7 +52,7 @@ impl Check for Sessions {
                 if served.lost {
                     return lost_for_a_reason(scene, "a part of a session");
                 }
-                if !matches!(flight.intent, Intent::Rotate(_)) {
+                if !matches!(answered.flight.intent, Intent::Rotate(_)) {
                     own_view(answered, &served.session)?;
                     self.in_order(answered, &served.session)?;
                 }
@@ -63,7 +62,7 @@ impl Check for Sessions {
                 Ok(())
             }
             Err(RequestError::Lost) => lost_for_a_reason(scene, "a session"),
-            Err(RequestError::NotFound(NotFound::Unknown)) if !flight.forged => {
+            Err(RequestError::NotFound(NotFound::Unknown)) => {
                 Err("a session ID that was issued is said to be unknown".to_owned())
             }
             _ => Ok(()),

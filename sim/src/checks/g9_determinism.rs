@@ -1,11 +1,10 @@
 //! G9: the same seed and the same inputs give the same trace.
 
-use super::{About, Check, Judgement, Scene};
+use super::{About, Check};
 
+/// One run has nothing to compare: the swarm does, from outside.
 #[derive(Default)]
-pub(super) struct Determinism {
-    looked: u64,
-}
+pub(super) struct Determinism;
 
 static ABOUT: About = About {
     name: "G9",
@@ -14,7 +13,8 @@ static ABOUT: About = About {
     source: "Section 11 of the protocol.",
     rule: "A rolling hash over every event, its time, its server, the bytes of its message and the \
            server's state afterwards. `sim/tests/determinism.rs` compares it between two processes, \
-           and between debug and release; the swarm runs every 64th seed twice.",
+           and `.ci/run` between debug and release; the swarm runs its first and then every 64th \
+           run twice, and counts those as looked at.",
     file: "sim/src/checks/g9_determinism.rs",
     not_applied: None,
 };
@@ -25,12 +25,6 @@ impl Check for Determinism {
     }
 
     fn looked(&self) -> u64 {
-        self.looked
-    }
-
-    fn end(&mut self, scene: &Scene<'_>) -> Judgement {
-        // The comparison is made from outside; here is only that there is something to compare.
-        self.looked += u64::from(scene.world.trace_hash() != 0);
-        Ok(())
+        0
     }
 }

@@ -59,6 +59,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) damage: &'a Damage,
     /// The servers that are healed at the end.
     pub(crate) healed: &'a [usize],
+    /// Forged tokens that were refused, and those that were not.
+    pub(crate) forged: (u64, u64),
     /// Requests without an answer yet.
     pub(crate) flights: &'a BTreeMap<grapevine_core::RequestId, Flight>,
 }

@@ -57,8 +57,8 @@ function copiesAt(server, t) {
   return copies;
 }
 function lifeAt(server, t) {
-  // All servers run when a world begins.
-  let life = "up";
+  // All others run when a world begins.
+  let life = data.later.includes(server + 1) ? "down" : "up";
   for (const [at, , what] of perServer[server].life) {
     if (at > t) break;
     if (what === "start" || what === "resume") life = life === "down" && what === "resume" ? life : "up";

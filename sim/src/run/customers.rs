@@ -20,8 +20,8 @@ impl Run {
         let up = (1..=self.scenario.servers).filter(|&server| self.world.is_up(index(server)));
         let mut servers: Vec<u16> = up.collect();
         servers.shuffle(&mut self.rng);
-        // The requests of a double submit go to different servers.
-        servers.truncate(if kind == Kind::DoubleSubmit { 2 } else { 1 });
+        // The requests of a double submit and of a log-in go to different servers.
+        servers.truncate(if kind.is_double() { 2 } else { 1 });
         let at_s = self.world.now().since(START + WARM_UP).as_secs_f64();
         let (customer, flips) = (n as u32 + 1, self.rng.random());
         self.ask(n, Scripted { at_s, customer, servers, kind, flips });
@@ -33,11 +33,13 @@ impl Run {
         let servers = scripted.servers.iter().map(|&server| index(server));
         let up: Vec<usize> = servers.filter(|&server| self.world.is_up(server)).collect();
         if let Some(asked) = &mut self.asked {
-            let creates = requests.iter().any(|(_, flight)| flight.intent == Intent::Create);
+            let creates = requests.len() == 1 && requests[0].1.intent == Intent::Create;
             let kind = if creates { Kind::Create } else { scripted.kind };
             asked.push(Scripted { kind, ..scripted });
         }
-        for ((request, flight), server) in requests.into_iter().zip(up) {
+        // A log-in with one server needs both its requests all the same.
+        let again = if scripted.kind == Kind::LogIn { up.first().copied() } else { None };
+        for ((request, flight), server) in requests.into_iter().zip(up.into_iter().chain(again)) {
             self.submit(server, request, flight);
         }
     }

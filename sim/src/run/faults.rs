@@ -31,14 +31,11 @@ impl Run {
                 world.slow(index(*server), Duration::from_secs_f64(ms / 1000.0));
                 self.unprompt(index(*server));
             }
-            Fault::Partition { side } => {
-                let side: Vec<usize> = side.iter().copied().map(index).collect();
-                let other: Vec<usize> = (0..world.size()).filter(|s| !side.contains(s)).collect();
-                world.network.partition(&side, &other);
-            }
-            Fault::Cut { from, to } => {
-                world.network.cut.insert((index(*from), index(*to)));
-            }
+            Fault::Partition { .. }
+            | Fault::Isolate { .. }
+            | Fault::OneWay { .. }
+            | Fault::Bridge { .. }
+            | Fault::Cut { .. } => self.divide(fault),
             Fault::Mend => world.network.heal(),
             Fault::Clog { from, to } => {
                 world.network.clogged.insert((index(*from), index(*to)));
@@ -62,6 +59,40 @@ impl Run {
             }
         }
         self.observe();
+    }
+
+    /// Cuts links as a fault says.
+    fn divide(&mut self, fault: &Fault) {
+        let network = &mut self.world.network;
+        let all = 0..usize::from(self.scenario.servers);
+        let indices = |side: &[u16]| -> Vec<usize> { side.iter().copied().map(index).collect() };
+        let others = |one: &[usize]| -> Vec<usize> {
+            all.clone().filter(|server| !one.contains(server)).collect()
+        };
+        match fault {
+            Fault::Partition { side } => {
+                let side = indices(side);
+                network.partition(&side, &others(&side));
+            }
+            Fault::Isolate { server } => {
+                let one = [index(*server)];
+                network.partition(&one, &others(&one));
+            }
+            Fault::OneWay { side } => {
+                let side = indices(side);
+                network.cut_off(&side, &others(&side));
+            }
+            Fault::Bridge { server, side } => {
+                let bridge = index(*server);
+                let mut side = indices(side);
+                side.retain(|&server| server != bridge);
+                let mut others = others(&side);
+                others.retain(|&server| server != bridge);
+                network.partition(&side, &others);
+            }
+            Fault::Cut { from, to } => network.cut_off(&[index(*from)], &[index(*to)]),
+            _ => {}
+        }
     }
 
     fn clock_changed(&mut self, server: usize) {
@@ -93,7 +124,6 @@ impl Run {
             known: Vector::default(),
             sent: self.world.now(),
             prompt: true,
-            forged: false,
             stale_will_do: false,
             last: false,
         };

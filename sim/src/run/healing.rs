@@ -54,6 +54,7 @@ impl Run {
         for &from in &servers {
             for &to in &servers {
                 self.world.network.cut.remove(&(from, to));
+                self.world.network.delays.remove(&(from, to));
                 self.world.unclog((from, to));
             }
         }

@@ -77,6 +77,7 @@ impl Run {
             model: &self.model,
             damage: &self.damage,
             healed: &self.healed,
+            forged: self.shop.forged,
             flights: &self.shop.flights,
         };
         let mut broken = None;

@@ -1,6 +1,10 @@
-//! What a scenario may say: each number has a range, each server that is named is there.
+//! What a scenario may say: each number has a range, each server that is named is there, and what
+//! belongs together fits together.
 
-use super::Scenario;
+use grapevine_core::{Config, ServerId, Timestamp};
+
+use super::schema::{FIELDS, numbers};
+use super::{Delay, Scenario};
 
 /// Why a text is no scenario. Nothing was run.
 #[derive(Debug, thiserror::Error)]
@@ -13,69 +17,137 @@ pub enum ScenarioError {
     #[error("the scenario has {field} = {value}; {allowed}")]
     Value {
         /// Where.
-        field: &'static str,
+        field: String,
         /// What it is.
         value: String,
         /// What is allowed.
-        allowed: &'static str,
+        allowed: String,
     },
 }
 
-impl Scenario {
-    fn times(&self) -> impl Iterator<Item = (&'static str, f64)> {
-        let faults = self.faults.iter().map(|timed| ("fault.at_s", timed.at_s));
-        faults.chain(self.requests.iter().map(|request| ("request.at_s", request.at_s)))
-    }
+fn refuse(
+    field: &str,
+    value: &dyn std::fmt::Debug,
+    allowed: impl Into<String>,
+) -> Result<(), ScenarioError> {
+    let (field, value, allowed) = (field.to_owned(), format!("{value:?}"), allowed.into());
+    Err(ScenarioError::Value { field, value, allowed })
+}
 
+/// Checks all numbers of a text that has the form of a scenario.
+pub(super) fn ranges(table: &toml::Table) -> Result<(), ScenarioError> {
+    for (name, value) in numbers(table) {
+        // What is not a field at all is refused by its name, when the text is read as a scenario.
+        let Some(field) = FIELDS.iter().find(|field| field.name == name) else { continue };
+        if !(field.least..=field.most).contains(&value) {
+            let unit = if field.unit == "ms" || field.unit == "s" { field.unit } else { "" };
+            let allowed = format!("it must be from {} to {} {unit}", field.least, field.most);
+            return refuse(&name, &Plain(value), allowed.trim_end());
+        }
+    }
+    Ok(())
+}
+
+/// A number as it is written: whole ones without a point.
+struct Plain(f64);
+
+impl std::fmt::Debug for Plain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl Scenario {
+    /// Checks what no range says.
     pub(super) fn validate(&self) -> Result<(), ScenarioError> {
-        let refuse =
-            |field, value: String, allowed| Err(ScenarioError::Value { field, value, allowed });
-        if !(1..=64).contains(&self.servers) {
-            return refuse("servers", self.servers.to_string(), "it must be from 1 to 64");
-        }
-        if !(0.0..=1e8).contains(&self.duration_s) {
-            return refuse("duration_s", self.duration_s.to_string(), "it must be from 0 to 1e8");
-        }
-        if self.workload.think_ms.0 > self.workload.think_ms.1 {
-            let value = format!("{:?}", self.workload.think_ms);
-            return refuse("think_ms", value, "it must go from the shorter to the longer time");
+        let (from, to) = self.workload.think_ms;
+        if from > to {
+            let allowed = "it must go from the shorter to the longer time";
+            return refuse("workload.think_ms", &[from, to], allowed);
         }
         if let Some(name) = self.buggify.unknown() {
-            return refuse("buggify.points", name.clone(), "the names are listed in docs/rare.md");
+            return refuse(
+                "buggify.points",
+                &format_args!("{name}"),
+                "the names are listed in docs/rare.md",
+            );
         }
-        let links = &self.network;
-        for (field, value) in [
-            ("buggify.probability", self.buggify.probability),
-            ("network.loss", links.loss),
-            ("network.repeats", links.repeats),
-            ("network.corruption", links.corruption),
-        ] {
-            if !(0.0..=1.0).contains(&value) {
-                return refuse(field, value.to_string(), "it must be from 0 to 1");
-            }
+        self.validate_farm()?;
+        self.validate_network()?;
+        self.known("later", &self.later)?;
+        self.validate_faults()?;
+        self.validate_requests()
+    }
+
+    /// The core's own limits must take what the scenario says of them.
+    fn validate_farm(&self) -> Result<(), ScenarioError> {
+        let server = ServerId::new(1, Timestamp::from_millis(1));
+        let mut config = Config::new(server, self.limits.farm(self.servers));
+        config.local = self.limits.local();
+        config.validate().map_err(|error| ScenarioError::Value {
+            field: format!("limits.{}", error.field),
+            value: error.value,
+            allowed: error.allowed.to_owned(),
+        })
+    }
+
+    fn validate_network(&self) -> Result<(), ScenarioError> {
+        let own = self.network.own.iter();
+        for own in own.clone() {
+            self.known("network.link", &[own.from, own.to])?;
         }
-        let known = |server: u16| (1..=self.servers).contains(&server);
-        for timed in &self.faults {
-            if !timed.fault.servers().into_iter().all(known) {
-                let value = format!("{:?}", timed.fault);
-                return refuse("fault", value, "servers are numbered from 1 to `servers`");
-            }
-        }
-        for (field, at_s) in self.times() {
-            if !(0.0..=1e8).contains(&at_s) {
-                return refuse(field, at_s.to_string(), "it must be from 0 to 1e8");
-            }
-        }
-        for request in &self.requests {
-            if !request.servers.iter().copied().all(known) {
-                let value = format!("{:?}", request.servers);
-                return refuse("request", value, "servers are numbered from 1 to `servers`");
-            }
-            if !(1..=10_000).contains(&request.customer) {
-                let value = request.customer.to_string();
-                return refuse("request.customer", value, "it must be from 1 to 10000");
+        for delay in own.map(|own| own.delay).chain([self.network.delay]) {
+            let rising = match delay {
+                Delay::Fixed { .. } => true,
+                Delay::Uniform { min_ms, max_ms } | Delay::Hump { min_ms, max_ms } => {
+                    min_ms <= max_ms
+                }
+                Delay::LongTail { usual_ms, rare_ms, .. } => usual_ms <= rare_ms,
+                Delay::Halving { least_ms, most_ms, .. } => least_ms <= most_ms,
+            };
+            if !rising {
+                return refuse("delay", &delay, "the shorter time must not be the longer one");
             }
         }
         Ok(())
+    }
+
+    fn validate_faults(&self) -> Result<(), ScenarioError> {
+        for timed in &self.faults {
+            let field = format!("fault.{}", timed.fault.kind());
+            if let Some(side) = timed.fault.clone().side_mut()
+                && side.is_empty()
+            {
+                let allowed = "it must name at least one server";
+                return refuse(&format!("{field}.side"), side, allowed);
+            }
+            self.known(&field, &timed.fault.servers())?;
+        }
+        Ok(())
+    }
+
+    fn validate_requests(&self) -> Result<(), ScenarioError> {
+        for request in &self.requests {
+            self.known("request.servers", &request.servers)?;
+            if !(1..=2).contains(&request.servers.len()) {
+                let allowed = "it must name one server, or two";
+                return refuse("request.servers", &request.servers, allowed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether these are servers of this scenario, none of them twice.
+    fn known(&self, field: &str, servers: &[u16]) -> Result<(), ScenarioError> {
+        let mut named = servers.to_vec();
+        named.sort_unstable();
+        named.dedup();
+        if named.iter().all(|server| (1..=self.servers).contains(server))
+            && named.len() == servers.len()
+        {
+            return Ok(());
+        }
+        let allowed = format!("it must name servers from 1 to {}, none twice", self.servers);
+        refuse(field, &servers, allowed)
     }
 }

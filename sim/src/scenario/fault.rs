@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// A fault and its time.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Timed {
     /// Seconds after the start of the safety phase.
     pub at_s: f64,
@@ -12,9 +12,25 @@ pub struct Timed {
     pub fault: Fault,
 }
 
+impl<'de> Deserialize<'de> for Timed {
+    /// By hand: with `flatten`, fields that nobody knows would be passed over.
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        use serde::de::Error as _;
+        let mut table = toml::Table::deserialize(deserializer)?;
+        let at = table.remove("at_s").ok_or_else(|| D::Error::missing_field("at_s"))?;
+        let at_s = f64::deserialize(at).map_err(D::Error::custom)?;
+        let fields = table.len();
+        let fault: Fault = Fault::deserialize(table).map_err(D::Error::custom)?;
+        if fault == Fault::Mend && fields > 1 {
+            return Err(D::Error::custom("`mend` has no field but `at_s`"));
+        }
+        Ok(Self { at_s, fault })
+    }
+}
+
 /// Something that goes wrong, or is mended again. Servers are numbered from 1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fault {
     /// A server dies; its memory is gone.
     Crash {
@@ -50,6 +66,23 @@ pub enum Fault {
     },
     /// These servers, and the others, can't reach each other.
     Partition {
+        /// The one side.
+        side: Vec<u16>,
+    },
+    /// A server and all others can't reach each other.
+    Isolate {
+        /// Which.
+        server: u16,
+    },
+    /// What these servers send doesn't reach the others; what the others send arrives.
+    OneWay {
+        /// Who can't be heard.
+        side: Vec<u16>,
+    },
+    /// One server reaches all; these servers and the others reach each other through it only.
+    Bridge {
+        /// The bridge.
+        server: u16,
         /// The one side.
         side: Vec<u16>,
     },
@@ -102,6 +135,50 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// All kinds, as a scenario file names them.
+    pub const KINDS: [&'static str; 17] = [
+        "crash",
+        "start",
+        "pause",
+        "resume",
+        "leave",
+        "slow",
+        "partition",
+        "isolate",
+        "one_way",
+        "bridge",
+        "cut",
+        "mend",
+        "clog",
+        "unclog",
+        "weather",
+        "step",
+        "drift",
+    ];
+
+    /// Its kind, as a scenario file names it.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Crash { .. } => "crash",
+            Self::Start { .. } => "start",
+            Self::Pause { .. } => "pause",
+            Self::Resume { .. } => "resume",
+            Self::Leave { .. } => "leave",
+            Self::Slow { .. } => "slow",
+            Self::Partition { .. } => "partition",
+            Self::Isolate { .. } => "isolate",
+            Self::OneWay { .. } => "one_way",
+            Self::Bridge { .. } => "bridge",
+            Self::Cut { .. } => "cut",
+            Self::Mend => "mend",
+            Self::Clog { .. } => "clog",
+            Self::Unclog { .. } => "unclog",
+            Self::Weather { .. } => "weather",
+            Self::Step { .. } => "step",
+            Self::Drift { .. } => "drift",
+        }
+    }
+
     /// The servers that it names.
     pub fn servers(&self) -> Vec<u16> {
         match self {
@@ -110,13 +187,15 @@ impl Fault {
             | Self::Pause { server }
             | Self::Resume { server }
             | Self::Leave { server }
+            | Self::Isolate { server }
             | Self::Slow { server, .. }
             | Self::Step { server, .. }
             | Self::Drift { server, .. } => vec![*server],
             Self::Cut { from, to } | Self::Clog { from, to } | Self::Unclog { from, to } => {
                 vec![*from, *to]
             }
-            Self::Partition { side } => side.clone(),
+            Self::Partition { side } | Self::OneWay { side } => side.clone(),
+            Self::Bridge { server, side } => [*server].iter().chain(side).copied().collect(),
             Self::Mend | Self::Weather { .. } => Vec::new(),
         }
     }
@@ -129,6 +208,7 @@ impl Fault {
             | Self::Pause { server }
             | Self::Resume { server }
             | Self::Leave { server }
+            | Self::Isolate { server }
             | Self::Slow { server, .. }
             | Self::Step { server, .. }
             | Self::Drift { server, .. } => change(server),
@@ -136,8 +216,22 @@ impl Fault {
                 change(from);
                 change(to);
             }
-            Self::Partition { side } => side.iter_mut().for_each(change),
+            Self::Partition { side } | Self::OneWay { side } => side.iter_mut().for_each(change),
+            Self::Bridge { server, side } => {
+                change(server);
+                side.iter_mut().for_each(change);
+            }
             Self::Mend | Self::Weather { .. } => {}
+        }
+    }
+
+    /// The side that it divides the servers by, if it does.
+    pub(crate) const fn side_mut(&mut self) -> Option<&mut Vec<u16>> {
+        match self {
+            Self::Partition { side } | Self::OneWay { side } | Self::Bridge { side, .. } => {
+                Some(side)
+            }
+            _ => None,
         }
     }
 }

@@ -43,7 +43,8 @@ impl Limits {
     pub fn farm(&self, size: u16) -> Farm {
         let default = Farm::default();
         let session_bytes = self.session_bytes.unwrap_or(default.session_bytes);
-        let largest = 2 * (session_bytes * (u32::from(size) + 1) + 4096);
+        let largest = 2 * (u64::from(session_bytes) * (u64::from(size) + 1) + 4096);
+        let largest = u32::try_from(largest).unwrap_or(u32::MAX);
         let give_up = self.give_up_after_ms.map(Duration::from_millis);
         Farm {
             size,

@@ -72,6 +72,12 @@ pub enum Kind {
     Delete,
     /// The same write at two servers at once.
     DoubleSubmit,
+    /// The last request once more, at another server: what a customer does first whose patience is
+    /// over.
+    Retry,
+    /// A new session with a principal, and the end of the old one. Names two servers: for the new
+    /// one, and for the old one.
+    LogIn,
     /// A token with flipped bits, which must be refused.
     Forge,
     /// A token from earlier.
@@ -89,8 +95,13 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Whether it names two servers.
+    pub(crate) const fn is_double(self) -> bool {
+        matches!(self, Self::DoubleSubmit | Self::LogIn)
+    }
+
     /// All that are drawn.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Set,
         Self::Add,
         Self::Remove,
@@ -98,6 +109,8 @@ impl Kind {
         Self::Large,
         Self::Delete,
         Self::DoubleSubmit,
+        Self::Retry,
+        Self::LogIn,
         Self::Forge,
         Self::StaleToken,
         Self::BestEffort,

@@ -21,7 +21,7 @@ pub(super) fn somebody(rng: &mut ChaCha8Rng) -> Principal {
 
 impl Shop {
     /// A log-in, or a new ID for who is logged in already.
-    pub(super) fn log_in(
+    pub(super) fn new_id(
         &self,
         token: Token,
         value: Value,

@@ -1,7 +1,7 @@
 //! What is made simpler once nothing more can be left out: limits, network, healing, servers, kinds
 //! of request, times.
 
-use super::{Fault, Heal, Scenario, Search};
+use super::{Heal, Scenario, Search};
 use crate::scenario::{Buggify, Delay, Kind, Limits, Links};
 
 impl Search<'_> {
@@ -34,6 +34,7 @@ impl Search<'_> {
         self.change(|scenario| scenario.network.corruption = default.corruption);
         self.change(|scenario| scenario.network.queue = default.queue);
         self.change(|scenario| scenario.network.in_order = default.in_order);
+        self.change(|scenario| scenario.network.own.clear());
         if !self.change(|scenario| scenario.network.delay = default.delay) {
             for max_ms in [10.0, 100.0] {
                 let uniform = Delay::Uniform { min_ms: 0.0, max_ms };
@@ -72,10 +73,18 @@ impl Search<'_> {
 
     /// Takes servers away, one by one, with what is said of them.
     fn servers(&mut self) {
+        self.change(|scenario| scenario.later.clear());
         for server in (1..=self.best.servers).rev() {
-            if self.best.servers > 1 {
-                let without = without(&self.best, server);
-                self.take(without);
+            if self.best.servers == 1 {
+                return;
+            }
+            if !self.take(without(&self.best, server)) {
+                for other in (1..=self.best.servers).filter(|&other| other != server) {
+                    let moved = without(&moved(&self.best, server, other), server);
+                    if self.take(moved) {
+                        break;
+                    }
+                }
             }
         }
     }
@@ -193,19 +202,39 @@ fn evenly(scenario: &Scenario, gap: f64) -> Scenario {
     scenario
 }
 
+/// The same scenario with the requests of one server made at another.
+fn moved(scenario: &Scenario, from: u16, to: u16) -> Scenario {
+    let mut scenario = scenario.clone();
+    for request in &mut scenario.requests {
+        if request.servers.contains(&to) {
+            request.servers.retain(|&server| server != from);
+        }
+        request.servers.iter_mut().filter(|server| **server == from).for_each(|s| *s = to);
+    }
+    scenario
+}
+
 /// The same scenario on one server fewer; what this one was asked or suffered is left out.
 fn without(scenario: &Scenario, gone: u16) -> Scenario {
     let mut scenario = scenario.clone();
     scenario.servers -= 1;
     let renamed = |server: u16| server - u16::from(server > gone);
-    scenario.faults.retain(|timed| match &timed.fault {
-        Fault::Partition { side } => side.iter().any(|&server| server != gone),
-        fault => !fault.servers().contains(&gone),
-    });
-    for timed in &mut scenario.faults {
-        if let Fault::Partition { side } = &mut timed.fault {
+    scenario.faults.retain_mut(|timed| {
+        if let Some(side) = timed.fault.side_mut() {
             side.retain(|&server| server != gone);
+            if side.is_empty() {
+                return false;
+            }
         }
+        !timed.fault.servers().contains(&gone)
+    });
+    scenario.network.own.retain(|own| own.from != gone && own.to != gone);
+    for own in &mut scenario.network.own {
+        (own.from, own.to) = (renamed(own.from), renamed(own.to));
+    }
+    scenario.later.retain(|&server| server != gone);
+    scenario.later.iter_mut().for_each(|server| *server = renamed(*server));
+    for timed in &mut scenario.faults {
         timed.fault.each_server(|server| *server = renamed(*server));
     }
     for request in &mut scenario.requests {

@@ -4,9 +4,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use grapevine_core::{Action, Command, Engine, Event, ServerId, To, wire};
-use rand::RngExt as _;
 
 use super::{Happening, Observation, World};
+use crate::coins::Coins;
 use crate::network::{Extra, Fate, Link};
 use crate::rare::{HarnessMark, HarnessPoint};
 
@@ -19,8 +19,10 @@ impl World {
             let mut sealed = bytes.to_vec();
             wire::seal(&mut sealed);
             let mut bytes = sealed.clone();
-            for _ in 0..self.rng.random_range(1..=3) {
-                let bit = self.rng.random_range(0..bytes.len() * 8);
+            let about = [link.0 as u64, link.1 as u64, self.now.as_micros()];
+            let mut coins = Coins::about(!self.seed, about);
+            for _ in 0..=coins.below(3) {
+                let bit = coins.below(bytes.len() as u64 * 8) as usize;
                 bytes[bit / 8] ^= 1 << (bit % 8);
             }
             match wire::open(&bytes) {
@@ -200,7 +202,7 @@ impl World {
     ) {
         let boot = self.nodes[link.1].boot;
         let extra = self.extra_delay(link);
-        match self.network.send(&mut self.rng, link, self.now, extra) {
+        match self.network.send(link, self.now, extra) {
             Fate::Arrives(once, again) => {
                 for (due, flipped) in [Some(once), again].into_iter().flatten() {
                     self.trace.sent(self.now, due, link, command, flipped);

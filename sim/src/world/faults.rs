@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use grapevine_core::wire;
 use grapevine_core::{Config, Engine, Event, ServerId, Timestamp};
-use rand::RngExt as _;
 
 use super::{Happening, Observation, World};
-use crate::network::{Extra, Link};
+use crate::coins::Coins;
+use crate::network::Link;
 use crate::rare::{HarnessMark, Rare};
 use crate::scenario::Buggify;
 
@@ -62,7 +62,8 @@ impl World {
         let mut config = Config::new(id, self.farm.clone());
         config.local = self.local.clone();
         let mut seed = [0; 32];
-        self.rng.fill(&mut seed);
+        let mut coins = Coins::about(self.seed, [server as u64, server as u64, boot.as_micros()]);
+        seed.as_chunks_mut::<8>().0.iter_mut().for_each(|word| *word = coins.next().to_le_bytes());
         let mut engine = Engine::new(config, seed, now).expect("a valid configuration");
         self.rare.instruct(&mut engine);
         self.trace.note(self.now, server, "start");
@@ -137,8 +138,7 @@ impl World {
         self.network.clogged.remove(&link);
         for (from, boot, bytes) in self.clogged.remove(&link).unwrap_or_default() {
             self.rare.mark(HarnessMark::CloggedLinkFlushed);
-            self.network.arrived(link);
-            let due = self.network.arrival(&mut self.rng, link, self.now, Extra::default());
+            let due = self.network.go_on(link, self.now);
             if self.trace.recording()
                 && let Ok(command) = wire::decode(&bytes, &self.farm)
             {

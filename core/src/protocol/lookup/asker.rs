@@ -14,10 +14,10 @@ use crate::engine::Engine;
 use crate::error::{RequestError, Unavailable};
 use crate::event::{Acks, RequestId};
 use crate::facts::Place;
-use crate::id::ServerId;
+use crate::id::{Address, ServerId};
 use crate::protocol::serve::{Grounds, Standing, standing};
-use crate::protocol::write::Wanted;
-use crate::rare::Mark;
+use crate::protocol::write::{Refused, Wanted};
+use crate::rare::{Mark, Point};
 use crate::session::{Life, Session};
 use crate::stamp::Version;
 use crate::token::Token;
@@ -27,6 +27,8 @@ use crate::vector::Vector;
 const QUERIES_PER_TIMEOUT: u32 = 4;
 /// Those that were asked first have this part of the time before all are asked.
 const FIRST_PER_TIMEOUT: u32 = 8;
+/// The wait of [`Point::LookupWaitTiny`].
+const WAIT_TINY: Duration = Duration::from_millis(1);
 /// How many servers, of those known to cover what is needed, are asked first. Two, so that one that
 /// just died costs nothing.
 const ASKED_FIRST: usize = 2;
@@ -36,6 +38,9 @@ impl Engine {
     /// Does what a request asks, at once if this server's own array allows it.
     pub(crate) fn look_up(&mut self, request: RequestId, token: Token, ask: Ask) {
         match self.judge(&token, None) {
+            Verdict::Serve(..) if self.rare.force(Point::QueryUnneeded) => {
+                self.start_lookup(request, token, ask);
+            }
             Verdict::Serve(copy, grounds) => self.carry_out(request, &copy, &grounds, &ask),
             Verdict::Fail(error) => self.respond(request, Err(error)),
             Verdict::Ask => self.start_lookup(request, token, ask),
@@ -47,6 +52,8 @@ impl Engine {
             Ask::Read(policy) => policy.wait(self.config.local.query_timeout),
             _ => self.config.local.query_timeout,
         };
+        let tiny = self.rare.force(Point::LookupWaitTiny);
+        let wait = if tiny { wait.min(WAIT_TINY) } else { wait };
         let asker = Asker { request, token, ask, wait, until: self.now + wait };
         if wait.is_zero() {
             return self.give_up(&asker);
@@ -66,7 +73,8 @@ impl Engine {
             lookup.askers.push(asker);
             return self.settle(number, lookup);
         }
-        let first = self.whom_first(&asker.token);
+        let all = self.rare.force(Point::QueryAll);
+        let first = if all { None } else { self.whom_first(&asker.token) };
         let patience = if first.is_some() { self.first_patience() } else { self.query_pace() };
         let mut lookup = Lookup {
             id: asker.token.id,
@@ -105,6 +113,7 @@ impl Engine {
         for asker in askers {
             match self.judge(&asker.token, Some(&lookup)) {
                 Verdict::Serve(copy, grounds) => {
+                    self.mark_served(&copy, &grounds);
                     self.carry_out(asker.request, &copy, &grounds, &asker.ask);
                 }
                 Verdict::Fail(error) => {
@@ -120,7 +129,20 @@ impl Engine {
         }
     }
 
+    /// Counts what it took to serve a request.
+    fn mark_served(&self, copy: &Session, grounds: &Grounds) {
+        if !self.rare.counts() {
+            return;
+        }
+        let mut needed = grounds.context.clone();
+        needed.join(&copy.seen);
+        let alone = self.covered(&self.applied, &needed);
+        self.rare.mark_if(!alone && grounds.lost.is_empty(), Mark::ServedByJoinedVectors);
+        self.rare.mark_if(self.members.joining(), Mark::JoiningServerConfirmed);
+    }
+
     fn give_up(&mut self, asker: &Asker) {
+        self.rare.mark(Mark::LookupGivenUp);
         let serves_stale = matches!(&asker.ask, Ask::Read(policy) if policy.serves_stale());
         if serves_stale
             && let Place::Here(copy) = self.facts.find(&asker.token.id)
@@ -313,7 +335,7 @@ impl Engine {
             _ => (None, false),
         };
         if let Some(session) = session
-            && (!session.complete || self.merge_told(from, session, &mut changed).is_err())
+            && (!session.complete || self.merge_answer(from, session, &mut changed).is_err())
         {
             return self.misbehaving(
                 from,
@@ -321,9 +343,14 @@ impl Engine {
             );
         }
         let relayed = self.relay_answer(from, &answer);
+        let offered = |lookup: &Lookup| lookup.fetching.is_some_and(|f| f.holder == answer.by);
         match self.lookups.get(answer.lookup, &answer.id) {
             Some(lookup) => {
-                let lacks = session.is_none() && !matches!(answer.found, Found::Partial);
+                self.rare.mark_if(session.is_some() && offered(lookup), Mark::OfferFetched);
+                self.rare.mark_if(session.is_some() && joining, Mark::QueryAnsweredByJoiningServer);
+                let partial = matches!(answer.found, Found::Partial);
+                self.rare.mark_if(partial, Mark::QueryAnsweredByPartialHolder);
+                let lacks = session.is_none() && !partial;
                 let said = lookup.said.entry(answer.by).or_insert(Said { lacks, joining });
                 // Of answers that overtook each other, what was had once counts.
                 said.lacks &= lacks;
@@ -336,13 +363,26 @@ impl Engine {
                 }
             }
             None if relayed || answer.lookup == UNASKED => {}
-            None => self.counters.ignored_late += 1,
+            None => {
+                self.counters.ignored_late += 1;
+                self.rare.mark(Mark::AnswerLate);
+            }
         }
         self.merged(changed);
         if let Some(mut lookup) = self.lookups.take(answer.lookup) {
             self.fetch_next(answer.lookup, &mut lookup, false);
             self.lookups.put(answer.lookup, lookup);
         }
+    }
+
+    fn merge_answer(
+        &mut self,
+        from: ServerId,
+        session: &Arc<Session>,
+        changed: &mut BTreeSet<Address>,
+    ) -> Result<(), Refused> {
+        self.rare.completes(&self.facts, session, Mark::PartialCopyCompletedByAnswer);
+        self.merge_told(from, session, changed)
     }
 
     /// Takes an offer (R69, R96).
@@ -365,7 +405,9 @@ impl Engine {
                     lookup.offers.insert(offer.by, offered);
                 }
             }
-            self.fetch_next(offer.lookup, &mut lookup, false);
+            if !self.rare.force(Point::FetchLate) {
+                self.fetch_next(offer.lookup, &mut lookup, false);
+            }
             self.lookups.put(offer.lookup, lookup);
         }
     }

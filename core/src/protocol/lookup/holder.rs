@@ -7,6 +7,8 @@ use crate::command::{Answer, Command, Fetch, Found, Offer, Query};
 use crate::engine::Engine;
 use crate::facts::Place;
 use crate::id::{ServerId, SessionId};
+use crate::rare::Point;
+use crate::session::Session;
 use crate::vector::Vector;
 
 /// The number of a look-up in an answer that goes to servers that did not ask: nobody's.
@@ -16,6 +18,9 @@ impl Engine {
     /// Says what this server has of a session: a small copy at once, a large one as an offer. Where
     /// that won't do for the asker, it asks on.
     pub(crate) fn on_query(&mut self, from: ServerId, query: Query) {
+        if self.rare.force(Point::QueryIgnored) {
+            return;
+        }
         self.counters.answers += 1;
         let found = self.found(&query.id, &query.context);
         let Query { lookup, id, .. } = query;
@@ -27,13 +32,20 @@ impl Engine {
         let applied = self.applied.clone();
         let by = self.config.server;
         if let Found::Whole(session) | Found::Joining(Some(session)) = &found
-            && session.weight() > self.config.local.offer_above as usize
+            && self.offers(session)
         {
             self.counters.offers += 1;
             let bytes = u32::try_from(session.weight()).unwrap_or(u32::MAX);
             return self.send(from, Command::Offer(Offer { lookup, id, applied, bytes, by, asks }));
         }
         self.answer(from, Answer { lookup, id, applied, found, by, asks });
+    }
+
+    /// Whether a copy is offered first, because it is large (R69, R96).
+    fn offers(&self, session: &Session) -> bool {
+        let large = session.weight() > self.config.local.offer_above as usize;
+        let otherwise = if large { Point::AnswerLarge } else { Point::OfferSmall };
+        large != self.rare.force(otherwise)
     }
 
     /// Whether the asker can serve its customer with this answer.
@@ -58,7 +70,7 @@ impl Engine {
     /// Answers the asker and, where this server is told to, all who lack what the copy shows (R68,
     /// R94).
     fn answer(&mut self, asker: ServerId, answer: Answer) {
-        if self.config.local.answer_all
+        if (self.config.local.answer_all || self.rare.force(Point::AnswerAll))
             && let Found::Whole(session) = &answer.found
         {
             let lacks = |source: &(ServerId, &Vector, _)| !self.covered(source.1, &session.seen);

@@ -9,6 +9,7 @@ use crate::error::{NotFound, RequestError, Unavailable};
 use crate::facts::Place;
 use crate::id::ServerId;
 use crate::protocol::serve::{Grounds, Standing, standing};
+use crate::rare::Mark;
 use crate::session::Session;
 use crate::token::Token;
 use crate::vector::Vector;
@@ -35,6 +36,7 @@ impl Engine {
         }
         let newest = token.context.newest().stamp.max(token.id.created);
         if newest.time() > self.now + self.config.farm.max_drift {
+            self.rare.mark(Mark::TokenFromTheFuture);
             return unavailable(Unavailable::FromTheFuture);
         }
         let copy = match self.facts.find(&token.id) {
@@ -47,11 +49,14 @@ impl Engine {
             Standing::Ended(why) => fail(why),
             Standing::Partial => self.judge_missing(token, lookup),
             Standing::Idle => {
-                if self.idle_is_certain(copy) || self.all_answered(lookup, |_| true) {
-                    fail(NotFound::Idle)
-                } else {
-                    Verdict::Ask
+                let certain = self.idle_is_certain(copy);
+                let confirmed = !certain && self.all_answered(lookup, |_| true);
+                self.rare.mark_if(confirmed, Mark::ExpiryConfirmedByAll);
+                if certain || confirmed {
+                    return fail(NotFound::Idle);
                 }
+                self.rare.mark(Mark::ExpiryAsked);
+                Verdict::Ask
             }
             Standing::Ready | Standing::Retired => self.judge_ready(copy, token, lookup),
         }
@@ -88,6 +93,8 @@ impl Engine {
         let nobody = !partial && self.all_answered(lookup, |said| said.lacks);
         let created = (token.id.address.origin, token.id.created);
         let gone = self.is_lost(&Vector::from_iter([created]), lookup);
+        self.rare.mark_if(nobody, Mark::LostAsAllLackIt);
+        self.rare.mark_if(gone && !nobody, Mark::LostWithItsOrigin);
         if nobody || gone { Verdict::Fail(RequestError::Lost) } else { Verdict::Ask }
     }
 

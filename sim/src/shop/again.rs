@@ -1,0 +1,75 @@
+//! Requests that follow from earlier ones: the same once more, and a new session for the old one.
+
+use grapevine_core::{Acks, Request, Timestamp, Token};
+use rand_chacha::ChaCha8Rng;
+
+use super::login::somebody;
+use super::{Carried, Flight, Intent, Shop, best_effort, flight};
+
+impl Shop {
+    /// The customer's last request once more, with the token that it has now: as after a time-out.
+    /// `None` if there was none.
+    pub(super) fn retry(
+        &self,
+        n: usize,
+        carried: &Carried,
+        now: Timestamp,
+    ) -> Vec<(Request, Flight)> {
+        let Some((intent, mut request)) = self.customers[n].last.clone() else { return Vec::new() };
+        let own = Token::decode(&carried.text, &self.key).expect("a token of this farm");
+        let mut stale_will_do = false;
+        let acks = match &mut request {
+            Request::Update { token, acks, .. }
+            | Request::Replace { token, acks, .. }
+            | Request::Delete { token, acks } => {
+                *token = own.clone();
+                *acks
+            }
+            Request::Rotate { token, rotation } => {
+                *token = own.clone();
+                rotation.acks
+            }
+            Request::Revoke { acks, .. } => *acks,
+            Request::Read { token, policy } => {
+                stale_will_do = best_effort(*policy);
+                *token = own.clone();
+                Acks::Local
+            }
+            _ => return Vec::new(),
+        };
+        let mut flight = flight(n, intent, acks, Some(own), carried.known.clone(), now);
+        flight.stale_will_do = stale_will_do;
+        vec![(request, flight)]
+    }
+
+    /// A log-in, as an application without rotation makes it: a new session with a principal, and
+    /// the end of the old one.
+    pub(super) fn log_in(
+        &mut self,
+        n: usize,
+        carried: &Carried,
+        now: Timestamp,
+        rng: &mut ChaCha8Rng,
+    ) -> Vec<(Request, Flight)> {
+        let (mut create, made) = self.create(n, now, rng);
+        if let Request::Create(create) = &mut create {
+            create.principal = Some(somebody(rng));
+        }
+        let token = Token::decode(&carried.text, &self.key).expect("a token of this farm");
+        let acks = Acks::Peers(1);
+        let known = carried.known.clone();
+        let ended = flight(n, Intent::Delete, acks, Some(token.clone()), known, now);
+        let customer = &mut self.customers[n];
+        (customer.carried, customer.earlier, customer.last) = (None, Vec::new(), None);
+        vec![(create, made), (Request::Delete { token, acks }, ended)]
+    }
+
+    /// Notes what a customer asks, so that it can ask it again.
+    pub(super) fn note(&mut self, n: usize, asked: &[(Request, Flight)]) {
+        if let Some((request, flight)) = asked.first()
+            && flight.intent != Intent::Create
+        {
+            self.customers[n].last = Some((flight.intent.clone(), request.clone()));
+        }
+    }
+}

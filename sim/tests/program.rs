@@ -1,0 +1,103 @@
+//! The program as scripts use it: exit codes, the JSON of a run, and what is refused.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use grapevine_sim::guarantees;
+
+fn simulator(arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_grapevine-sim"));
+    command.args(arguments).output().expect("the simulator runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn wrong_use_is_told_apart_and_said() {
+    let cases: [(&[&str], &str); 17] = [
+        (&[], "Usage"),
+        (&["swarm"], "--seeds"),
+        (&["swarm", "--seeds", "5..5"], "there is no seed in it"),
+        (&["swarm", "--seeds", "9..5"], "A must be less than B"),
+        (&["swarm", "--seeds", "9"], "--seeds A..B"),
+        (&["swarm", "--seeds", "-1..5"], "unexpected argument"),
+        (&["swarm", "--seeds", "0..18446744073709551615"], "at most"),
+        (&["swarm", "--seeds", "0..9", "--shard", "0/0"], "from 1 to N"),
+        (&["swarm", "--seeds", "0..9", "--shard", "3/2"], "from 1 to N"),
+        (&["swarm", "--seeds", "0..2", "--shard", "3/3"], "no seed of the range"),
+        (&["swarm", "--seeds", "0..9", "--jobs", "0"], "--jobs 0"),
+        (&["swarm", "--minutes", "0"], "--minutes 0"),
+        (&["swarm", "--minutes", "NaN"], "--minutes NaN"),
+        (&["run", "--seed", "9223372036854775808"], "9223372036854775807"),
+        (&["run", "--seed", "1", "--scenario", "x.toml"], "cannot be used"),
+        (&["run", "--scenario", "no-such-file.toml"], "no-such-file.toml can't be read"),
+        (&["explain", "G11"], "there are G1 to G10"),
+    ];
+    for (arguments, says) in cases {
+        let done = simulator(arguments);
+        let said = text(&done.stderr);
+        assert_eq!(done.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(said.contains(says), "{arguments:?} says {said:?}, not {says:?}");
+    }
+}
+
+#[test]
+fn a_run_prints_one_json_object_with_everything_that_scripts_rely_on() {
+    let done = simulator(&["run", "--seed", "3", "--json"]);
+    assert_eq!(done.status.code(), Some(0));
+    let printed = text(&done.stdout);
+    assert_eq!(printed.trim().lines().count(), 1);
+    let json: serde_json::Value = serde_json::from_str(&printed).expect("one JSON object");
+    assert_eq!((&json["seed"], &json["verdict"]), (&3.into(), &"pass".into()));
+    assert!(json["broken"].is_null() && json.get("broken").is_some());
+    for number in ["events", "messages", "simulated_s", "wall_s", "servers"] {
+        assert!(json[number].as_f64() > Some(0.0), "{number} in {json}");
+    }
+    assert!(json["trace_hash"].as_str().is_some_and(|hash| hash.len() == 16));
+    assert!(json["coverage"].as_object().is_some_and(|marks| marks.len() > 20));
+    let plain = text(&simulator(&["run", "--seed", "3"]).stdout);
+    for part in ["seed = 3", "[workload]", "All guarantees held."] {
+        assert!(plain.contains(part), "{part} in what `run` prints");
+    }
+}
+
+#[test]
+fn shards_together_make_the_same_runs_as_one_swarm() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let swarm = |name: &str, more: &[&str]| -> serde_json::Value {
+        let file = folder.path().join(name);
+        let out = folder.path().join("out");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_grapevine-sim"));
+        command.args(["swarm", "--seeds", "10..21", "--json"]).arg(&file);
+        command.arg("--out").arg(&out).args(more).output().expect("it runs");
+        let text = std::fs::read_to_string(file).expect("a summary");
+        serde_json::from_str(&text).expect("JSON")
+    };
+    let whole = swarm("whole", &["--jobs", "2"]);
+    let parts = ["1/3", "2/3", "3/3"].map(|shard| swarm("part", &["--shard", shard]));
+    for figure in ["runs", "events", "messages", "failed"] {
+        let sum: u64 = parts.iter().map(|part| part[figure].as_u64().expect("a number")).sum();
+        assert_eq!(whole[figure].as_u64(), Some(sum), "{figure}");
+    }
+    assert_eq!(whole["runs"], 11);
+}
+
+#[test]
+fn every_guarantee_is_explained_with_its_source_its_rule_and_the_file_that_checks_it() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    assert_eq!(guarantees().len(), 10);
+    for about in guarantees() {
+        let done = simulator(&["explain", &about.name.to_lowercase()]);
+        assert_eq!(done.status.code(), Some(0));
+        let said = text(&done.stdout);
+        for part in [about.name, about.promise, about.source, about.rule, about.file] {
+            assert!(!part.is_empty() && said.contains(part), "{part:?} in {said}");
+        }
+        assert_eq!(said.contains("Not applied yet"), about.not_applied.is_some());
+        let file = std::fs::read_to_string(root.join(about.file)).expect("the file is there");
+        assert!(file.contains(&format!("name: \"{}\"", about.name)), "{}", about.file);
+        assert!(about.rule.len() > 80, "{}: the exact rule", about.name);
+    }
+}

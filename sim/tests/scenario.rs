@@ -1,0 +1,192 @@
+//! Scenario files: what `docs/scenario.md` says is what is read, what doesn't fit is refused, and the
+//! examples run.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use grapevine_core::{Create, Farm, Local, Request};
+use grapevine_sim::{Delay, FIELDS, Fault, Kind, Scenario, World, run_scenario};
+
+const BASE: &str = "seed = 1\nservers = 3\nduration_s = 5.0\n";
+
+fn docs() -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/scenario.md");
+    std::fs::read_to_string(file).expect("docs/scenario.md")
+}
+
+/// The rows of the document's tables, by their first cell, with the other cells.
+fn rows(docs: &str) -> BTreeMap<String, Vec<String>> {
+    let cells = |line: &str| -> Vec<String> {
+        let line = line.trim_matches('|');
+        line.split('|').map(|cell| cell.trim().to_owned()).collect()
+    };
+    let tables = docs.lines().filter(|line| line.starts_with("| `"));
+    let rows =
+        tables.map(cells).map(|cells| (cells[0].trim_matches('`').to_owned(), cells[1..].to_vec()));
+    rows.collect()
+}
+
+#[test]
+fn the_documented_ranges_and_defaults_are_those_that_are_checked() {
+    let docs = docs();
+    let rows = rows(&docs);
+    let plain: Scenario = Scenario::from_toml(BASE).expect("the least that is a scenario");
+    let plain = toml::Value::try_from(&plain).expect("it has a TOML");
+    for field in FIELDS {
+        let row = rows.get(field.name).unwrap_or_else(|| panic!("no row for {}", field.name));
+        let number = |cell: &str| cell.parse::<f64>().expect("a number");
+        let documented = (row[0].as_str(), number(&row[1]), number(&row[2]));
+        assert_eq!(documented, (field.unit, field.least, field.most), "{}", field.name);
+        let default = field.name.split('.').try_fold(&plain, |value, key| value.get(key));
+        let given = ["seed", "servers", "duration_s"].contains(&field.name);
+        if let Some(default) = default.filter(|_| !given) {
+            let default = default.to_string().replace(".0", "").replace(['[', ']'], "");
+            assert_eq!(row[3].trim_matches(['[', ']']), default, "the default of {}", field.name);
+        }
+    }
+    let documented = rows.values().filter(|row| row.len() == 5).count();
+    assert_eq!(documented, FIELDS.len(), "a row without a field");
+}
+
+#[test]
+fn every_kind_is_documented_and_every_documented_kind_is_read() {
+    let docs = docs();
+    let rows = rows(&docs);
+    for kind in Fault::KINDS.iter().chain(&Delay::KINDS) {
+        assert!(rows.contains_key(*kind), "{kind}");
+    }
+    let section = docs.split("## Customers").nth(1).expect("the customers' section");
+    let documented: Vec<&str> =
+        section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    assert_eq!(documented.len(), Kind::ALL.len() + 2, "and creating and reading: {documented:?}");
+    for kind in documented {
+        let request = "[[request]]\nat_s = 1\ncustomer = 1\nservers = [1]\nkind";
+        let text = format!("{BASE}{request} = \"{kind}\"");
+        assert!(Scenario::from_toml(&text).is_ok(), "{kind}");
+    }
+}
+
+#[test]
+fn every_number_of_drawn_scenarios_is_in_the_schema() {
+    fn walk(above: &str, value: &toml::Value, found: &mut Vec<String>) {
+        match value {
+            toml::Value::Table(table) => {
+                for (key, value) in table {
+                    walk(key, value, found);
+                }
+            }
+            toml::Value::Array(values) => values.iter().for_each(|v| walk(above, v, found)),
+            toml::Value::Integer(_) | toml::Value::Float(_) => found.push(above.to_owned()),
+            _ => {}
+        }
+    }
+    for seed in 0..300 {
+        let mut found = Vec::new();
+        let value = toml::Value::try_from(Scenario::drawn(seed)).expect("it has a TOML");
+        walk("", &value, &mut found);
+        for name in found {
+            let known = |field: &str| field == name || field.ends_with(&format!(".{name}"));
+            assert!(FIELDS.iter().any(|field| known(field.name)), "{name} of seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_refused_with_the_value_and_what_is_allowed() {
+    let fault = |text: &str| format!("{BASE}[[fault]]\nat_s = 1.0\n{text}");
+    let request = |text: &str| format!("{BASE}[[request]]\nat_s = 1.0\nkind = \"set\"\n{text}");
+    let table = |text: &str| format!("{BASE}{text}");
+    let cases = [
+        ("seed = 1".to_owned(), vec!["servers"]),
+        (table("colour = 1"), vec!["colour"]),
+        (BASE.replace("= 3", "= 0"), vec!["servers = 0", "from 1 to 64"]),
+        (BASE.replace("= 3", "= 65"), vec!["servers = 65"]),
+        (BASE.replace("= 3", "= 70000"), vec!["servers = 70000", "from 1 to 64"]),
+        (BASE.replace("= 1", "= -1"), vec!["seed = -1"]),
+        (BASE.replace("5.0", "nan"), vec!["duration_s = NaN", "from 0 to 86400 s"]),
+        (BASE.replace("5.0", "inf"), vec!["duration_s = inf"]),
+        (BASE.replace("5.0", "-1.0"), vec!["duration_s = -1"]),
+        (table("later = [4]"), vec!["later = [4]", "servers from 1 to 3"]),
+        (table("[network]\nloss = 2.0"), vec!["network.loss = 2", "from 0 to 1"]),
+        (table("[network]\nloss = nan"), vec!["network.loss = NaN"]),
+        (table("[network]\nqueue = 0"), vec!["network.queue = 0"]),
+        (
+            table("[network]\ndelay = { kind = \"uniform\", min_ms = 3, max_ms = 2 }"),
+            vec!["delay = ", "min_ms: 3", "the shorter time"],
+        ),
+        (
+            table("[network]\ndelay = { kind = \"fixed\", ms = -3 }"),
+            vec!["delay.fixed.ms = -3", "from 0 to 60000 ms"],
+        ),
+        (
+            table("[[network.link]]\nfrom = 1\nto = 1\ndelay = { kind = \"fixed\", ms = 3 }"),
+            vec!["network.link = [1, 1]", "none twice"],
+        ),
+        (table("[limits]\nsession_bytes = 10"), vec!["limits.session_bytes = 10", "from 1024"]),
+        (table("[limits]\nsession_bytes = 16777216\n"), vec![]),
+        (
+            BASE.replace("= 3", "= 64") + "[limits]\nsession_bytes = 16777216",
+            vec!["limits.frame_bytes", "at most 268435456"],
+        ),
+        (table("[workload]\ncustomers = 1000000000"), vec!["workload.customers = 1000000000"]),
+        (table("[workload]\nthink_ms = [5, 2]"), vec!["workload.think_ms = [5, 2]"]),
+        (table("[workload]\nkinds = [\"steal\"]"), vec!["steal"]),
+        (fault("kind = \"crash\"\nserver = 4"), vec!["fault.crash = [4]", "from 1 to 3"]),
+        (fault("kind = \"crash\""), vec!["server"]),
+        (fault("kind = \"crash\"\nserver = 1\nms = 4"), vec!["ms"]),
+        (fault("kind = \"mend\"\nserver = 1"), vec!["mend"]),
+        (fault("kind = \"quake\""), vec!["quake"]),
+        (fault("kind = \"slow\"\nserver = 1\nms = -1"), vec!["fault.slow.ms = -1"]),
+        (fault("kind = \"step\"\nserver = 1\nms = 1e300"), vec!["fault.step.ms"]),
+        (fault("kind = \"partition\"\nside = []"), vec!["fault.partition.side", "at least one"]),
+        (fault("kind = \"cut\"\nfrom = 1\nto = 1"), vec!["fault.cut = [1, 1]"]),
+        (fault("kind = \"mend\"").replace("1.0", "-1.0"), vec!["fault.at_s = -1"]),
+        (request("customer = 0\nservers = [1]"), vec!["request.customer = 0"]),
+        (request("customer = 1\nservers = []"), vec!["request.servers", "one server, or two"]),
+        (request("customer = 1\nservers = [1, 2, 3]"), vec!["one server, or two"]),
+        (request("customer = 1\nservers = [9]"), vec!["request.servers = [9]"]),
+    ];
+    for (text, parts) in cases {
+        let read = Scenario::from_toml(&text);
+        if parts.is_empty() {
+            assert!(read.is_ok(), "{text}");
+            continue;
+        }
+        let refused = read.expect_err(&text).to_string();
+        for part in parts {
+            assert!(refused.contains(part), "{part:?} is missing in {refused:?}, of\n{text}");
+        }
+    }
+}
+
+#[test]
+fn the_examples_run_and_every_guarantee_holds() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).expect("sim/scenarios") {
+        let path = entry.expect("a file").path();
+        let text = std::fs::read_to_string(&path).expect("text");
+        let scenario = Scenario::from_toml(&text).expect("a scenario");
+        let outcome = run_scenario(&scenario);
+        assert_eq!(outcome.broken, None, "{}", path.display());
+        assert!(outcome.looked["G3"] > 100, "{} shows little", path.display());
+        count += 1;
+    }
+    assert!(count >= 3, "{count} examples");
+}
+
+#[test]
+fn a_server_that_starts_later_serves_what_the_others_wrote() {
+    let farm = Farm { size: 3, ..Farm::default() };
+    let mut world = World::without(7, farm, Local::default(), &[2]);
+    assert!(!world.is_up(2));
+    world.run_for(Duration::from_secs(5));
+    let served = world.ask(0, Request::Create(Create::default())).expect("two of three serve");
+    world.start(2);
+    world.run_for(Duration::from_secs(5));
+    assert!(!world.engine(2).joining(), "it counts");
+    let read = world.read(2, &served.token).expect("the session is there");
+    assert_eq!(read.session.id, served.session.id);
+    assert!(world.differences().is_empty());
+}
