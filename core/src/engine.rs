@@ -68,6 +68,8 @@ pub struct Engine {
     pub(crate) now: Timestamp,
     /// `now` without its steps; see [`crate::protocol::clocks`].
     pub(crate) steady: Timestamp,
+    /// The time by which copies were dropped: see [`Engine::trusted_now`].
+    pub(crate) trusted: Timestamp,
     pub(crate) config: Config,
     pub(crate) random: Random,
     pub(crate) clock: HybridClock,
@@ -111,6 +113,7 @@ impl Engine {
         let mut engine = Self {
             now,
             steady: now,
+            trusted: Timestamp::ZERO,
             random: Random::new(seed),
             clock: HybridClock::default(),
             facts: Facts::new(config.server, config.farm.margin()),

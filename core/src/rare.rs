@@ -200,7 +200,7 @@ rare_names! {
         SlotReused,
         /// A later session took the slot of an earlier one's copy.
         SupersededCopyReplaced,
-        /// An earlier session came for a slot that a later one has.
+        /// An earlier session came for a slot that a later one has, or that its origin has free again.
         SupersededSessionIgnored,
         /// A session past its deadline was not stored.
         ExpiredSessionIgnored,

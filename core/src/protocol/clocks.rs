@@ -70,9 +70,16 @@ impl Engine {
     }
 
     /// The time by which copies may be dropped: one that a majority of the configured farm has
-    /// reached, as well as this server knows, and no more than its own.
+    /// reached, as well as this server knows, and no more than its own. What a majority has reached
+    /// it has reached, though this server may no longer hear it: so it never goes back behind a time
+    /// by which a copy was dropped, or that copy could be stored again (G4).
     pub(crate) fn trusted_now(&self) -> Timestamp {
-        self.members.trusted(self.now, self.steady, &self.config.farm)
+        self.members.trusted(self.now, self.steady, &self.config.farm).max(self.trusted)
+    }
+
+    /// Notes that a copy is dropped by the time that is trusted now.
+    pub(crate) fn drops_by_trusted_now(&mut self) {
+        self.trusted = self.trusted_now();
     }
 }
 

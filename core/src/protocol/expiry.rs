@@ -66,6 +66,7 @@ impl Engine {
                 }
                 Expiry::Gone if self.rare.force(Point::DropLate) => self.facts.rearm(address, beat),
                 Expiry::Gone => {
+                    self.drops_by_trusted_now();
                     self.facts.drop_copy(address);
                     self.counters.dropped += 1;
                     self.store(address);

@@ -353,7 +353,7 @@ impl Engine {
     /// Not while repair can still bring it: what another server has applied is no hole.
     fn may_publish_again(&self) -> bool {
         let lacks = |(writer, stamp): (ServerId, Stamp)| {
-            self.is_open(writer) && !self.covered_entry(&self.applied, writer, stamp)
+            !self.covered_entry(&self.applied, writer, stamp) && self.is_open(writer)
         };
         let left = self.leaving.as_ref().is_some_and(|leaving| leaving.next_review().is_none());
         !self.members.joining()

@@ -342,6 +342,7 @@ impl Engine {
         if origin == self.config.server && !self.is_own(session) {
             // Only the origin gives slots out, and this one is not in use, or not for this session.
             self.counters.ignored_superseded += 1;
+            self.rare.mark(Mark::SupersededSessionIgnored);
             return Ok(());
         }
         self.clock.observe(session.newest().stamp);

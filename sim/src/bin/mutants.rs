@@ -125,10 +125,17 @@ fn read(path: &Path) -> Result<String, String> {
 }
 
 /// Copies the source tree, without what was built. Files that are the same stay as they are, so
-/// that only what differs is built again.
+/// that only what differs is built again; files that are no more are removed.
 fn copy(from: &Path, to: &Path) -> Result<(), String> {
     let fail = |error: std::io::Error| format!("{}: {error}", from.display());
     std::fs::create_dir_all(to).map_err(fail)?;
+    for entry in std::fs::read_dir(to).map_err(fail)? {
+        let there = entry.map_err(fail)?.path();
+        if !from.join(there.file_name().unwrap_or_default()).exists() {
+            let gone = if there.is_dir() { std::fs::remove_dir_all } else { std::fs::remove_file };
+            gone(&there).map_err(fail)?;
+        }
+    }
     for entry in std::fs::read_dir(from).map_err(fail)? {
         let entry = entry.map_err(fail)?;
         let (name, path) = (entry.file_name(), entry.path());

@@ -2,7 +2,10 @@
 
 use core::time::Duration;
 
-use grapevine_core::{Create, NotFound, Notice, Request, RequestError, Served};
+use grapevine_core::command::{Answer, Found};
+use grapevine_core::{
+    Command, Create, Event, NotFound, Notice, Request, RequestError, Response, Served,
+};
 use grapevine_sim::World;
 
 use crate::common::*;
@@ -89,6 +92,35 @@ fn a_slot_is_used_again_after_its_session_is_gone() {
     let read = world.read(1, &first.token);
     assert!(matches!(read, Err(RequestError::NotFound(_))), "{read:?}");
     assert!(world.read(1, &second.token).is_ok());
+}
+
+#[test]
+fn a_copy_that_was_dropped_is_not_stored_again_when_a_clock_is_heard_no_more() {
+    let mut world = farm(48);
+    // The third server's clock is behind, within what is allowed: it keeps copies longest.
+    world.skew(2, -400_000);
+    settle(&mut world);
+    let served = short(&mut world, 600, 3);
+    let address = served.token.id.address;
+    world.run_for(SECOND);
+    while world.engine(1).copy(address).is_some() {
+        world.run_for(Duration::from_millis(1));
+    }
+    let late = world.engine(2).copy(address).cloned().expect("still kept there");
+    // Only the second and the third are left, and the time of a majority is the third's.
+    assert_eq!(world.ask_any(0, Request::Leave), Ok(Response::Left { complete: true }));
+    world.run_for(Duration::from_millis(20));
+    let from = world.engine(2).server();
+    let answer = Answer {
+        lookup: 0,
+        id: late.id,
+        applied: world.engine(2).applied().clone(),
+        found: Found::Whole(late),
+        by: from,
+        asks: Vec::new(),
+    };
+    world.handle(1, Event::Command { from, command: Command::Answer(answer) });
+    assert!(world.engine(1).copy(address).is_none(), "what is over is not stored again (G4)");
 }
 
 #[test]
