@@ -316,8 +316,6 @@ rare_names! {
         LostBeyondClosedHole,
         /// A server was heard to have left from another.
         LeaveToldByAnother,
-        /// An answer brought the end of a session, and not what ended it.
-        ToldOfAnEnd,
         /// A session was rotated, and the old one has a grace.
         RotatedWithGrace,
         /// A session that was rotated away was read in its grace.

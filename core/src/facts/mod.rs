@@ -264,10 +264,7 @@ impl Facts {
                 (_, false) => totals.partial += 1,
             }
         }
-        let owned = |copy: &&Arc<Session>| {
-            copy.fixed.principal.is_some() && (copy.is_revocation() || copy.life != Life::Deleted)
-        };
-        let owned = self.array.iter().filter(owned).count();
+        let owned = self.array.iter().filter(|copy| copy.fixed.principal.is_some()).count();
         assert_eq!(self.owners.len(), owned, "the index of principals has a copy too many");
         assert_eq!(self.changes.len(), entries, "the change list has an entry of no copy");
         assert_eq!(self.totals, totals, "totals");

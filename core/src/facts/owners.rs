@@ -4,14 +4,14 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 
 use crate::id::Address;
-use crate::session::{Life, Principal, Session};
+use crate::session::{Principal, Session};
 use crate::stamp::Version;
 
 #[derive(Debug, Default)]
 struct Owned {
     /// The records of revocations that are here.
     revocations: BTreeSet<Version>,
-    /// The sessions that are not over.
+    /// The sessions, tombstones included.
     sessions: BTreeSet<Address>,
 }
 
@@ -28,7 +28,7 @@ impl Owners {
         if copy.is_revocation() {
             let owned = self.of.entry(principal.clone()).or_default();
             owned.revocations.insert(copy.created());
-        } else if copy.life != Life::Deleted {
+        } else {
             let owned = self.of.entry(principal.clone()).or_default();
             owned.sessions.insert(copy.id.address);
         }
@@ -50,10 +50,18 @@ impl Owners {
 
     /// The newest revocation of this principal that is known.
     pub(crate) fn newest(&self, principal: &Principal) -> Option<Version> {
-        self.of.get(principal)?.revocations.last().copied()
+        self.revocations(principal).next_back()
     }
 
-    /// The sessions of this principal that are not over, partial ones included.
+    /// The revocations of this principal that are known, in order.
+    pub(crate) fn revocations(
+        &self,
+        principal: &Principal,
+    ) -> impl DoubleEndedIterator<Item = Version> + '_ {
+        self.of.get(principal).into_iter().flat_map(|owned| owned.revocations.iter().copied())
+    }
+
+    /// The sessions of this principal that are here, partial ones and tombstones included.
     pub(crate) fn sessions(&self, principal: &Principal) -> impl Iterator<Item = Address> + '_ {
         self.of.get(principal).into_iter().flat_map(|owned| owned.sessions.iter().copied())
     }
@@ -65,8 +73,7 @@ impl Owners {
         if copy.is_revocation() {
             owned.is_some_and(|owned| owned.revocations.contains(&copy.created()))
         } else {
-            let noted = owned.is_some_and(|owned| owned.sessions.contains(&copy.id.address));
-            noted == (copy.life != Life::Deleted)
+            owned.is_some_and(|owned| owned.sessions.contains(&copy.id.address))
         }
     }
 

@@ -16,14 +16,16 @@ use crate::error::RequestError;
 use crate::event::{Acks, RequestId};
 use crate::protocol::serve::{Standing, standing};
 use crate::protocol::write::Particulars;
-use crate::session::{Principal, Session};
+use crate::session::{Life, Principal, Session};
 
 impl Engine {
     /// Ends all sessions of a principal, here and wherever the record comes.
     pub(crate) fn revoke(&mut self, id: RequestId, principal: Principal, acks: Acks) {
         match self.record_of(principal.clone()) {
             Ok(record) => {
-                let sessions = self.facts.owners().sessions(&principal).count() as u64;
+                let sessions = self.facts.owners().sessions(&principal);
+                let copies = sessions.filter_map(|address| self.facts.array().get(address));
+                let sessions = copies.filter(|copy| copy.life != Life::Deleted).count() as u64;
                 let stamp = record.id.created;
                 self.counters.revocations += 1;
                 self.publish(Write::Revoke(Arc::new(record)), acks);

@@ -14,32 +14,14 @@ use crate::action::Response;
 use crate::command::Write;
 use crate::engine::Engine;
 use crate::error::RequestError;
-use crate::event::{Acks, RequestId, Rotation};
-use crate::id::Address;
+use crate::event::{RequestId, Rotation};
 use crate::protocol::serve::Grounds;
 use crate::protocol::write::Particulars;
 use crate::rare::Mark;
-use crate::session::{Life, Replaces, Session};
+use crate::session::{Replaces, Session};
 use crate::vector::Vector;
 
 impl Engine {
-    /// A session came with an answer, and it is over, which this server had not heard. What ended
-    /// it, if a rotation or a revocation, may be held by few and die with them; then some would
-    /// have it ended for ever and others not. So its end goes into a stream that lives.
-    pub(crate) fn on_told_end(&mut self, address: Address, before: Option<&Session>) {
-        let Some(copy) = self.facts.array().get(address) else { return };
-        let before = before.filter(|before| before.id == copy.id);
-        let was = before.map_or(Life::Live, |before| before.life);
-        if copy.life == Life::Live || was == copy.life {
-            return;
-        }
-        let mut again = Session::clone(copy);
-        let stamp = self.clock.tick(self.now);
-        again.seen.raise(self.config.server, stamp);
-        self.rare.mark(Mark::ToldOfAnEnd);
-        self.publish(Write::Again(Arc::new(again)), Acks::Local);
-    }
-
     /// Gives a session a new ID. The copy is one that may be written to, and live.
     pub(crate) fn rotate(
         &mut self,

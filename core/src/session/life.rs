@@ -67,9 +67,9 @@ impl Replaces {
         self.until.map_or(Life::Deleted, |until| Life::Retired { until })
     }
 
-    /// A copy of the replaced session that says no more than this: what its own copy is merged with,
-    /// or what stands in for it until that comes.
-    pub(crate) fn retired(&self) -> Session {
+    /// A copy of the replaced session that says no more than this, and that `cause` ended it: what
+    /// its own copy is merged with, or what stands in for it until that comes.
+    pub(crate) fn retired(&self, cause: Version) -> Session {
         let fixed = Fixed { deadline: self.deadline, ..Fixed::default() };
         let mut copy = Session {
             id: self.id,
@@ -78,7 +78,7 @@ impl Replaces {
             life: self.life(),
             floor: Version::ZERO,
             accessed: Stamp::ZERO,
-            seen: Vector::default(),
+            seen: Vector::from_iter([(cause.server, cause.stamp)]),
             attributes: SortedMap::new(),
         };
         copy.settle_end();
@@ -87,6 +87,12 @@ impl Replaces {
 }
 
 impl Session {
+    /// Whether it says no more than that another replaced it ([`Replaces::retired`]): nobody can
+    /// make a session without an idle timeout.
+    pub fn stands_in(&self) -> bool {
+        self.fixed.idle_timeout.is_zero()
+    }
+
     /// Whether this is no session but the record of a revocation.
     pub fn is_revocation(&self) -> bool {
         self.fixed.revokes
@@ -100,19 +106,22 @@ impl Session {
         self
     }
 
-    /// Which revocation this is the record of.
+    /// The write that made it; for a record, which revocation it is.
     pub(crate) const fn created(&self) -> Version {
         Version::new(self.id.created, self.id.address.origin)
     }
 
     /// Whether a revocation of its principal ends this session: it names none as new.
-    pub(crate) fn is_revoked_by(&self, newest: Option<Version>) -> bool {
-        !self.fixed.revokes && self.fixed.revocation < newest
+    pub(crate) fn is_revoked_by(&self, revocation: Version) -> bool {
+        !self.fixed.revokes && self.fixed.revocation < Some(revocation)
     }
 
-    /// The copy after an end that came with another session.
-    pub(crate) fn ended(&self) -> Self {
+    /// The copy after it was ended: by these writes, or by its own time.
+    pub(crate) fn ended(&self, causes: impl IntoIterator<Item = Version>) -> Self {
         let mut copy = self.clone();
+        for cause in causes {
+            copy.seen.raise(cause.server, cause.stamp);
+        }
         copy.life = Life::Deleted;
         copy.settle_end();
         copy

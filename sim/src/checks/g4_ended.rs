@@ -53,7 +53,7 @@ impl Ended {
             *newest = (*newest).max(*version);
         }
         // What stands in for the middle of a chain of new IDs doesn't say what that one replaced.
-        let stands_in = |copy: &Session| copy.id == *id && copy.seen.is_empty();
+        let stands_in = |copy: &Session| copy.id == *id && copy.stands_in();
         let index = usize::from(by.number()) - 1;
         let copy = scene.world.running(index).and_then(|engine| engine.copy(id.address));
         if copy.is_some_and(|copy| stands_in(copy)) {

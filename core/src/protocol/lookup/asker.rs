@@ -382,11 +382,7 @@ impl Engine {
         changed: &mut BTreeSet<Address>,
     ) -> Result<(), Refused> {
         self.rare.completes(&self.facts, session, Mark::PartialCopyCompletedByAnswer);
-        let address = session.id.address;
-        let before = self.facts.array().get(address).cloned();
-        self.merge_told(from, session, changed)?;
-        self.on_told_end(address, before.as_deref());
-        Ok(())
+        self.merge_told(from, session, changed)
     }
 
     /// Takes an offer (R69, R96).

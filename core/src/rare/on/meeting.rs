@@ -29,7 +29,7 @@ pub(super) fn marks(facts: &Facts, session: &Session, now: Timestamp, mark: &mut
 /// What a session that is new here ends, and what ends it.
 fn ends(facts: &Facts, session: &Session, mark: &mut dyn FnMut(Mark)) {
     match facts.find(&session.id) {
-        Place::Here(copy) if copy.seen.is_empty() && copy.fixed < session.fixed => {
+        Place::Here(copy) if copy.stands_in() && !session.stands_in() => {
             mark(Mark::RotatedSessionMetItsEnd);
         }
         Place::Here(_) => return,
@@ -45,12 +45,13 @@ fn ends(facts: &Facts, session: &Session, mark: &mut dyn FnMut(Mark)) {
     let Some(principal) = &session.fixed.principal else { return };
     let owners = facts.owners();
     if session.is_revocation() {
-        if owners.sessions(principal).next().is_some() {
+        let copies = owners.sessions(principal).filter_map(|at| facts.array().get(at));
+        if copies.into_iter().any(|copy| copy.life != Life::Deleted) {
             mark(Mark::RevocationEndedSessions);
         }
     } else if session.life == Life::Live {
         let newest = owners.newest(principal);
-        if session.is_revoked_by(newest) {
+        if newest.is_some_and(|newest| session.is_revoked_by(newest)) {
             mark(Mark::SessionMetRevocation);
         } else if newest.is_some() {
             mark(Mark::SessionSurvivedRevocation);
