@@ -47,6 +47,10 @@ pub(crate) struct ServeArgs {
     /// The cookie that carries the token [default: grapevine]
     #[arg(long, value_name = "NAME")]
     pub(crate) cookie: Option<String>,
+    /// A second cookie for what the token says its carrier has seen, so that the first holds an ID
+    /// that never changes [default: none]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) context_cookie: Option<String>,
     /// What to log to standard error, such as `info` or `grapevine_tokio=debug`; the environment
     /// variable RUST_LOG is heeded when this is not given [default: info]
     #[arg(long, value_name = "FILTER")]

@@ -35,6 +35,8 @@ pub(crate) struct Options {
     pub(crate) limits: HttpLimits,
     /// The cookie that carries the token.
     pub(crate) cookie: String,
+    /// The cookie that carries the context, if it is not to travel in the token.
+    pub(crate) context_cookie: Option<String>,
     /// The other servers' addresses for customers, for the page's links.
     pub(crate) sites: Vec<String>,
     /// What to log.
@@ -176,6 +178,7 @@ fn combine(
         local,
         limits,
         cookie: args.cookie.or(file.cookie).unwrap_or_else(|| "grapevine".into()),
+        context_cookie: args.context_cookie.or(file.context_cookie),
         sites: if args.sites.is_empty() { file.sites } else { args.sites },
         log: args.log.or(environment).or(file.log).unwrap_or_else(|| "info".into()),
     })
@@ -212,7 +215,14 @@ fn check(options: &Options) -> Result<(), ConfigError> {
     check_peers(options)?;
     options.farm.validate()?;
     check_limits(&options.limits)?;
-    check_cookie(&options.cookie)?;
+    check_cookie("cookie", &options.cookie)?;
+    if let Some(name) = &options.context_cookie {
+        check_cookie("context_cookie", name)?;
+        if *name == options.cookie {
+            let allowed = "it must differ from `cookie`";
+            return Err(refuse("context_cookie", format!("{name:?}"), allowed));
+        }
+    }
     for site in &options.sites {
         check_site(site)?;
     }
@@ -285,13 +295,13 @@ fn check_limits(limits: &HttpLimits) -> Result<(), ConfigError> {
     Ok(())
 }
 
-fn check_cookie(name: &str) -> Result<(), ConfigError> {
+fn check_cookie(field: &str, name: &str) -> Result<(), ConfigError> {
     let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if (1..=64).contains(&name.len()) && name.chars().all(fits) {
         return Ok(());
     }
     let allowed = "it must have 1 to 64 characters, each a letter, a digit, `-` or `_`";
-    Err(refuse("cookie", format!("{name:?}"), allowed))
+    Err(refuse(field, format!("{name:?}"), allowed))
 }
 
 fn check_site(site: &str) -> Result<(), ConfigError> {

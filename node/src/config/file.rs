@@ -22,6 +22,7 @@ pub(super) struct File {
     pub(super) farm_key_file: Option<PathBuf>,
     pub(super) sites: Vec<String>,
     pub(super) cookie: Option<String>,
+    pub(super) context_cookie: Option<String>,
     pub(super) log: Option<String>,
     pub(super) farm: FarmSection,
     pub(super) local: LocalSection,

@@ -99,6 +99,8 @@ fn what_does_not_fit_is_refused_by_name_value_and_what_is_allowed() {
         ("peers = ['127.0.0.1:0']", &["peer = 127.0.0.1:0", "host:port"]),
         ("peers = ['127.0.0.1:7401']", &["own `listen`"]),
         ("peers = ['127.0.0.1:2', '127.0.0.1:2']", &["given once"]),
+        ("context_cookie = 'a;b'", &["context_cookie = \"a;b\"", "1 to 64 characters"]),
+        ("context_cookie = 'grapevine'", &["context_cookie", "must differ from `cookie`"]),
         ("cookie = 'a b'", &["cookie = \"a b\"", "1 to 64 characters"]),
         ("sites = ['javascript:alert(1)']", &["site = ", "http://"]),
         ("sites = ['http://a\"b']", &["site = ", "http://"]),

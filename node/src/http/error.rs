@@ -70,12 +70,19 @@ pub(super) struct Problem {
     pub(super) code: Code,
     message: String,
     more: Map<String, Value>,
+    /// What the customer's browser is to forget, whatever else is decided.
+    forget: Option<HeaderValue>,
 }
 
 impl Problem {
     /// An error with a sentence for people.
     pub(super) fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), more: Map::new() }
+        Self { code, message: message.into(), more: Map::new(), forget: None }
+    }
+
+    /// The same, with a cookie that is cleared.
+    pub(super) fn forgetting(self, forget: Option<HeaderValue>) -> Self {
+        Self { forget, ..self }
     }
 
     /// A further field.
@@ -114,6 +121,9 @@ impl IntoResponse for Problem {
         let mut response = (self.code.status(), Json(body)).into_response();
         if self.code.status() == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if let Some(cookie) = self.forget {
+            response.headers_mut().append(header::SET_COOKIE, cookie);
         }
         response
     }

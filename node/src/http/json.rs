@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::error::Category;
 use serde_json::value::RawValue;
 
+use super::carried::Parts;
 use super::error::{Code, Problem};
 
 /// How deep arrays and objects may be nested in a value.
@@ -241,6 +242,8 @@ fn compact(text: &str) -> Option<Vec<u8>> {
 #[derive(Debug, Serialize)]
 pub(super) struct Reply<'a> {
     token: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    context: Option<&'a str>,
     session: Shape<'a>,
     served_by: u16,
     stale: bool,
@@ -256,10 +259,11 @@ struct Shape<'a> {
 
 impl<'a> Reply<'a> {
     /// What a customer sees of a session that this server serves.
-    pub(super) fn new(served: &'a Served, number: u16) -> Self {
+    pub(super) fn new(served: &'a Served, parts: &'a Parts, number: u16) -> Self {
         let fixed = &served.session.fixed;
         Self {
-            token: &served.token,
+            token: &parts.token,
+            context: parts.context.as_deref(),
             session: Shape {
                 attributes: attributes(&served.session),
                 deadline: fixed.deadline.as_millis() / 1000,

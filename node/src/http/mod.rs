@@ -34,6 +34,7 @@ pub(crate) struct App {
     grapevine: Grapevine,
     limits: HttpLimits,
     cookie: String,
+    context_cookie: Option<String>,
     sites: Vec<String>,
     isolated: AtomicBool,
     /// One digest at a time.
@@ -49,6 +50,7 @@ impl App {
             grapevine,
             limits: options.limits.clone(),
             cookie: options.cookie.clone(),
+            context_cookie: options.context_cookie.clone(),
             sites: options.sites.clone(),
             isolated: AtomicBool::new(false),
             digests: tokio::sync::Mutex::new(()),

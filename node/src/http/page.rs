@@ -7,7 +7,7 @@ use axum::response::{IntoResponse, Response};
 use grapevine_tokio::{Acks, Change, Create, Error, Key, Served, Value};
 use serde_json::value::RawValue;
 
-use super::carried::{clear, from_cookie, keep};
+use super::carried::{Carried, Way};
 use super::error::{Code, Problem};
 use super::json::attributes;
 use super::sessions::end;
@@ -33,16 +33,19 @@ const SHELF: [(&str, &str, u64, &str); 6] = [
 
 /// `GET /`: the page. It makes no session: a visitor who buys nothing leaves nothing.
 pub(super) async fn show(State(app): State<Shared>, headers: HeaderMap) -> Response {
-    let Some(token) = from_cookie(&app, &headers) else {
-        return page(&app, None, "").await;
+    let way = Way::of(&app, &headers, true);
+    let carried = match Carried::from_cookies(&app, &headers) {
+        Ok(Some(carried)) => carried,
+        // A cookie that isn't this farm's is none.
+        Ok(None) | Err(_) => return page(&app, None, "", way).await,
     };
-    match app.grapevine.read(&token).await {
-        Ok(served) => page(&app, Some(&served), "").await,
+    match app.grapevine.read(&carried.token).await {
+        Ok(served) => page(&app, Some(&served), "", way).await,
         Err(error) => {
             let problem = Problem::from(error);
-            let mut response = page(&app, None, problem.message()).await;
+            let mut response = page(&app, None, problem.message(), way).await;
             if problem.is_the_end() {
-                response.headers_mut().append(header::SET_COOKIE, clear(&app));
+                way.forget(&app, response.headers_mut());
             } else if problem.code != Code::MalformedToken {
                 *response.status_mut() = problem.code.status();
             }
@@ -63,14 +66,20 @@ pub(super) async fn add(
     };
     let key = |text: &str| Key::new(text).map_err(|error| Problem::of_key(&error, text));
     let change = vec![Change::Add(key(&format!("cart/{sku}"))?, 1)];
-    let served = match from_cookie(&app, &headers) {
-        Some(token) => match app.grapevine.change(&token, change.clone(), Acks::Local).await {
-            Err(error) if is_over(&error) => add_to_new(&app, key("user")?, change).await?,
-            outcome => outcome?,
-        },
+    let way = Way::of(&app, &headers, true);
+    let served = match Carried::from_cookies(&app, &headers).ok().flatten() {
+        Some(Carried { token, .. }) => {
+            match app.grapevine.change(&token, change.clone(), Acks::Local).await {
+                Err(error) if is_over(&error) => add_to_new(&app, key("user")?, change).await?,
+                outcome => outcome?,
+            }
+        }
         None => add_to_new(&app, key("user")?, change).await?,
     };
-    Ok(back(keep(&app, &served.token, Some(served.session.fixed.deadline))))
+    let mut response = back();
+    let parts = way.parts(&app, &served.token);
+    way.keep(&app, response.headers_mut(), &parts, Some(served.session.fixed.deadline));
+    Ok(response)
 }
 
 fn is_over(error: &Error) -> bool {
@@ -92,22 +101,24 @@ pub(super) async fn leave(
     State(app): State<Shared>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    if let Some(token) = from_cookie(&app, &headers)
-        && let Err(error) = end(&app, &token, None).await
+    if let Ok(Some(carried)) = Carried::from_cookies(&app, &headers)
+        && let Err(error) = end(&app, &carried.token, None).await
         && !matches!(error, Error::NotReplicated { .. })
         && !is_over(&error)
     {
         return Err(error.into());
     }
-    Ok(back(clear(&app)))
+    let mut response = back();
+    Way::of(&app, &headers, true).forget(&app, response.headers_mut());
+    Ok(response)
 }
 
-fn back(cookie: HeaderValue) -> Response {
-    let headers = [(header::LOCATION, HeaderValue::from_static("/")), (header::SET_COOKIE, cookie)];
+fn back() -> Response {
+    let headers = [(header::LOCATION, HeaderValue::from_static("/"))];
     (StatusCode::SEE_OTHER, headers).into_response()
 }
 
-async fn page(app: &App, served: Option<&Served>, problem: &str) -> Response {
+async fn page(app: &App, served: Option<&Served>, problem: &str, way: Way) -> Response {
     let number = app.number();
     let hue = u32::from(number) * 137 % 360;
     let body = fill(PAGE, |name| match name {
@@ -124,8 +135,8 @@ async fn page(app: &App, served: Option<&Served>, problem: &str) -> Response {
         .headers_mut()
         .insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(STYLE_ONLY));
     if let Some(served) = served {
-        let cookie = keep(app, &served.token, Some(served.session.fixed.deadline));
-        response.headers_mut().append(header::SET_COOKIE, cookie);
+        let parts = way.parts(app, &served.token);
+        way.keep(app, response.headers_mut(), &parts, Some(served.session.fixed.deadline));
     }
     response
 }

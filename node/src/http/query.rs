@@ -1,5 +1,7 @@
 //! What stands behind the `?` of a session's call.
 
+use std::time::Duration;
+
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use grapevine_tokio::{Acks, ReadPolicy};
@@ -12,8 +14,8 @@ use super::error::{Code, Problem};
 /// `?acks=` of the writes; `None` if it is not given.
 pub(super) struct AcksQuery(pub(super) Option<Acks>);
 
-/// `?stale=` of the read.
-pub(super) struct StaleQuery(pub(super) ReadPolicy);
+/// `?stale=` and `?wait_ms=` of the read.
+pub(super) struct PolicyQuery(pub(super) ReadPolicy);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -23,8 +25,9 @@ struct RawAcks {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawStale {
+struct RawPolicy {
     stale: Option<String>,
+    wait_ms: Option<String>,
 }
 
 fn parse<T: DeserializeOwned>(parts: &Parts) -> Result<T, Problem> {
@@ -45,20 +48,34 @@ impl FromRequestParts<Shared> for AcksQuery {
     }
 }
 
-impl FromRequestParts<Shared> for StaleQuery {
+impl FromRequestParts<Shared> for PolicyQuery {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, Problem> {
-        let raw: RawStale = parse(parts)?;
-        match raw.stale.as_deref() {
-            None | Some("no") => Ok(Self(ReadPolicy::Fresh)),
-            Some("ok") => Ok(Self(ReadPolicy::BestEffort)),
-            Some(other) => {
-                let message = format!("stale={other:?} is not allowed; it must be ok or no");
-                Err(Problem::new(Code::InvalidQuery, message).with("field", "stale"))
-            }
-        }
+        let raw: RawPolicy = parse(parts)?;
+        policy(raw.stale.as_deref(), raw.wait_ms.as_deref()).map(Self)
     }
+}
+
+fn policy(stale: Option<&str>, wait_ms: Option<&str>) -> Result<ReadPolicy, Problem> {
+    let refuse = |field: &str, value: &str, allowed: String| {
+        let message = format!("{field}={value:?} is not allowed; it must be {allowed}");
+        Err(Problem::new(Code::InvalidQuery, message).with("field", field))
+    };
+    let stale = match stale {
+        None | Some("no") => false,
+        Some("ok") => true,
+        Some(other) => return refuse("stale", other, "ok or no".into()),
+    };
+    let Some(text) = wait_ms else {
+        return Ok(if stale { ReadPolicy::BestEffort } else { ReadPolicy::Fresh });
+    };
+    let longest = ReadPolicy::LONGEST.as_millis() as u64;
+    let wait = match text.parse::<u64>() {
+        Ok(wait) if wait <= longest => Duration::from_millis(wait),
+        _ => return refuse("wait_ms", text, format!("a whole number from 0 to {longest}")),
+    };
+    Ok(if stale { ReadPolicy::BestEffortWithin(wait) } else { ReadPolicy::FreshWithin(wait) })
 }
 
 fn acks(text: &str, others: u16) -> Result<Acks, Problem> {
@@ -102,5 +119,26 @@ mod tests {
             let error = acks(text, 2).unwrap_err();
             assert!(error.message().contains("from 0 to 2"), "{}", error.message());
         }
+    }
+
+    #[test]
+    fn a_read_may_say_how_long_it_waits_and_what_it_takes_then() {
+        let ms = Duration::from_millis;
+        let table = [
+            (None, None, ReadPolicy::Fresh),
+            (Some("no"), None, ReadPolicy::Fresh),
+            (Some("ok"), None, ReadPolicy::BestEffort),
+            (None, Some("0"), ReadPolicy::FreshWithin(ms(0))),
+            (Some("no"), Some("250"), ReadPolicy::FreshWithin(ms(250))),
+            (Some("ok"), Some("60000"), ReadPolicy::BestEffortWithin(ms(60_000))),
+        ];
+        for (stale, wait, wanted) in table {
+            assert_eq!(policy(stale, wait).unwrap(), wanted, "{stale:?} {wait:?}");
+        }
+        for wait in ["", "-1", "60001", "1.5", "soon", "99999999999999999999"] {
+            let error = policy(None, Some(wait)).unwrap_err();
+            assert!(error.message().contains("from 0 to 60000"), "{}", error.message());
+        }
+        assert!(policy(Some("maybe"), None).unwrap_err().message().contains("ok or no"));
     }
 }

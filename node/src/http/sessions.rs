@@ -2,36 +2,31 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use grapevine_tokio::{Acks, Error, Member, Served, State as Life};
 
 use super::body::Bytes;
-use super::carried::{Carried, clear, keep};
+use super::carried::{Carried, Way};
 use super::error::Problem;
 use super::json::{Changes, NewSession, Replacement, Reply, decode};
-use super::query::{AcksQuery, StaleQuery};
+use super::query::{AcksQuery, PolicyQuery};
 use super::{App, Shared};
 
 /// `POST /sessions`: a new session (R57a, R83).
 pub(super) async fn create(
     State(app): State<Shared>,
+    headers: HeaderMap,
     AcksQuery(acks): AcksQuery,
     Bytes(body): Bytes,
 ) -> Result<Response, Response> {
-    let refuse = |problem: Problem| {
-        let fresh = problem.token().map(|token| keep(&app, token, None));
-        let mut response = problem.into_response();
-        if let Some(cookie) = fresh {
-            response.headers_mut().append(header::SET_COOKIE, cookie);
-        }
-        response
-    };
+    let way = Way::of(&app, &headers, true);
+    let refuse = |problem: Problem| way.refuse(&app, problem);
     let new = if body.is_empty() { Ok(NewSession::default()) } else { decode(&body) };
     let mut new = new.and_then(|new| new.into_create(app.grapevine.farm())).map_err(refuse)?;
     new.acks = acks.unwrap_or_default();
     match app.grapevine.create(new).await {
-        Ok(served) => Ok(show(&app, StatusCode::CREATED, &served, true)),
+        Ok(served) => Ok(show(&app, StatusCode::CREATED, &served, way)),
         Err(error) => Err(refuse(error.into())),
     }
 }
@@ -40,7 +35,7 @@ pub(super) async fn create(
 pub(super) async fn read(
     State(app): State<Shared>,
     carried: Carried,
-    StaleQuery(policy): StaleQuery,
+    PolicyQuery(policy): PolicyQuery,
 ) -> Response {
     answer(&app, &carried, app.grapevine.read_with(&carried.token, policy).await)
 }
@@ -78,12 +73,10 @@ pub(super) async fn delete(
     match end(&app, &carried.token, acks).await {
         Ok(()) => {
             let mut headers = HeaderMap::new();
-            if carried.by_cookie {
-                headers.append(header::SET_COOKIE, clear(&app));
-            }
+            carried.way.forget(&app, &mut headers);
             (StatusCode::NO_CONTENT, headers).into_response()
         }
-        Err(error) => carried.refuse(&app, error.into()),
+        Err(error) => carried.way.refuse(&app, error.into()),
     }
 }
 
@@ -115,17 +108,15 @@ async fn nobody_else_lives(app: &App) -> bool {
 
 fn answer(app: &App, carried: &Carried, outcome: Result<Served, Error>) -> Response {
     match outcome {
-        Ok(served) => show(app, StatusCode::OK, &served, carried.by_cookie),
-        Err(error) => carried.refuse(app, error.into()),
+        Ok(served) => show(app, StatusCode::OK, &served, carried.way),
+        Err(error) => carried.way.refuse(app, error.into()),
     }
 }
 
-fn show(app: &App, status: StatusCode, served: &Served, by_cookie: bool) -> Response {
-    let mut response = (status, Json(Reply::new(served, app.number()))).into_response();
-    if by_cookie {
-        let cookie = keep(app, &served.token, Some(served.session.fixed.deadline));
-        response.headers_mut().append(header::SET_COOKIE, cookie);
-    }
+fn show(app: &App, status: StatusCode, served: &Served, way: Way) -> Response {
+    let parts = way.parts(app, &served.token);
+    let mut response = (status, Json(Reply::new(served, &parts, app.number()))).into_response();
+    way.keep(app, response.headers_mut(), &parts, Some(served.session.fixed.deadline));
     response
 }
 
