@@ -14,4 +14,5 @@ pub(crate) mod repair;
 pub(crate) mod revoke;
 pub(crate) mod rotate;
 pub(crate) mod serve;
+pub(crate) mod sources;
 pub(crate) mod write;
