@@ -3,8 +3,8 @@
 use core::time::Duration;
 
 use grapevine_core::{
-    Acks, Change, Life, NotFound, Principal, ReadPolicy, Request, RequestError, Rotation, Served,
-    Token,
+    Acks, Address, Change, Create, Farm, Life, Local, NotFound, Principal, ReadPolicy, Request,
+    RequestError, Rotation, Served, Token,
 };
 use grapevine_sim::World;
 
@@ -158,4 +158,81 @@ fn a_chain_of_new_ids_leaves_the_last_one_alone() {
         assert!(world.read(server, &tokens[3]).is_ok());
     }
     assert_eq!(world.differences(), Vec::<String>::new());
+}
+
+fn life(world: &World, server: usize, at: Address) -> Option<Life> {
+    world.engine(server).copy(at).map(|copy| copy.life)
+}
+
+/// A session of ann's is ended at server 3 by `cause`, which only server 2 hears of; then server 3
+/// dies. Servers 1 and 4 have not heard, of server 2's last write to the session neither, which the
+/// token names.
+fn an_end_whose_cause_few_hold(seed: u64, cause: fn(Token) -> Request) -> (World, Token) {
+    let local = Local { pull_budget: 1, ..Local::default() };
+    let mut world = World::with_local(seed, Farm { size: 4, ..Farm::default() }, local);
+    settle(&mut world);
+    let principal = Some(Principal::new("ann"));
+    let old = Request::Create(Create { principal, ..Create::default() });
+    let old = world.ask(0, old).expect("created");
+    settle(&mut world);
+    world.network.partition(&[1, 2], &[0, 3]);
+    let old = set(&mut world, 1, &old.token, "a", "1");
+    world.run_for(Duration::from_millis(20));
+    world.ask_any(2, cause(old.token.clone())).expect("ended");
+    world.run_for(Duration::from_millis(20));
+    world.crash(2);
+    let at = old.token.id.address;
+    assert_eq!(life(&world, 1, at), Some(Life::Deleted));
+    assert_eq!(life(&world, 0, at), Some(Life::Live));
+    world.network.heal();
+    world.network.partition(&[1], &[3]);
+    (world, old.token)
+}
+
+fn by_rotation(token: Token) -> Request {
+    Request::Rotate { token, rotation: plain() }
+}
+
+fn by_revocation(_: Token) -> Request {
+    Request::Revoke { principal: Principal::new("ann"), acks: Acks::Local }
+}
+
+/// Only server 1 has heard that the session is over, and not of what ended it. Those who have, die.
+fn all_who_held_the_cause_die(mut world: World, token: &Token) {
+    let cause_is_here = world.engine(0).copies().any(|copy| {
+        copy.is_revocation() || copy.fixed.replaces.is_some_and(|old| old.id == token.id)
+    });
+    assert!(!cause_is_here, "the story needs an end that travels alone");
+    world.crash(1);
+    world.network.heal();
+    world.start(1);
+    world.start(2);
+    settle(&mut world);
+    settle(&mut world);
+    for server in 0..4 {
+        assert_eq!(world.read(server, token), Err(ENDED), "server {server}");
+    }
+    assert_eq!(world.differences(), Vec::<String>::new());
+}
+
+#[test]
+fn an_end_that_an_answer_tells_alone_reaches_everybody_when_all_who_held_its_cause_are_gone() {
+    for cause in [by_rotation, by_revocation] {
+        let (mut world, token) = an_end_whose_cause_few_hold(76, cause);
+        // Asked, for server 1 lacks what the token names.
+        assert_eq!(world.read(0, &token), Err(ENDED));
+        all_who_held_the_cause_die(world, &token);
+    }
+}
+
+#[test]
+fn an_end_that_a_broken_round_tells_alone_reaches_everybody_when_all_who_held_its_cause_are_gone() {
+    for cause in [by_rotation, by_revocation] {
+        let (mut world, token) = an_end_whose_cause_few_hold(77, cause);
+        // A session a part, server 2's list first: it has the ended one for server 2's write to it.
+        while life(&world, 0, token.id.address) == Some(Life::Live) {
+            world.run_for(Duration::from_micros(100));
+        }
+        all_who_held_the_cause_die(world, &token);
+    }
 }
