@@ -14,6 +14,7 @@ impl Engine {
     /// If anything does not hold: a bug in this crate, never a peer's or a customer's doing.
     pub fn check_invariants(&self) {
         self.check_changed([]);
+        self.members.check_together();
         self.facts.check_invariants();
         self.facts.array().iter().for_each(|copy| self.check_copy(copy));
     }
@@ -58,8 +59,8 @@ impl Engine {
     /// Everything that this engine's answers to future events depend on, to be formatted: two engines
     /// of one process for which it is the same text are in the same state. For model checking, which
     /// must know states that it has met. Left out are what only counts, and the configuration. Secret
-    /// bytes aren't shown: they follow from the seed and from how many sessions were created, and a
-    /// value from the version that wrote it and from its length.
+    /// bytes aren't shown: they follow from the seed and from how much was drawn; nor values, of which
+    /// there is the version that wrote them, and the length.
     pub fn behaviour(&self) -> impl fmt::Debug + '_ {
         // Named one by one, so that a new field is not forgotten here.
         let Self {
@@ -76,15 +77,13 @@ impl Engine {
             leaving,
             gone,
             outbox,
-            counters,
+            counters: _,
             config: _,
-            random: _,
+            random,
             rare: _,
             view_generation: _,
         } = self;
-        // Jitter is drawn once for each round of repair, and `repair` numbers them.
-        let drawn = counters.created;
-        let time = (now, steady, trusted, clock, drawn);
+        let time = (now, steady, trusted, clock, random.drawn());
         (time, facts, applied, members, lookups, waiting, repair, leaving, gone, outbox)
     }
 

@@ -25,6 +25,8 @@ pub(crate) enum Standing {
     Ready,
     /// It looks idle; whether it is, others may know better.
     Idle,
+    /// Rotated away: it may be read, if it is covered.
+    Retired,
     /// Its create has not come yet.
     Partial,
     /// It is over.
@@ -32,13 +34,16 @@ pub(crate) enum Standing {
 }
 
 pub(crate) fn standing(copy: &Session, now: Timestamp) -> Standing {
-    if copy.life == Life::Deleted {
-        return Standing::Ended(NotFound::Ended);
+    match copy.life {
+        Life::Retired { until } if now < until => {}
+        Life::Live => {}
+        _ => return Standing::Ended(NotFound::Ended),
     }
     match copy.expiry(now, Duration::ZERO) {
         Expiry::Over | Expiry::Gone => Standing::Ended(NotFound::Deadline),
         _ if !copy.complete => Standing::Partial,
         Expiry::Idle => Standing::Idle,
+        Expiry::Fresh if copy.life != Life::Live => Standing::Retired,
         Expiry::Fresh => Standing::Ready,
     }
 }
@@ -132,8 +137,12 @@ impl Engine {
 
     /// Whether `base` covers one entry, or age does.
     pub(crate) fn covered_entry(&self, base: &Vector, server: ServerId, stamp: Stamp) -> bool {
+        base.covers_entry(server, stamp) || self.is_of_long_ago(stamp)
+    }
+
+    /// Whether all that a write of this stamp could speak of has expired.
+    pub(crate) fn is_of_long_ago(&self, stamp: Stamp) -> bool {
         let farm = &self.config.farm;
-        base.covers_entry(server, stamp)
-            || stamp.time() + farm.max_lifetime + farm.margin() < self.now
+        stamp.time() + farm.max_lifetime + farm.margin() < self.now
     }
 }

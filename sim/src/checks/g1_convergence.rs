@@ -30,12 +30,7 @@ impl Check for Convergence {
     }
 
     fn now_and_then(&mut self, scene: &Scene<'_>) -> Judgement {
-        for server in 0..scene.world.size() {
-            if let Some(lie) = scene.world.false_claim(server) {
-                return Err(lie);
-            }
-        }
-        Ok(())
+        scene.world.any_false_claim().map_or(Ok(()), Err)
     }
 
     fn end(&mut self, scene: &Scene<'_>) -> Judgement {
@@ -52,7 +47,7 @@ impl Check for Convergence {
         let copies = scene.world.copies(scene.healed[0]);
         for known in scene.model.iter() {
             let Some(copy) = copies.get(&known.id.address) else { continue };
-            if copy.id != known.id || copy.life == grapevine_core::Life::Deleted {
+            if copy.id != known.id || copy.life != grapevine_core::Life::Live {
                 continue;
             }
             self.looked += 1;
