@@ -1,7 +1,7 @@
 //! The engines, each state of each kept once. What an event does to an engine in a state is found out
 //! once and remembered; the model's states are made of numbers.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -19,7 +19,7 @@ use crate::script::{BASE, BEAT, Bounds};
 pub(crate) type No = u32;
 
 /// An event at a server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Input {
     Deliver { from: ServerId, command: No },
     Beat,
@@ -109,12 +109,12 @@ impl Running {
 /// Things, each once, by their digests.
 struct Kept<T> {
     all: Vec<T>,
-    by_digest: HashMap<u128, No>,
+    by_digest: BTreeMap<u128, No>,
 }
 
 impl<T> Default for Kept<T> {
     fn default() -> Self {
-        Self { all: Vec::new(), by_digest: HashMap::new() }
+        Self { all: Vec::new(), by_digest: BTreeMap::new() }
     }
 }
 
@@ -136,8 +136,8 @@ struct Tables {
     /// Writes as they were published, with their writers.
     writes: Kept<(ServerId, Arc<Session>)>,
     faults: Kept<String>,
-    steps: HashMap<(No, Input), Arc<Step>>,
-    claims: HashMap<(No, No), bool>,
+    steps: BTreeMap<(No, Input), Arc<Step>>,
+    claims: BTreeMap<(No, No), bool>,
     text: String,
 }
 

@@ -1,6 +1,6 @@
 //! The model: all that may happen to a farm, one thing at a time.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -94,7 +94,7 @@ type LastFarm = Vec<(Option<No>, u8)>;
 pub(crate) struct Farm {
     pub(crate) bounds: Bounds,
     pub(crate) engines: Engines,
-    healed: Mutex<HashMap<LastFarm, Arc<Healed>>>,
+    healed: Mutex<BTreeMap<LastFarm, Arc<Healed>>>,
     start: State,
     /// Which properties were seen to break. The search keeps the last state that breaks one, and the
     /// first is wanted: it is the one of the fewest steps.

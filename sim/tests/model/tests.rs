@@ -27,18 +27,16 @@ fn bounds(
 
 /// Searches all states, and says how many there are. At least `least` must be.
 fn search(name: &str, bounds: Bounds, least: usize) {
-    let from = std::time::Instant::now();
     let checker =
         Farm::new(bounds).checker().finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
     let farm = checker.model();
     println!(
-        "{name}: {} states, {} steps, {} at most in a row, {} states of one engine, {} last farms, {:?}",
+        "{name}: {} states, {} steps, {} at most in a row, {} states of one engine, {} last farms",
         checker.unique_state_count(),
         checker.state_count(),
         checker.max_depth(),
         farm.engines.len(),
         farm.ends(),
-        from.elapsed(),
     );
     for property in farm.properties() {
         let found = checker.discovery(property.name);
