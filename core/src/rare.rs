@@ -310,6 +310,8 @@ rare_names! {
         ToldOfGoneWriter,
         /// Entries of gone writers were closed on everybody's word.
         GoneWriterClosed,
+        /// What a server had of a closed stream was forgotten, for no copy shows anything of it.
+        WriterForgotten,
         /// Entries were closed because another server had closed them.
         ClosedAsAnotherSaid,
         /// A part was lost beyond a closed entry.

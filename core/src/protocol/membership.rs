@@ -252,6 +252,9 @@ impl Members {
         }
         let Some(peer) = self.of_mut(from) else { return };
         peer.end = peer.end.max(heartbeat.end);
+        if let Some(target) = &mut peer.named_me_at {
+            target.retain(|server, _| !heartbeat.has_forgotten(server));
+        }
         if peer.offsets.len() == CLOCK_READINGS {
             peer.offsets.remove(0);
         }

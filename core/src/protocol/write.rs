@@ -109,6 +109,7 @@ impl Engine {
         if self.members.self_skewed() {
             return Err(RequestError::Unavailable(Unavailable::Skewed));
         }
+        self.check_place()?;
         let allowed = farm.slots_per_origin;
         let slots = self.facts.slots();
         let fresh = slots.fresh(allowed).filter(|_| self.rare.force(Point::SlotFresh));
@@ -149,6 +150,7 @@ impl Engine {
         acks: Acks,
     ) -> Result<(), RequestError> {
         assert!(copy.complete && copy.life == Life::Live, "only whole live copies are written to");
+        self.check_place()?;
         self.clock.observe(grounds.context.newest().stamp);
         self.carry_stamp();
         let version = Version::new(self.clock.tick(self.now), self.config.server);

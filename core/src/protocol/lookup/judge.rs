@@ -70,6 +70,8 @@ impl Engine {
         let mut needed = token.context.clone();
         needed.join(&copy.seen);
         needed.retain(|server, stamp| !self.covered_entry(&known, server, stamp));
+        // Older than the session: about one that it came after, whose copies are dropped.
+        needed.retain(|server, stamp| stamp > token.id.created || !self.is_forgotten(server));
         let confirmed = !self.members.joining()
             || lookup.is_some_and(|lookup| lookup.said.values().any(|said| !said.joining))
             || self.all_answered(lookup, |_| true);
