@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 
 use crate::action::{Action, Response, To};
 use crate::command::{Batch, Command};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, WhenIsolated};
 use crate::error::{RequestError, Unavailable};
 use crate::event::{Event, Request, RequestId};
 use crate::facts::Facts;
@@ -155,6 +155,11 @@ impl Engine {
         self.counters.requests += 1;
         if self.leaving.is_some() {
             return self.respond(id, Err(RequestError::Unavailable(Unavailable::Leaving)));
+        }
+        if !matches!(request, Request::Leave)
+            && let Some(why) = self.refuses_as_isolated()
+        {
+            return self.respond(id, Err(RequestError::Unavailable(why)));
         }
         match request {
             Request::Create(create) => self.create(id, create),
@@ -340,6 +345,8 @@ impl Engine {
             serving: !self.members.joining()
                 && !self.members.self_skewed()
                 && self.leaving.is_none(),
+            hears_majority_until: self.hears_majority_until(),
+            refuses_when_isolated: self.config.farm.when_isolated == WhenIsolated::Refuse,
         }
     }
 

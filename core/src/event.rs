@@ -3,6 +3,8 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::command::Command;
 use crate::id::ServerId;
 use crate::session::{Change, Key, Principal, Value};
@@ -129,10 +131,12 @@ impl ReadPolicy {
 }
 
 /// How many *other* servers must have a write before it is answered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Acks {
-    /// None: answer at once.
+    /// As the farm's settings say: see [`crate::Farm::acks`].
     #[default]
+    Farm,
+    /// None: answer at once.
     Local,
     /// This many others.
     Peers(u16),

@@ -52,6 +52,8 @@ struct Node {
     drift: (i64, Timestamp),
     /// The latest reading it was given: time never goes back for it.
     latest: Timestamp,
+    /// When each server was last heard from, by this one's clock.
+    heard: Vec<Timestamp>,
     /// While paused, what happens to it waits.
     paused: bool,
     held: Vec<Happening>,
@@ -120,6 +122,7 @@ impl World {
             skew: 0,
             drift: (0, START),
             latest: Timestamp::ZERO,
+            heard: vec![Timestamp::ZERO; farm.size.into()],
             paused: false,
             held: Vec::new(),
             undrained: false,
@@ -211,6 +214,13 @@ impl World {
             observations.clear();
             self.observations = observations;
         }
+    }
+
+    /// Whether a server has heard from a majority of the farm within `down_after`, by its own clock.
+    pub(crate) fn hears_majority(&self, server: usize) -> bool {
+        let node = &self.nodes[server];
+        let lately = |heard: &&Timestamp| node.latest <= **heard + self.farm.down_after;
+        node.heard.iter().filter(lately).count() + 1 >= self.farm.majority().into()
     }
 
     /// A server's engine, if it runs.

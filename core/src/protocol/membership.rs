@@ -27,6 +27,8 @@ pub(super) struct Peer {
     pub(super) reachable: bool,
     /// When it was last heard from, by this server's steady time.
     pub(super) heard: Timestamp,
+    /// The same by this server's clock, steps included.
+    pub(super) heard_at: Timestamp,
     /// When it last said what its clock shows, by this server's steady time.
     pub(super) clock_read: Timestamp,
     /// Whether a heartbeat of this process has come.
@@ -297,6 +299,7 @@ impl Peer {
             joining: true,
             reachable: false,
             heard: steady,
+            heard_at: Timestamp::ZERO,
             introduced: false,
             clock: Timestamp::ZERO,
             clock_read: steady,
@@ -332,7 +335,7 @@ impl Engine {
             self.introduce(server);
             self.member_changed(server, State::Alive);
         }
-        let steady = self.steady;
+        let (steady, now) = (self.steady, self.now);
         let Some(peer) = self.members.of_mut(server) else { return false };
         if peer.state == State::Left {
             // It serves nothing after it left; coming back is a restart.
@@ -341,6 +344,7 @@ impl Engine {
             return false;
         }
         peer.heard = steady;
+        peer.heard_at = now;
         if matches!(peer.state, State::Suspect | State::Down) {
             let down = peer.state == State::Down;
             self.rare.mark(if down { Mark::DownServerHeardAgain } else { Mark::SuspectHeardAgain });
@@ -393,11 +397,6 @@ impl Engine {
         }
         self.check_joined();
         self.review_waiting();
-    }
-
-    /// Whether this server hears from fewer than a majority of the configured farm.
-    pub(crate) fn isolated(&self) -> bool {
-        self.members.alive().count() + 1 < usize::from(self.config.farm.majority())
     }
 
     /// Context that need not be carried: what every configured server has, by the latest heartbeat

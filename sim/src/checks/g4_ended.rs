@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use grapevine_core::{Life, Response, ServerId, SessionId};
+use grapevine_core::{Life, Response, ServerId, SessionId, WhenIsolated};
 
 use super::{About, Answered, Check, Judgement, Scene};
 use crate::model::{Name, name};
@@ -21,7 +21,9 @@ static ABOUT: About = About {
     source: "Section 3 of the protocol: life only goes forward.",
     rule: "A server that has stored a tombstone never stores a live copy of that session again and \
            never serves it. At the end no healed server has a live copy of a session that another \
-           healed server knows to be over.",
+           healed server knows to be over. Where cut-off servers are to refuse, none serves anything \
+           when it has not heard from a majority of the farm for `down_after`, by its own clock: so \
+           nobody uses a session there for longer after it was ended elsewhere.",
     file: "sim/src/checks/g4_ended.rs",
     not_applied: Some("Rotation and revocation: the engine does not have them yet."),
 };
@@ -54,6 +56,16 @@ impl Check for Ended {
             let entry = (engine.server(), name(&served.session.id));
             if at_once && self.heard.contains(&entry) {
                 return Err(format!("{} is over and was served", served.session.id));
+            }
+            let cut_off = !scene.world.hears_majority(answered.server);
+            if at_once && scene.world.farm().when_isolated == WhenIsolated::Refuse {
+                self.looked += 1;
+                if cut_off {
+                    return Err(format!("{} was served by a cut-off server", served.session.id));
+                }
+            }
+            if cut_off && at_once && !served.isolated {
+                return Err(format!("a cut-off server served {} and did not say so", entry.0));
             }
         }
         Ok(())

@@ -37,6 +37,7 @@ impl World {
         let command = wire::decode(bytes, &self.farm).expect("own bytes decode");
         self.messages += 1;
         self.trace.message(self.now, from, link, &command, bytes);
+        self.nodes[link.1].heard[link.0] = self.clock(link.1);
         self.handle(link.1, Event::Command { from, command });
     }
 
