@@ -176,7 +176,11 @@ impl Engine {
     }
 
     fn on_command(&mut self, from: ServerId, command: Command) {
-        if !self.admit(from) || !self.in_time(from, &command) {
+        if !self.admit(from) {
+            return;
+        }
+        self.heard_command(from);
+        if !self.in_time(from, &command) {
             return;
         }
         match command {

@@ -28,7 +28,7 @@ pub(super) struct Peer {
     pub(super) reachable: bool,
     /// When it was last heard from, by this server's steady time.
     pub(super) heard: Timestamp,
-    /// The same by this server's clock, steps included.
+    /// When its last command came, by this server's clock, steps included.
     pub(super) heard_at: Timestamp,
     /// When it last said what its clock shows, by this server's steady time.
     pub(super) clock_read: Timestamp,
@@ -336,7 +336,7 @@ impl Engine {
             self.introduce(server);
             self.member_changed(server, State::Alive);
         }
-        let (steady, now) = (self.steady, self.now);
+        let steady = self.steady;
         let Some(peer) = self.members.of_mut(server) else { return false };
         if peer.state == State::Left {
             // It serves nothing after it left; coming back is a restart.
@@ -345,7 +345,6 @@ impl Engine {
             return false;
         }
         peer.heard = steady;
-        peer.heard_at = now;
         if matches!(peer.state, State::Suspect | State::Down) {
             let down = peer.state == State::Down;
             self.rare.mark(if down { Mark::DownServerHeardAgain } else { Mark::SuspectHeardAgain });

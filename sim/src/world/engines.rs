@@ -46,6 +46,9 @@ impl World {
         let now = self.clock(server);
         let Some(mut engine) = self.nodes[server].engine.take() else { return };
         self.events += 1;
+        if !self.nodes[server].undrained {
+            self.nodes[server].answered_from = now;
+        }
         engine.handle(now, event);
         let late = self.rare.force(HarnessPoint::DrainLate);
         while !late && let Some(action) = engine.poll_action() {

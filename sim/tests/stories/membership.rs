@@ -3,7 +3,8 @@
 use core::time::Duration;
 
 use grapevine_core::{
-    Acks, Change, Create, Farm, Request, RequestError, Served, Unavailable, WhenIsolated,
+    Acks, Change, Create, Event, Farm, Request, RequestError, Served, ServerId, Unavailable,
+    WhenIsolated,
 };
 use grapevine_sim::World;
 
@@ -64,6 +65,10 @@ fn a_cut_off_server_that_is_to_refuse_serves_nothing_from_down_after_on() {
     assert_eq!(late, Err(REFUSED));
     let create = Request::Create(Create::default());
     assert_eq!(world.ask(0, create).unwrap_err(), REFUSED, "nor does it make new ones");
+    let peer = ServerId::new(2, world.now());
+    world.handle(0, Event::PeerUp(peer));
+    let create = Request::Create(Create::default());
+    assert_eq!(world.ask(0, create).unwrap_err(), REFUSED, "a link says nothing of what happened");
     world.start(1);
     settle(&mut world);
     assert!(world.ask(0, Request::Create(Create::default())).is_ok(), "it hears a majority again");
