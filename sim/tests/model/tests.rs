@@ -109,7 +109,7 @@ fn two_servers_one_of_which_dies_and_comes_back() {
     let b = bounds(2, &SET_ADD_READ, (1, 0), Crash::One, 0);
     search("two servers, a restart, set, add and read", b, 100_000);
     let b = bounds(2, &SET_SET, (1, 0), Crash::One, 0);
-    search("two servers, a restart, set and set", b, 1);
+    search("two servers, a restart, set and set", b, 120_000);
     let b = bounds(2, &CREATE_SET, (1, 0), Crash::One, 0);
     search("two servers, a restart, create and set", b, 20_000);
     let b = bounds(2, &ADD_ADD_DELETE, (0, 0), Crash::One, 0);
@@ -137,7 +137,7 @@ fn three_servers_one_of_which_dies_for_good() {
     let b = bounds(3, &SET_ADD_READ, (1, 1), Crash::OneForGood, 0);
     search("three servers, a death, set, add and read", b, 18_000);
     let b = bounds(3, &SET_SET, (2, 0), Crash::OneForGood, 0);
-    search("three servers, a death, set and set", b, 1);
+    search("three servers, a death, set and set", b, 4_000);
     let b = bounds(3, &CREATE_SET, (1, 1), Crash::OneForGood, 0);
     search("three servers, a death, create and set", b, 2_000);
     let b = bounds(3, &ADD_ADD_DELETE, (1, 0), Crash::OneForGood, 0);
