@@ -192,8 +192,8 @@ fn a_browser_draws_what_the_data_say() {
         assert!(says.contains(name.expect("a name")), "{says}");
     }
     let applied = lists["applied"].as_array().expect("a list").iter();
-    let early = applied.filter(|at| at[1] == row[2] && at[0].as_u64() <= row[0].as_u64());
-    let applied = early.last().and_then(|at| at[2].as_str()).unwrap_or("nothing");
+    let mut early = applied.filter(|at| at[1] == row[2] && at[0].as_u64() <= row[0].as_u64());
+    let applied = early.next_back().and_then(|at| at[2].as_str()).unwrap_or("nothing");
     assert!(says.contains(&format!("had applied: {applied}\n")), "{applied} in {says}");
     let scale = |n: usize| tested["scale"][n].as_f64().expect("a number");
     assert!(scale(1) < scale(0) && scale(2) > scale(1), "{}", tested["scale"]);
