@@ -13,6 +13,7 @@ impl Engine {
     pub fn check_invariants(&self) {
         self.check_changed([]);
         self.members.check_together();
+        self.check_next();
         self.facts.check_invariants();
         self.facts.array().iter().for_each(|copy| self.check_copy(copy));
     }
