@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 
 use crate::action::{Action, Response, To};
 use crate::command::{Batch, Command};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, WhenIsolated};
 use crate::error::{RequestError, Unavailable};
 use crate::event::{Event, Request, RequestId};
 use crate::facts::Facts;
@@ -160,6 +160,11 @@ impl Engine {
         if self.leaving.is_some() {
             return self.respond(id, Err(RequestError::Unavailable(Unavailable::Leaving)));
         }
+        if !matches!(request, Request::Leave)
+            && let Some(why) = self.refuses_as_isolated()
+        {
+            return self.respond(id, Err(RequestError::Unavailable(why)));
+        }
         match request {
             Request::Create(create) => self.create(id, create),
             Request::Read { token, policy } => self.look_up(id, token, Ask::Read(policy)),
@@ -181,7 +186,11 @@ impl Engine {
     }
 
     fn on_command(&mut self, from: ServerId, command: Command) {
-        if !self.admit(from) || !self.in_time(from, &command) {
+        if !self.admit(from) {
+            return;
+        }
+        self.heard_command(from);
+        if !self.in_time(from, &command) {
             return;
         }
         match command {
@@ -359,6 +368,8 @@ impl Engine {
             serving: !self.members.joining()
                 && !self.members.self_skewed()
                 && self.leaving.is_none(),
+            hears_majority_until: self.hears_majority_until(),
+            refuses_when_isolated: self.config.farm.when_isolated == WhenIsolated::Refuse,
         }
     }
 

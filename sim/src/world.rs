@@ -51,6 +51,10 @@ struct Node {
     drift: (i64, Timestamp),
     /// The latest reading it was given: time never goes back for it.
     latest: Timestamp,
+    /// The reading at the first event whose answers are not out yet.
+    answered_from: Timestamp,
+    /// When each server was last heard from, by this one's clock.
+    heard: Vec<Timestamp>,
     /// While paused, what happens to it waits.
     paused: bool,
     held: Vec<Happening>,
@@ -118,6 +122,8 @@ impl World {
             skew: 0,
             drift: (0, START),
             latest: Timestamp::ZERO,
+            answered_from: Timestamp::ZERO,
+            heard: vec![Timestamp::ZERO; farm.size.into()],
             paused: false,
             held: Vec::new(),
             undrained: false,
@@ -208,6 +214,14 @@ impl World {
             observations.clear();
             self.observations = observations;
         }
+    }
+
+    /// Whether a server had heard from a majority of the farm within `down_after`, by its own clock,
+    /// when it made what it answers now.
+    pub(crate) fn hears_majority(&self, server: usize) -> bool {
+        let node = &self.nodes[server];
+        let lately = |heard: &&Timestamp| node.answered_from <= **heard + self.farm.down_after;
+        node.heard.iter().filter(lately).count() + 1 >= self.farm.majority().into()
     }
 
     /// A server's engine, if it runs.

@@ -28,6 +28,8 @@ pub(super) struct Peer {
     pub(super) reachable: bool,
     /// When it was last heard from, by this server's steady time.
     pub(super) heard: Timestamp,
+    /// When its last command came, by this server's clock, steps included.
+    pub(super) heard_at: Timestamp,
     /// When it last said what its clock shows, by this server's steady time.
     pub(super) clock_read: Timestamp,
     /// Whether a heartbeat of this process has come.
@@ -295,6 +297,7 @@ impl Peer {
             joining: true,
             reachable: false,
             heard: steady,
+            heard_at: Timestamp::ZERO,
             introduced: false,
             clock: Timestamp::ZERO,
             clock_read: steady,
@@ -393,11 +396,6 @@ impl Engine {
         }
         self.check_joined();
         self.review_waiting();
-    }
-
-    /// Whether this server hears from fewer than a majority of the configured farm.
-    pub(crate) fn isolated(&self) -> bool {
-        self.members.alive().count() + 1 < usize::from(self.config.farm.majority())
     }
 
     /// Context that need not be carried: what every configured server has, by the latest heartbeat

@@ -29,6 +29,9 @@ impl Engine {
         if self.members.self_skewed() {
             return unavailable(Unavailable::Skewed);
         }
+        if let Some(why) = self.refuses_as_isolated() {
+            return unavailable(why);
+        }
         if self.now >= token.deadline {
             // Clocks may differ a little; one that stepped far ahead says nothing of deadlines.
             let over = self.trusted_now() + self.config.farm.max_drift >= token.deadline;
