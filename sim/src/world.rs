@@ -1,7 +1,6 @@
 //! A world: servers, the network between them, and the queue of what happens next.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ mod queue;
 mod recording;
 mod requests;
 
-use queue::{Entry, Happening};
+use queue::{Happening, Queue};
 
 /// When every world starts.
 pub const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -75,8 +74,7 @@ pub struct World {
     farm: Farm,
     local: Local,
     nodes: Vec<Node>,
-    queue: BinaryHeap<Entry>,
-    scheduled: u64,
+    queue: Queue,
     clogged: BTreeMap<Link, Vec<Waiting>>,
     seed: u64,
     requests: u64,
@@ -138,8 +136,7 @@ impl World {
             nodes: (0..farm.size).map(|_| node()).collect(),
             farm,
             local,
-            queue: BinaryHeap::new(),
-            scheduled: 0,
+            queue: Queue::default(),
             clogged: BTreeMap::new(),
             seed,
             requests: 0,
@@ -288,7 +285,7 @@ impl World {
 
     /// Lets the next thing happen.
     pub(crate) fn step(&mut self) {
-        if let Some(Entry(Reverse((due, _)), happening)) = self.queue.pop() {
+        if let Some((due, happening)) = self.queue.pop() {
             self.now = self.now.max(due);
             if let Happening::Message { link, .. } = &happening {
                 self.network.arrived(*link);

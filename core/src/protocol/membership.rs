@@ -247,12 +247,6 @@ impl Members {
         }
         peer.introduced = true;
         peer.joining = heartbeat.joining;
-        if heartbeat.clock >= peer.clock {
-            // Of two heartbeats that overtook each other, the later one says it all.
-            (peer.clock, peer.clock_read) = (heartbeat.clock, steady);
-            self.told(from, &heartbeat.applied);
-        }
-        let Some(peer) = self.of_mut(from) else { return };
         peer.end = peer.end.max(heartbeat.end);
         if let Some(target) = &mut peer.named_me_at {
             target.retain(|server, _| !heartbeat.has_forgotten(server));
@@ -263,10 +257,15 @@ impl Members {
         peer.offsets.push(ahead(heartbeat.clock, now));
         peer.clock_offset = peer.offsets.iter().copied().max();
         if named && peer.named_me_at.is_none() {
-            let mut target = heartbeat.applied;
+            let mut target = heartbeat.applied.clone();
             target.raise(from, heartbeat.end);
             target.retain(|server, _| server != config.server);
             peer.named_me_at = Some(target);
+        }
+        if heartbeat.clock >= peer.clock {
+            // Of two heartbeats that overtook each other, the later one says it all.
+            (peer.clock, peer.clock_read) = (heartbeat.clock, steady);
+            self.told(from, heartbeat.applied);
         }
         self.judge_own_clock(&config.farm);
     }

@@ -18,7 +18,7 @@ const view = { from: 0, to: 1 };
 let chosen = -1, moment = failedAt ?? last, height = 0, hovered = null, drawn = [];
 
 const seconds = (t) => (t / 1e6).toFixed(6).replace(/0{1,3}$/, "") + " s";
-const name = (n) => "S" + (n + 1);
+const name = (n) => "session " + (n + 1);
 // A sentence with short names and with times since the start.
 function plain(sentence) {
   data.sessions.map((full, n) => [full, name(n)]).sort((a, b) => b[0].length - a[0].length)
@@ -123,13 +123,14 @@ function drawMessages() {
     const [at, due, from, to, command, about, damaged] = row;
     if (due < view.from || at > view.to || !shown.has(command) || !wanted(about)) continue;
     const line = [x(at), y(from), x(due), y(to)];
-    const quiet = command === "Heartbeat" ? 0.35 : 0.85;
+    // Many heartbeats lie side by side in a long view: they are only hinted at.
+    const quiet = command !== "Heartbeat" ? 0.85 : view.to - view.from > 5e6 ? 0.12 : 0.35;
     if (row === hovered) pen.lineWidth = 3;
     pen.setLineDash(damaged ? [4, 3] : []);
     arrow(...line, damaged ? "#c81e3a" : COLOURS[command], row === hovered ? 1 : quiet);
     pen.setLineDash([]); pen.lineWidth = 1;
     if (damaged) cross(line[2], line[3], 4, "#c81e3a");
-    drawn.push({ row, line, about: () => `${command}${damaged ? ", damaged on the way: refused" : ""}\nfrom server ${from + 1} at ${seconds(at)} to server ${to + 1} at ${seconds(due)}\n${names(about)}\nserver ${from + 1} had applied: ${appliedAt(from, at)}\nserver ${to + 1} has then applied: ${appliedAt(to, due)}` });
+    drawn.push({ kind: "arrow", row, line, about: () => `${command}${damaged ? ", damaged on the way: refused" : ""}\nfrom server ${from + 1} at ${seconds(at)} to server ${to + 1} at ${seconds(due)}\n${names(about)}\nserver ${from + 1} had applied: ${appliedAt(from, at)}\nserver ${to + 1} has then applied: ${appliedAt(to, due)}` });
   }
   for (const row of lists.lost) {
     const [at, from, to, command, about, why] = row;
@@ -141,7 +142,7 @@ function drawMessages() {
     pen.setLineDash([]);
     cross(line[2], line[3], command === "Heartbeat" ? 3 : 4, why === "clogged" ? "#f79009" : "#c81e3a");
     pen.globalAlpha = 1;
-    drawn.push({ row, line, about: () => `${command} from server ${from + 1} to server ${to + 1} ${why === "clogged" ? "waits on a clogged link" : "lost: " + why}\nat ${seconds(at)}\n${names(about)}` });
+    drawn.push({ kind: "lost", row, line, about: () => `${command} from server ${from + 1} to server ${to + 1} ${why === "clogged" ? "waits on a clogged link" : "lost: " + why}\nat ${seconds(at)}\n${names(about)}` });
   }
 }
 function drawRequests() {
@@ -204,8 +205,12 @@ function drawMarks() {
   pen.beginPath(); pen.moveTo(px, 22); pen.lineTo(px, height - BOTTOM); pen.stroke(); pen.lineWidth = 1;
   const right = px > canvas.clientWidth / 2;
   pen.font = "600 13px system-ui, sans-serif";
-  const words = `${data.broken.guarantee} broken: ${plain(data.broken.sentence)}`;
-  text(words.length > 110 ? words.slice(0, 110) + "…" : words, px + (right ? -6 : 6), 36, "#c81e3a", right ? "right" : "left");
+  const whole = `${data.broken.guarantee} broken: ${plain(data.broken.sentence)}`;
+  const room = (right ? px - LEFT : canvas.clientWidth - px) - 14;
+  let words = whole;
+  while (words.length > 10 && pen.measureText(words).width > room) words = words.slice(0, -2).replace(/…?$/, "") + "…";
+  text(words, px + (right ? -6 : 6), 36, "#c81e3a", right ? "right" : "left");
+  drawn.push({ kind: "broken", row: null, line: [px, 22, px, height - BOTTOM], about: () => `${whole}\nat ${seconds(failedAt)}` });
   pen.font = "12px system-ui, sans-serif";
 }
 function draw() {
@@ -247,6 +252,7 @@ function copies() {
       const title = document.createElement("b");
       title.textContent = name(session);
       title.title = data.sessions[session];
+      node.dataset.session = session;
       node.append(title, " " + shows);
     }
     if (mine.size === 0) part("div", "copy", "no sessions");
@@ -338,5 +344,7 @@ for (const [command, colour] of Object.entries(COLOURS)) {
 el("session").append(new Option("all", -1), ...data.sessions.map((full, n) => new Option(`${name(n)}${said(n) ? " (broken)" : ""}  ${full}`, n)));
 el("session").addEventListener("change", (e) => { chosen = Number(e.target.value); draw(); copies(); });
 el("scenario").textContent = data.scenario;
-goToFailure();
+if (data.broken) goToFailure();
+else { el("failure").disabled = true; whole(); copies(); }
 document.body.dataset.drawn = String(drawn.length);
+if (location.hash === "#self-test") selfTest();
