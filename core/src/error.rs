@@ -73,6 +73,9 @@ pub enum Unavailable {
     /// Too many requests wait already.
     #[error("too many requests wait already; {0} are allowed")]
     TooManyWaiting(u32),
+    /// A verification is under way already.
+    #[error("this server is verifying its copies already")]
+    Verifying,
     /// This server leaves the farm, or has left.
     #[error("this server is leaving the farm")]
     Leaving,

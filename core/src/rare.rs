@@ -156,6 +156,10 @@ rare_names! {
         RoundTimeoutTiny,
         /// Batches from beyond a gap are not noted: a repair brings them again.
         RunForgotten,
+        /// One session at a time is compared with another server's.
+        VerifyOne,
+        /// A question about a range is not answered, as if it had been lost.
+        VerifyIgnored,
     }
 }
 
@@ -330,5 +334,19 @@ rare_names! {
         CrowdSharedOneQuery,
         /// A large session was fetched from another holder than the first.
         FetchFailedOver,
+        /// A range of copies was the same at two servers.
+        RangeSame,
+        /// A range differed only by sessions that one of the two servers leaves out.
+        RangeDifferedByWhatIsLeftOut,
+        /// A server could not compare when it was asked to.
+        VerificationRefused,
+        /// A question about a range was not answered in time.
+        VerificationUnanswered,
+        /// Copies differed though both servers have the same writes.
+        MismatchFound,
+        /// Copies that differed were merged.
+        MismatchRepaired,
+        /// A server took its own session back, whose copy it had lost.
+        OwnLostCopyTakenBack,
     }
 }

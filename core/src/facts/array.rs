@@ -93,6 +93,18 @@ impl Array {
         self.origins.contains_key(&origin)
     }
 
+    /// The copies from this address on, by address.
+    pub(crate) fn from(&self, first: Address) -> impl Iterator<Item = &Arc<Session>> {
+        self.origins.range(first.origin..).flat_map(move |(&origin, held)| {
+            let (chunk, slot) = if origin == first.origin { place(first) } else { (0, 0) };
+            let chunks = held.chunks.iter().skip(chunk).enumerate();
+            chunks.flat_map(move |(nth, chunk)| {
+                let skipped = if nth == 0 { slot } else { 0 };
+                chunk.iter().flat_map(move |chunk| chunk[skipped..].iter()).flatten()
+            })
+        })
+    }
+
     /// All copies, by address.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Session>> {
         let chunks = self.origins.values().flat_map(|origin| &origin.chunks);

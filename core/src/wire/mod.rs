@@ -10,14 +10,14 @@ use alloc::vec::Vec;
 
 use postcard::ser_flavors::Flavor;
 
-use crate::command::{Command, Found};
+use crate::command::{Command, Found, Mend};
 use crate::config::Farm;
 use crate::session::Session;
 
 pub(crate) mod fixed;
 
 /// The version of the wire format; servers with different versions refuse each other.
-pub const WIRE_VERSION: u16 = 3;
+pub const WIRE_VERSION: u16 = 4;
 
 /// The longest principal, in bytes.
 pub const MAX_PRINCIPAL_BYTES: usize = 256;
@@ -187,7 +187,12 @@ fn check(command: &Command, farm: &Farm) -> Result<(), WireError> {
             vector(delta.next.as_ref().map_or(0, |cursor| cursor.start.len()))?;
             delta.sessions.iter().try_for_each(|s| session(s))
         }
+        Command::Verify(verify) => vector(verify.terms.base.len()),
+        Command::Mend(Mend { sessions, .. }) | Command::Mended { sessions, .. } => {
+            sessions.iter().try_for_each(|s| session(s))
+        }
         Command::Fetch(_)
+        | Command::Verified(_)
         | Command::HeartbeatRequest
         | Command::Ack { .. }
         | Command::Leave { .. } => Ok(()),
