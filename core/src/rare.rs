@@ -164,6 +164,20 @@ rare_names! {
 }
 
 rare_names! {
+    /// Damage that a server's memory may be made to take: see `Engine::damage`.
+    pub enum Memory {
+        /// A whole copy is gone.
+        LostCopy,
+        /// One attribute of a copy is gone.
+        LostAttribute,
+        /// A bit of an attribute's value is another one, at the same version.
+        FlippedValue,
+        /// What one server added to a counter is gone.
+        LostAdd,
+    }
+}
+
+rare_names! {
     /// A path that is seldom taken.
     pub enum Mark {
         /// An acknowledgement came as an `Ack`.

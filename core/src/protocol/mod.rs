@@ -12,5 +12,6 @@ pub(crate) mod lookup;
 pub(crate) mod membership;
 pub(crate) mod repair;
 pub(crate) mod serve;
+pub(crate) mod sources;
 pub(crate) mod verify;
 pub(crate) mod write;

@@ -3,7 +3,6 @@
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
-use core::ops::Bound;
 use core::time::Duration;
 
 use super::range::{LAST, after};
@@ -89,8 +88,7 @@ impl Verification {
 impl Members {
     /// The first known number after this one.
     fn number_after(&self, number: Option<u16>) -> Option<u16> {
-        let after = number.map_or(Bound::Unbounded, Bound::Excluded);
-        self.peers.range((after, Bound::Unbounded)).next().map(|(&number, _)| number)
+        self.peers.keys().copied().find(|&other| number.is_none_or(|number| other > number))
     }
 
     /// The process under this number, if its copies can be compared with.
