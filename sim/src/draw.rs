@@ -9,6 +9,7 @@ use crate::scenario::{
 };
 
 mod faults;
+mod memory;
 
 /// What a run may have, apart from what it always has.
 const FEATURES: [&str; 18] = [
@@ -78,6 +79,7 @@ impl Scenario {
             requests,
         };
         turnover(&mut scenario);
+        memory::add(&mut scenario);
         scenario
     }
 }

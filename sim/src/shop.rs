@@ -30,6 +30,7 @@ pub(crate) enum Intent {
     Replace,
     Delete,
     Leave,
+    Verify,
 }
 
 /// A request that was handed to a server.

@@ -66,6 +66,7 @@ impl Check for Ended {
             .flat_map(|&server| scene.world.copies(server).into_values())
             .filter(|copy| copy.life == Life::Deleted)
             .map(|copy| name(&copy.id))
+            .filter(|name| !scene.damaged.contains(name))
             .collect();
         for &server in scene.healed {
             for copy in scene.world.copies(server).into_values() {
