@@ -216,6 +216,11 @@ impl World {
         &self.farm
     }
 
+    /// What each server chooses for itself.
+    pub(crate) const fn local(&self) -> &Local {
+        &self.local
+    }
+
     /// What was observed since the last call. Hand the list back to [`World::reuse`].
     pub(crate) fn take_observations(&mut self) -> Vec<Observation> {
         std::mem::take(&mut self.observations)

@@ -12,9 +12,9 @@ const DAMAGE: [Memory; 4] =
 pub(super) fn add(scenario: &mut Scenario) {
     let mut rng = ChaCha8Rng::seed_from_u64(scenario.seed ^ 0x3e3_0417);
     let damaged = rng.random_bool(0.1);
-    if damaged || rng.random_bool(0.4) {
+    if damaged || rng.random_bool(0.25) {
         // All servers must have compared with all others before the farm must have converged.
-        scenario.limits.verify_every_ms = Some(rng.random_range(20..500));
+        scenario.limits.verify_every_ms = Some(rng.random_range(100..600));
     }
     for _ in 0..if damaged { rng.random_range(1..6) } else { 0 } {
         let at_s = (rng.random_range(0.0..scenario.duration_s) * 1000.0).round() / 1000.0;
