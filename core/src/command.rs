@@ -86,6 +86,8 @@ pub enum Write {
     /// Here is a session that a writer who is gone wrote to, once more and as I have it: a new stamp
     /// in my stream, old versions. It changes nothing; it is in a stream that lives.
     Again(Arc<Session>),
+    /// All sessions of this principal are over that name no revocation as new.
+    Revoke(Arc<Session>),
 }
 
 impl Write {
@@ -94,7 +96,8 @@ impl Write {
         let (Self::Create(session)
         | Self::Update(session)
         | Self::Delete(session)
-        | Self::Again(session)) = self;
+        | Self::Again(session)
+        | Self::Revoke(session)) = self;
         session
     }
 }
@@ -248,10 +251,16 @@ pub struct Delta {
 /// Under which terms two servers compare copies, so that both leave out the same ones.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Terms {
-    /// The asker's clock: sessions whose deadline is close to it are left out.
+    /// The asker's clock.
     pub at: Timestamp,
+    /// A time by which the answer must have come, and a margin for skewed clocks: sessions that end by
+    /// themselves before it are left out.
+    pub until: Timestamp,
     /// What both servers have applied: sessions that show a write beyond it are left out.
     pub base: Vector,
+    /// Per number, the first process that the asker has not closed: what those before it wrote beyond
+    /// the base both have alike, if both have closed them.
+    pub closed: Vec<ServerId>,
 }
 
 /// Asks whether the receiver's copies in a range are the same.

@@ -187,7 +187,10 @@ fn check(command: &Command, farm: &Farm) -> Result<(), WireError> {
             vector(delta.next.as_ref().map_or(0, |cursor| cursor.start.len()))?;
             delta.sessions.iter().try_for_each(|s| session(s))
         }
-        Command::Verify(verify) => vector(verify.terms.base.len()),
+        Command::Verify(verify) => {
+            vector(verify.terms.base.len())?;
+            vector(verify.terms.closed.len())
+        }
         Command::Mend(Mend { sessions, .. }) | Command::Mended { sessions, .. } => {
             sessions.iter().try_for_each(|s| session(s))
         }

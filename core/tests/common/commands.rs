@@ -57,6 +57,7 @@ fn write() -> BoxedStrategy<Write> {
         session().prop_map(Write::Update),
         session().prop_map(Write::Delete),
         session().prop_map(Write::Again),
+        session().prop_map(Write::Revoke),
     ]
     .boxed()
 }
@@ -175,11 +176,18 @@ fn repairs() -> BoxedStrategy<Command> {
 }
 
 fn verifications() -> BoxedStrategy<Command> {
-    let terms = (number(), vector())
-        .prop_map(|(at, base)| Terms { at: Timestamp::from_micros(at), base });
+    let terms = (number(), number(), vector(), vec(server(), 0..4)).prop_map(
+        |(at, until, base, closed)| {
+            let [at, until] = [at, until].map(Timestamp::from_micros);
+            Terms { at, until, base, closed }
+        },
+    );
     let hash = any::<[u8; 16]>;
-    let held = (address(), drawn_id(), option::of(hash()))
-        .prop_map(|(address, id, hash)| Held { address, id: id.hashed(), hash });
+    let held = (address(), drawn_id(), option::of(hash())).prop_map(|(address, id, hash)| Held {
+        address,
+        id: id.hashed(),
+        hash,
+    });
     let found = prop_oneof![
         Just(Seen::Same),
         Just(Seen::NotNow),
@@ -191,8 +199,7 @@ fn verifications() -> BoxedStrategy<Command> {
                 Command::Verify(Verify { number, terms, from, to, hash })
             }
         ),
-        (number(), found)
-            .prop_map(|(number, found)| Command::Verified(Verified { number, found })),
+        (number(), found).prop_map(|(number, found)| Command::Verified(Verified { number, found })),
         (number(), vec(session(), 0..3), vec(address(), 0..3)).prop_map(
             |(number, sessions, lacking)| Command::Mend(Mend { number, sessions, lacking })
         ),

@@ -46,7 +46,10 @@ impl Check for Convergence {
             let healed = scene.healed.iter().any(|&server| server + 1 == usize::from(peer.number));
             if healed && let Some(why) = peer.missed {
                 let number = answered.server + 1;
-                return Err(format!("server {number} could not compare with {}: {why}", peer.number));
+                return Err(format!(
+                    "server {number} could not compare with {}: {why}",
+                    peer.number
+                ));
             }
         }
         Ok(())
@@ -68,7 +71,7 @@ impl Check for Convergence {
         for known in scene.model.iter() {
             let Some(copy) = copies.get(&known.id.address) else { continue };
             let damaged = scene.damaged.contains(&name(&known.id));
-            if copy.id != known.id || copy.life == grapevine_core::Life::Deleted || damaged {
+            if copy.id != known.id || copy.life != grapevine_core::Life::Live || damaged {
                 continue;
             }
             self.looked += 1;

@@ -72,9 +72,7 @@ impl Limits {
             answer_all: self.answer_all.unwrap_or(default.answer_all),
             pending_forwards: self.pending_forwards.unwrap_or(default.pending_forwards),
             pending_requests: self.pending_requests.unwrap_or(default.pending_requests),
-            verify_every: self
-                .verify_every_ms
-                .map_or(default.verify_every, Duration::from_millis),
+            verify_every: self.verify_every_ms.map_or(default.verify_every, Duration::from_millis),
             ..default
         }
     }

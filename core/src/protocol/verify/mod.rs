@@ -61,14 +61,19 @@ pub(crate) struct Question {
 impl Engine {
     /// Asks a server whether its copies from here on are the same.
     fn ask_about(&mut self, server: ServerId, from: Address) {
-        let base = self.common_base(server);
-        let terms = Terms { at: self.now, base };
+        let at = self.now;
+        let until = at + self.config.local.round_timeout;
+        let terms = Terms {
+            at,
+            until: until + self.config.farm.margin(),
+            base: self.common_base(server),
+            closed: self.gone.closed(),
+        };
         let most = if self.rare.force(Point::VerifyOne) { (1, 1) } else { RANGE };
         let most = (most.0.min(self.most_listed()), most.1);
         let listing = self.listing(&terms, from, range::LAST, most);
         self.verification.asked += 1;
         let (number, to) = (self.verification.asked, listing.to);
-        let until = self.now + self.config.local.round_timeout;
         let verify = Verify { number, terms: terms.clone(), from, to, hash: listing.hash() };
         self.send(server, Command::Verify(verify));
         let (asked, differing) = (listing.count(), Vec::new());
@@ -88,10 +93,13 @@ impl Engine {
 
     /// Takes what a server says of a range.
     pub(crate) fn on_verified(&mut self, from: ServerId, verified: Verified) {
-        let expected = self.verification.question.take_if(|question| {
-            question.server == from && question.number == verified.number
-        });
-        let Some(mut question) = expected.filter(|question| question.differing.is_empty()) else {
+        let expected = self
+            .verification
+            .question
+            .take_if(|question| question.server == from && question.number == verified.number);
+        let in_time =
+            |question: &Question| question.differing.is_empty() && self.now < question.until;
+        let Some(mut question) = expected.filter(in_time) else {
             self.counters.ignored_late += 1;
             return;
         };
@@ -148,12 +156,7 @@ impl Engine {
     }
 
     /// Merges what a server made of the copies that differed.
-    pub(crate) fn on_mended(
-        &mut self,
-        from: ServerId,
-        number: u64,
-        sessions: Vec<Arc<Session>>,
-    ) {
+    pub(crate) fn on_mended(&mut self, from: ServerId, number: u64, sessions: Vec<Arc<Session>>) {
         let expected = self.verification.question.take_if(|question| {
             question.server == from && question.number == number && !question.differing.is_empty()
         });
@@ -199,8 +202,10 @@ impl Engine {
         let Verify { number, terms, from: first, to, hash } = verify;
         let drift = self.config.farm.max_drift;
         let same_time = self.now.since(terms.at).max(terms.at.since(self.now)) <= drift;
-        let comparable =
-            same_time && self.may_compare() && self.covered(&self.applied, &terms.base);
+        let comparable = same_time
+            && self.may_compare()
+            && self.covered(&self.applied, &terms.base)
+            && self.gone.has_closed(&terms.closed);
         let found = if comparable {
             let most = (self.most_listed(), LISTED_BYTES);
             let listing = self.listing(&terms, first, to, most);

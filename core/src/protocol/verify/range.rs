@@ -8,11 +8,10 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::command::{Held, Terms};
 use crate::engine::Engine;
 use crate::id::{Address, ServerId};
-use crate::session::Session;
+use crate::session::{Life, Session};
 
 /// The end of all arrays.
-pub(super) const LAST: Address =
-    Address { origin: ServerId::from_bits(u64::MAX), slot: u32::MAX };
+pub(super) const LAST: Address = Address { origin: ServerId::from_bits(u64::MAX), slot: u32::MAX };
 
 /// Bytes of a [`Held`] on the wire, at most.
 const HELD_BYTES: usize = 40;
@@ -111,13 +110,17 @@ impl Engine {
     ///
     /// What a copy shows is made of the writes that it has seen. If all of them are in the base, both
     /// servers have them and no others: their copies are equal. (What a closed writer wrote beyond its
-    /// entry all have alike that have closed it.) And close to its deadline a copy may have been
-    /// dropped by the one and not yet by the other.
+    /// entry all have alike that have closed it.) And close to its deadline, or to the end of its grace,
+    /// a copy may have ended at the one and not yet at the other.
     fn is_left_out(&self, copy: &Session, terms: &Terms) -> bool {
         let mut seen = copy.seen.iter();
-        let ends = copy.fixed.deadline <= terms.at + self.config.farm.margin();
-        ends || seen.any(|(writer, stamp)| {
-            !terms.base.covers_entry(writer, stamp) && !self.gone.is_closed(writer)
-        })
+        let retires = matches!(copy.life, Life::Retired { until } if until <= terms.until);
+        let ends = copy.fixed.deadline <= terms.until;
+        ends || retires
+            || seen.any(|(writer, stamp)| {
+                let closed =
+                    |&first: &ServerId| first.number() == writer.number() && writer < first;
+                !terms.base.covers_entry(writer, stamp) && !terms.closed.iter().any(closed)
+            })
     }
 }

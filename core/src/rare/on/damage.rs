@@ -1,5 +1,6 @@
 //! Damage to a server's memory, for the simulator: a copy changes, and no vector says so.
 
+use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -13,12 +14,16 @@ impl Engine {
     /// and returns its session; `None` if there is none. Request threads are not told: damage tells
     /// nobody.
     ///
-    /// Only copies of which this server has all that they have seen are damaged: what is damaged
-    /// beyond that, a repair brings again.
+    /// Only live copies of which this server has all that they have seen are damaged: what is damaged
+    /// beyond that, a repair brings again. And no copy that says of another that it is over: what
+    /// becomes of the other then nobody could tell.
     pub fn damage(&mut self, what: Memory, pick: usize) -> Option<SessionId> {
         let copies: Vec<Arc<Session>> = self.copies().cloned().collect();
         let fits = |copy: &Arc<Session>| {
-            let settled = self.covered(&self.applied, &copy.seen) && copy.complete;
+            let settled = self.covered(&self.applied, &copy.seen)
+                && copy.complete
+                && copy.life == Life::Live
+                && copy.fixed.replaces.is_none();
             let damaged = if settled { damaged(copy, what) } else { None };
             damaged.map(|damaged| (copy.id, damaged))
         };
@@ -29,7 +34,7 @@ impl Engine {
         let (id, damaged) = fitting.swap_remove(pick % fitting.len());
         self.facts.drop_copy(id.address);
         if let Some(damaged) = damaged {
-            self.facts.merge(&Arc::new(damaged));
+            self.facts.merge(&Arc::new(damaged), &mut BTreeSet::new());
         }
         Some(id)
     }
@@ -38,7 +43,6 @@ impl Engine {
 /// What is left of a copy: `Some(None)` is nothing, `None` that it can't be damaged so.
 fn damaged(copy: &Session, what: Memory) -> Option<Option<Session>> {
     let mut left = copy.clone();
-    let live = copy.life == Life::Live;
     let changed = match what {
         Memory::LostCopy => return Some(None),
         Memory::LostAttribute => {
@@ -50,7 +54,7 @@ fn damaged(copy: &Session, what: Memory) -> Option<Option<Session>> {
         Memory::FlippedValue => flip(&mut left),
         Memory::LostAdd => lose_add(&mut left),
     };
-    (live && changed).then_some(Some(left))
+    changed.then_some(Some(left))
 }
 
 fn flip(copy: &mut Session) -> bool {
