@@ -93,16 +93,17 @@ impl Engine {
 
     /// Takes what a server says of a range.
     pub(crate) fn on_verified(&mut self, from: ServerId, verified: Verified) {
-        let expected = self
-            .verification
-            .question
-            .take_if(|question| question.server == from && question.number == verified.number);
-        let in_time =
-            |question: &Question| question.differing.is_empty() && self.now < question.until;
-        let Some(mut question) = expected.filter(in_time) else {
+        let expected = self.verification.question.take_if(|question| {
+            let asked = question.server == from && question.number == verified.number;
+            asked && question.differing.is_empty()
+        });
+        let Some(mut question) = expected else {
             self.counters.ignored_late += 1;
             return;
         };
+        if self.now >= question.until {
+            return self.failed(Missed::NoAnswer);
+        }
         match verified.found {
             Seen::NotNow => self.failed(Missed::NotReady),
             Seen::Same => {
