@@ -43,7 +43,7 @@ const LISTED_BYTES: usize = 1 << 20;
 const EXCHANGED: usize = 64;
 
 /// What was asked, of whom.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Question {
     number: u64,
     server: ServerId,

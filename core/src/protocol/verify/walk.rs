@@ -26,7 +26,7 @@ const MENDED: u8 = 64;
 const START: Address = Address { origin: ServerId::ZERO, slot: 0 };
 
 /// A server's way through its array, with one other server after another.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Walk {
     /// With whom: a number; `None` before the first.
     number: Option<u16>,
@@ -42,7 +42,7 @@ impl Walk {
 }
 
 /// What was asked for on demand.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Pass {
     request: RequestId,
     until: Timestamp,
@@ -53,7 +53,7 @@ struct Pass {
 }
 
 /// All that a server knows of its comparing.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Verification {
     pub(super) asked: u64,
     /// The question that waits for an answer.
