@@ -81,6 +81,10 @@ pub enum Unavailable {
     /// A verification is under way already.
     #[error("this server is verifying its copies already")]
     Verifying,
+    /// This server hears from fewer than a majority of the farm, and the farm is configured to serve
+    /// nothing then.
+    #[error("this server is cut off from the majority of the farm, and serves nothing meanwhile")]
+    Isolated,
     /// This server leaves the farm, or has left.
     #[error("this server is leaving the farm")]
     Leaving,

@@ -2,9 +2,10 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use grapevine_core::{
-    Acks, Change, Create, Farm, Key, Locally, ReadPolicy, Request, RequestError, Response,
+    Acks, Change, Create, Farm, Key, Locally, ReadPolicy, Report, Request, RequestError, Response,
     ServerId, Session, Status, Token, TokenKey, Value, serve_locally,
 };
 
@@ -60,6 +61,9 @@ pub struct Served {
     pub stale: bool,
     /// Writes that the customer depends on are lost; this is what is left.
     pub lost: bool,
+    /// This server hears from fewer than a majority of the farm: elsewhere the session may have been
+    /// changed, or ended, without its knowledge.
+    pub isolated: bool,
 }
 
 impl Grapevine {
@@ -107,20 +111,21 @@ impl Grapevine {
                 session: served.session,
                 stale: served.stale,
                 lost: served.lost,
+                isolated: served.isolated,
             }),
             Some(served) => Ok(self.served(served)),
             None => self.session(Request::Read { token: parsed, policy }).await,
         }
     }
 
-    /// Changes a session; [`Acks::Local`]. The closure sees the session as it is here, and what it
+    /// Changes a session; [`Acks::Farm`]. The closure sees the session as it is here, and what it
     /// does to it goes to the farm as one update (R57e, R61).
     ///
     /// # Errors
     /// As [`Grapevine::read`], and [`Error::Key`] or [`Error::Request`] for a change that can't be
     /// made. Nothing changed.
     pub async fn update(&self, token: &str, edit: impl FnOnce(&mut Edit)) -> Result<Served, Error> {
-        self.update_with(token, Acks::Local, edit).await
+        self.update_with(token, Acks::Farm, edit).await
     }
 
     /// Changes a session, and waits for so many other servers to have the update.
@@ -235,6 +240,25 @@ impl Grapevine {
         sessions
     }
 
+    /// Compares all copies with those of every other server, and mends what differs. `within` is how
+    /// long it may take, at most [`Request::LONGEST_VERIFY`]; what was not compared by then is named in
+    /// the report. Sessions that were written to within the last moments, or are close to their end,
+    /// are left out. It goes through 256 sessions, or 256 KiB of them, per question and answer, one server
+    /// after another, and only one verification at a time.
+    ///
+    /// # Errors
+    /// [`RequestError::Unavailable`] with [`Unavailable::Verifying`] if one is under way already, or
+    /// with [`Unavailable::Leaving`]; [`Error::Stopped`].
+    ///
+    /// [`Unavailable::Verifying`]: grapevine_core::Unavailable::Verifying
+    /// [`Unavailable::Leaving`]: grapevine_core::Unavailable::Leaving
+    pub async fn verify(&self, within: Duration) -> Result<Report, Error> {
+        match self.ask(Request::Verify { within }).await? {
+            Response::Verified(report) => Ok(report),
+            other => unreachable!("a verification was answered with {other:?}"),
+        }
+    }
+
     /// Leaves the farm in order: takes no more requests, waits (at most `leave_timeout`) until the
     /// others have everything that was written here, sends what still waits, closes all links and
     /// stops. Returns whether the others have everything.
@@ -258,6 +282,12 @@ impl Grapevine {
         let stopped = stop.wait_for(Option::is_some).await;
         // The sender lives as long as this handle.
         stopped.ok().and_then(|reason| reason.clone()).unwrap_or(StopReason::Failed)
+    }
+
+    /// Whether this server hears from fewer than a majority of the farm now. It costs no message and
+    /// asks no other task.
+    pub fn is_isolated(&self) -> bool {
+        self.0.clock.now() > self.0.shown.view.load().hears_majority_until
     }
 
     /// This process: its number and when it started.
@@ -315,6 +345,7 @@ impl Grapevine {
             session: served.session,
             stale: served.stale,
             lost: served.lost,
+            isolated: served.isolated,
         }
     }
 }
