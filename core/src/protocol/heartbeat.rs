@@ -94,6 +94,7 @@ impl Engine {
         let mut missing = heartbeat.applied.clone();
         missing.raise(from, heartbeat.end);
         missing.retain(|server, stamp| !self.covered_entry(&self.applied, server, stamp));
+        self.hear_of_members(&heartbeat.members);
         self.on_gone_said(from, &heartbeat);
         let acked = heartbeat.applied.get(me);
         let partial = heartbeat.partial;
