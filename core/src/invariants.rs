@@ -12,6 +12,7 @@ impl Engine {
     /// If anything does not hold: a bug in this crate, never a peer's or a customer's doing.
     pub fn check_invariants(&self) {
         self.check_changed([]);
+        self.members.check_together();
         self.facts.check_invariants();
         self.facts.array().iter().for_each(|copy| self.check_copy(copy));
     }

@@ -66,6 +66,14 @@ impl Vector {
         Self(Entries::Few { len: sorted.len() as u8, entries })
     }
 
+    /// The same, in the memory that they have if they need any.
+    fn of_vec(sorted: Vec<Entry>) -> Self {
+        if sorted.len() > INLINE {
+            return Self(Entries::Many(sorted.into_boxed_slice()));
+        }
+        Self::of(&sorted)
+    }
+
     fn place(&self, server: ServerId) -> Result<usize, usize> {
         let entries = self.entries();
         if entries.len() > 8 {
@@ -118,9 +126,56 @@ impl Vector {
 
     /// Takes the entry-wise maximum with `other`.
     pub fn join(&mut self, other: &Self) {
+        // Both are sorted: one walk through both raises what both have.
+        let mut new = 0;
+        let mut rest = self.entries_mut();
         for &(server, stamp) in other.entries() {
-            self.raise(server, stamp);
+            let before = rest.iter().take_while(|entry| entry.0 < server).count();
+            rest = &mut rest[before..];
+            match rest.first_mut() {
+                Some(entry) if entry.0 == server => entry.1 = entry.1.max(stamp),
+                _ => new += 1,
+            }
         }
+        if new > 0 {
+            self.join_new(other, new);
+        }
+    }
+
+    /// Takes entries of servers over that have none here: so many, in memory of the exact length.
+    fn join_new(&mut self, other: &Self, new: usize) {
+        let mut entries = Vec::with_capacity(self.len() + new);
+        let mut mine = self.entries();
+        for &(server, stamp) in other.entries() {
+            let before = mine.iter().take_while(|entry| entry.0 < server).count();
+            entries.extend_from_slice(&mine[..before]);
+            mine = &mine[before..];
+            if mine.first().is_none_or(|entry| entry.0 != server) {
+                entries.push((server, stamp));
+            }
+        }
+        entries.extend_from_slice(mine);
+        *self = Self::of_vec(entries);
+    }
+
+    /// Takes the entry-wise minimum with `other`: what both reach.
+    pub(crate) fn meet(&mut self, other: &Self) {
+        let mut theirs = other.entries();
+        let entries = self.entries_mut();
+        let mut kept = 0;
+        for at in 0..entries.len() {
+            let (server, stamp) = entries[at];
+            while let [first, rest @ ..] = theirs
+                && first.0 < server
+            {
+                theirs = rest;
+            }
+            if let Some(&(_, least)) = theirs.first().filter(|first| first.0 == server) {
+                entries[kept] = (server, stamp.min(least));
+                kept += 1;
+            }
+        }
+        self.truncate(kept);
     }
 
     /// Whether one entry is reached.
@@ -158,6 +213,11 @@ impl Vector {
                 kept += 1;
             }
         }
+        self.truncate(kept);
+    }
+
+    /// Keeps so many of the first entries.
+    fn truncate(&mut self, kept: usize) {
         match &mut self.0 {
             Entries::Few { len, .. } => *len = kept as u8,
             Entries::Many(entries) if kept < entries.len() => *self = Self::of(&entries[..kept]),
@@ -297,6 +357,14 @@ mod tests {
             prop_assert_eq!(ours.beyond(&theirs).collect::<Vec<_>>(), &beyond[..]);
             prop_assert_eq!(ours.covers(&theirs), beyond.is_empty());
             prop_assert_eq!(ours.cmp(&theirs), left.cmp(&right));
+            let mut least = left.clone();
+            least.retain(|server, stamp| {
+                *stamp = at(&right, *server).min(*stamp);
+                *stamp > Stamp::ZERO
+            });
+            let mut met = ours.clone();
+            met.meet(&theirs);
+            same(&met, &least)?;
             ours.join(&theirs);
             let mut both = a.clone();
             both.extend(&b);

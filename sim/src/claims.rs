@@ -1,7 +1,7 @@
 //! What the whole state of a world must be: no applied vector lies, and servers that could talk are
 //! the same.
 
-use grapevine_core::Stamp;
+use grapevine_core::{Session, Stamp};
 
 use crate::world::World;
 
@@ -18,18 +18,38 @@ impl World {
     }
 
     /// A lie of this server's applied vector, if there is one.
-    pub(crate) fn false_claim(&self, server: usize) -> Option<String> {
+    fn false_claim(&self, server: usize) -> Option<String> {
+        self.false_claim_about(server, &self.own_writes())
+    }
+
+    /// A lie of any running server's applied vector, if there is one. The copies of each server are
+    /// searched for its own writes once, not once for each of the others: in a large farm most
+    /// copies have no write of a given server.
+    pub(crate) fn any_false_claim(&self) -> Option<String> {
+        let own = self.own_writes();
+        (0..self.size()).find_map(|server| self.false_claim_about(server, &own))
+    }
+
+    /// For each server, what it holds of its own writes: the copies with its stamp of them. None
+    /// for a server that doesn't run.
+    fn own_writes(&self) -> Vec<Vec<(Stamp, &Session)>> {
+        let of = |server| {
+            let Some(writer) = self.running(server) else { return Vec::new() };
+            let id = writer.server();
+            let wrote = writer.copies().map(|copy| (copy.seen.get(id), &**copy));
+            wrote.filter(|&(wrote, _)| wrote != Stamp::ZERO).collect()
+        };
+        (0..self.size()).map(of).collect()
+    }
+
+    fn false_claim_about(&self, server: usize, own: &[Vec<(Stamp, &Session)>]) -> Option<String> {
         let engine = self.running(server)?;
         let applied = engine.applied();
         for other in (0..self.size()).filter(|&other| other != server) {
             let Some(writer) = self.running(other) else { continue };
             let id = writer.server();
             let claimed = applied.get(id);
-            for copy in writer.copies() {
-                let wrote = copy.seen.get(id);
-                if wrote > claimed || wrote == Stamp::ZERO {
-                    continue;
-                }
+            for &(wrote, copy) in own[other].iter().filter(|&&(wrote, _)| wrote <= claimed) {
                 let has = engine.copy(copy.id.address);
                 let fine = has.is_some_and(|has| has.id > copy.id || has.seen.get(id) >= wrote)
                     || copy.fixed.deadline <= self.now();

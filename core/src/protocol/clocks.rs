@@ -101,7 +101,7 @@ impl Members {
     /// A server more than `max_drift` from the majority's clocks must not expire or serve anything.
     pub(super) fn judge_own_clock(&mut self, farm: &Farm) {
         let drift = i64::try_from(farm.max_drift.as_micros()).unwrap_or(i64::MAX);
-        let offsets = self.peers.values().filter_map(|peer| peer.clock_offset());
+        let offsets = self.peers.values().filter_map(|peer| peer.clock_offset);
         let off = offsets.filter(|offset| offset.saturating_abs() > drift).count();
         self.self_skewed = self.size > 1 && off >= usize::from(farm.majority());
     }

@@ -36,11 +36,10 @@ impl Engine {
     /// live server's entry is never dropped.
     fn forget_expired_writers(&mut self) {
         let mut applied = core::mem::take(&mut self.applied);
-        let nothing = Vector::default();
         applied.retain(|server, stamp| {
-            server == self.config.server
+            !self.is_of_long_ago(stamp)
+                || server == self.config.server
                 || self.members.counts(server)
-                || !self.covered_entry(&nothing, server, stamp)
         });
         self.applied = applied;
     }
@@ -91,9 +90,7 @@ impl Engine {
     /// Takes what a server says of itself.
     pub(crate) fn on_heartbeat(&mut self, from: ServerId, heartbeat: Heartbeat) {
         let me = self.config.server;
-        let mut missing = heartbeat.applied.clone();
-        missing.raise(from, heartbeat.end);
-        missing.retain(|server, stamp| !self.covered_entry(&self.applied, server, stamp));
+        let missing = self.missing_of(from, &heartbeat);
         self.hear_of_members(&heartbeat.members);
         self.on_gone_said(from, &heartbeat);
         let acked = heartbeat.applied.get(me);
@@ -115,5 +112,17 @@ impl Engine {
         }
         self.check_joined();
         self.review_leaving();
+    }
+
+    /// What a heartbeat's sender has and this server lacks.
+    fn missing_of(&self, from: ServerId, heartbeat: &Heartbeat) -> Vector {
+        let covered = self.applied.covers_entry(from, heartbeat.end);
+        if covered && self.applied.covers(&heartbeat.applied) {
+            return Vector::default();
+        }
+        let mut missing = heartbeat.applied.clone();
+        missing.raise(from, heartbeat.end);
+        missing.retain(|server, stamp| !self.covered_entry(&self.applied, server, stamp));
+        missing
     }
 }

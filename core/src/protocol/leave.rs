@@ -46,6 +46,9 @@ impl Engine {
 
     /// Says that it goes, once every other live server has everything, or time is over.
     pub(crate) fn review_leaving(&mut self) {
+        if self.leaving.is_none() {
+            return;
+        }
         // With nobody else alive, nobody has anything.
         let alone = self.config.farm.size > 1 && self.members.acked(self.end()) == 0;
         let complete = self.members.all_acked(self.end()) && !alone && self.gone.nothing_waits();

@@ -1,7 +1,6 @@
 //! Membership: who is of the farm, who lives, who is joining, whose clock is off (section 8 of the
 //! protocol page). Numbers are configured; processes make themselves known by heartbeats.
 
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::action::{Action, Notice};
@@ -11,7 +10,9 @@ use crate::engine::Engine;
 use crate::id::ServerId;
 use crate::member::{Member, State};
 use crate::protocol::clocks::{ahead, same_distance};
+use crate::protocol::sources::{Together, Told};
 use crate::rare::{Mark, Point};
+use crate::sorted::SortedMap;
 use crate::stamp::{Stamp, Timestamp};
 use crate::vector::Vector;
 
@@ -32,9 +33,11 @@ pub(super) struct Peer {
     /// Whether a heartbeat of this process has come.
     pub(super) introduced: bool,
     pub(super) clock: Timestamp,
-    pub(super) offsets: Vec<i64>,
+    offsets: Vec<i64>,
+    /// The furthest ahead of them.
+    pub(super) clock_offset: Option<i64>,
     end: Stamp,
-    applied: Vector,
+    pub(super) told: Told,
     acked: Stamp,
     /// Up to this reading of its clock, all its writes are here.
     covered_until: Timestamp,
@@ -47,24 +50,26 @@ pub(super) struct Peer {
 /// What a server knows of the farm.
 #[derive(Debug)]
 pub(crate) struct Members {
-    pub(super) peers: BTreeMap<u16, Peer>,
+    pub(super) peers: SortedMap<u16, Peer>,
     pub(super) size: usize,
     /// When this server started, by its steady time, as are all silences here.
     pub(super) started: Timestamp,
     next_heartbeat: Timestamp,
     pub(super) joining: bool,
     pub(super) self_skewed: bool,
+    pub(super) together: Together,
 }
 
 impl Members {
     pub(crate) fn new(config: &Config, now: Timestamp) -> Self {
         Self {
-            peers: BTreeMap::new(),
+            peers: SortedMap::new(),
             size: usize::from(config.farm.size),
             started: now,
             next_heartbeat: now,
             joining: true,
             self_skewed: false,
+            together: Together::default(),
         }
     }
 
@@ -208,14 +213,6 @@ impl Members {
         }
     }
 
-    /// What each server that can be reached has, by its last heartbeat.
-    pub(crate) fn sources(&self) -> impl Iterator<Item = (ServerId, &Vector, Stamp)> {
-        let usable = |peer: &&Peer| {
-            peer.reachable && matches!(peer.state, State::Alive | State::Suspect | State::Skewed)
-        };
-        self.peers.values().filter(usable).map(|peer| (peer.server, &peer.applied, peer.end))
-    }
-
     /// Up to which reading of their clocks all writes of all configured servers are here; `None`
     /// if one was never heard from.
     pub(crate) fn all_covered_until(&self, applied: &Vector) -> Option<Timestamp> {
@@ -251,13 +248,15 @@ impl Members {
         if heartbeat.clock >= peer.clock {
             // Of two heartbeats that overtook each other, the later one says it all.
             (peer.clock, peer.clock_read) = (heartbeat.clock, steady);
-            peer.applied = heartbeat.applied.clone();
+            self.told(from, &heartbeat.applied);
         }
+        let Some(peer) = self.of_mut(from) else { return };
         peer.end = peer.end.max(heartbeat.end);
         if peer.offsets.len() == CLOCK_READINGS {
             peer.offsets.remove(0);
         }
         peer.offsets.push(ahead(heartbeat.clock, now));
+        peer.clock_offset = peer.offsets.iter().copied().max();
         if named && peer.named_me_at.is_none() {
             let mut target = heartbeat.applied;
             target.raise(from, heartbeat.end);
@@ -275,7 +274,7 @@ impl Members {
             joining: peer.joining,
             reachable: peer.reachable,
             heard: same_distance(steady, peer.heard, now),
-            clock_offset_us: peer.clock_offset().unwrap_or(0),
+            clock_offset_us: peer.clock_offset.unwrap_or(0),
             end: peer.end,
             acked: peer.acked,
         };
@@ -284,7 +283,7 @@ impl Members {
 
     pub(crate) fn check_invariants(&self, config: &Config) {
         assert!(self.peers.len() < self.size.max(1), "more servers than configured");
-        assert!(!self.peers.contains_key(&config.server.number()), "a peer with this number");
+        assert!(self.peers.get(&config.server.number()).is_none(), "a peer with this number");
         assert!(self.peers.values().all(|peer| peer.offsets.len() <= CLOCK_READINGS));
     }
 }
@@ -301,8 +300,9 @@ impl Peer {
             clock: Timestamp::ZERO,
             clock_read: steady,
             offsets: Vec::new(),
+            clock_offset: None,
             end: Stamp::ZERO,
-            applied: Vector::default(),
+            told: Told::default(),
             acked: Stamp::ZERO,
             covered_until: Timestamp::ZERO,
             named_me_at: None,
@@ -310,8 +310,9 @@ impl Peer {
         }
     }
 
-    pub(super) fn clock_offset(&self) -> Option<i64> {
-        self.offsets.iter().copied().max()
+    /// The end of its stream, as far as this server has heard.
+    pub(super) const fn end(&self) -> Stamp {
+        self.end
     }
 }
 
@@ -375,7 +376,7 @@ impl Engine {
 
     /// Counts the processes that another server counts. One that this server can't hear must count
     /// all the same: the other may have fed it, long after its predecessor left and was counted out
-    /// (`docs/decisions/0011-processes-count-by-hearsay.md`).
+    /// (`docs/decisions/0004-processes-count-by-hearsay.md`).
     pub(crate) fn hear_of_members(&mut self, members: &[ServerId]) {
         for &server in members {
             let counted = self.members.of(server).is_some();
@@ -434,10 +435,8 @@ impl Engine {
         if peers().count() < self.members.expected() || !peers().all(alive) {
             return Vector::default();
         }
-        let everywhere = |(server, stamp): (ServerId, Stamp)| {
-            let least = peers().map(|peer| peer.applied.get(server)).fold(stamp, Stamp::min);
-            (server, least)
-        };
-        self.applied.iter().map(everywhere).collect()
+        let mut everywhere = self.applied.clone();
+        peers().for_each(|peer| everywhere.meet(peer.told.applied()));
+        everywhere
     }
 }

@@ -12,4 +12,5 @@ pub(crate) mod lookup;
 pub(crate) mod membership;
 pub(crate) mod repair;
 pub(crate) mod serve;
+pub(crate) mod sources;
 pub(crate) mod write;

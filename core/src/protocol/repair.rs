@@ -201,12 +201,9 @@ impl Engine {
     }
 
     /// What the servers that can be reached have, as far as this server has heard.
-    fn everyones_ends(&self) -> Vector {
-        let mut ends = Vector::default();
-        for (server, applied, end) in self.members.sources() {
-            ends.join(applied);
-            ends.raise(server, end);
-        }
+    fn everyones_ends(&mut self) -> Vector {
+        let mut ends = self.members.together().clone();
+        self.members.sources().for_each(|(server, _, end)| _ = ends.raise(server, end));
         ends
     }
 

@@ -132,8 +132,12 @@ impl Engine {
 
     /// Whether `base` covers one entry, or age does.
     pub(crate) fn covered_entry(&self, base: &Vector, server: ServerId, stamp: Stamp) -> bool {
+        base.covers_entry(server, stamp) || self.is_of_long_ago(stamp)
+    }
+
+    /// Whether all that a write of this stamp could speak of has expired.
+    pub(crate) fn is_of_long_ago(&self, stamp: Stamp) -> bool {
         let farm = &self.config.farm;
-        base.covers_entry(server, stamp)
-            || stamp.time() + farm.max_lifetime + farm.margin() < self.now
+        stamp.time() + farm.max_lifetime + farm.margin() < self.now
     }
 }

@@ -30,12 +30,7 @@ impl Check for Convergence {
     }
 
     fn now_and_then(&mut self, scene: &Scene<'_>) -> Judgement {
-        for server in 0..scene.world.size() {
-            if let Some(lie) = scene.world.false_claim(server) {
-                return Err(lie);
-            }
-        }
-        Ok(())
+        scene.world.any_false_claim().map_or(Ok(()), Err)
     }
 
     fn end(&mut self, scene: &Scene<'_>) -> Judgement {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use grapevine_core::{NotFound, RequestError, Response, Served, Session, Vector, Version};
+use grapevine_core::{NotFound, RequestError, Response, Served, Session, State, Vector, Version};
 
 use super::{About, Answered, Check, Judgement, Scene};
 use crate::model::{Name, name, shown};
@@ -28,7 +28,8 @@ static ABOUT: About = About {
            had read and written before it (monotonic writes, writes-follow-reads). The copy shows \
            exactly what the reference model makes of the writes that it says it has seen. A stale \
            response comes only to who asked for it, and keeps the context; of another's context \
-           nothing is dropped that a running, level server lacks; after healing, when all is known \
+           nothing is dropped that a running, level server lacks (but for one whose number left, if \
+           nobody has told of its new process and it has no copy of that session); after healing, when all is known \
            to all, one entry is left at most. No session is lost, or unknown, while no server died \
            or left.",
     file: "sim/src/checks/g3_sessions.rs",
@@ -151,6 +152,9 @@ fn carries_enough(scene: &Scene<'_>, answered: &Answered<'_>, served: &Served) -
     needed.retain(|server, stamp| !carried.covers_entry(server, stamp));
     for server in 0..scene.world.size() {
         let Some(engine) = scene.world.running(server) else { continue };
+        if out_of_the_count(scene, answered, served, server) {
+            continue;
+        }
         if !engine.applied().covers(&needed) && engine.view().serving {
             return Err(format!(
                 "{}: server {} dropped {needed:?} from the token, and server {} has not got that \
@@ -167,6 +171,23 @@ fn carries_enough(scene: &Scene<'_>, answered: &Answered<'_>, served: &Served) -
         return Err(format!("{}: a token at rest carries {carried:?}", served.session.id));
     }
     Ok(())
+}
+
+/// Whether a server is rightly not counted by the one that answered: its number left, nobody has
+/// told the other of its new process, and it has no copy of the session that could be shown.
+fn out_of_the_count(
+    scene: &Scene<'_>,
+    answered: &Answered<'_>,
+    served: &Served,
+    server: usize,
+) -> bool {
+    let Some(engine) = scene.world.running(server) else { return true };
+    let Some(by) = scene.world.running(answered.server) else { return true };
+    let number = engine.server().number();
+    let members = by.status().members;
+    let known = members.iter().find(|member| member.server.number() == number);
+    known.is_some_and(|known| known.state == State::Left && known.server < engine.server())
+        && engine.copy(served.session.id.address).is_none_or(|copy| copy.id != served.session.id)
 }
 
 fn lost_for_a_reason(scene: &Scene<'_>, what: &str) -> Judgement {

@@ -1,0 +1,255 @@
+//! The half of whoever holds sessions of writers that are gone: it publishes them again.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::WAITING;
+use crate::command::Write;
+use crate::engine::Engine;
+use crate::event::Acks;
+use crate::id::{Address, ServerId};
+use crate::member::State;
+use crate::protocol::membership::{Members, Peer};
+use crate::protocol::repair::after_base;
+use crate::rare::Mark;
+use crate::session::{Attribute, Expiry, Key, Life, Session};
+use crate::stamp::{Stamp, Timestamp, Version};
+
+/// Sessions published again in one go, and their bytes; about a batch.
+const SESSIONS: usize = 64;
+const BYTES: usize = 64 << 10;
+/// Places of a list looked at in one go.
+const STEPS: usize = 4096;
+/// Servers wait in the order of their numbers, so that mostly one publishes what several hold. This
+/// many wait for each other; the others go with the last.
+const TURNS: usize = 8;
+
+impl Members {
+    /// How many servers that count fully are to publish before this one.
+    fn turn(&self, me: ServerId) -> usize {
+        let earlier = |peer: &&Peer| {
+            peer.state == State::Alive && !peer.joining && peer.server.number() < me.number()
+        };
+        self.peers.values().filter(earlier).count().min(TURNS)
+    }
+}
+
+impl Engine {
+    /// Takes up the lists of writers from whom nothing more can be expected.
+    pub(crate) fn note_gone_writers(&mut self) {
+        let mut noted = core::mem::take(&mut self.gone.noted);
+        // One that came back may write more, and be gone another time.
+        noted.retain(|&writer| self.is_open(writer));
+        let open = self.facts.changes().writers().filter(|&writer| self.is_open(writer));
+        for writer in open.collect::<Vec<_>>() {
+            if noted.insert(writer) {
+                self.gone.walks.insert(writer, after_base(&self.applied, writer));
+            }
+        }
+        self.gone.noted = noted;
+        self.arm_gone();
+    }
+
+    /// Before a session from a live stream is merged: what comes in a stream need not be published
+    /// again by whoever reads the stream.
+    pub(crate) fn hear_of_gone(&mut self, session: &Session) {
+        for (writer, _) in session.seen.iter() {
+            if !self.facts.changes().knows(writer) && self.is_open(writer) {
+                self.gone.noted.insert(writer);
+            }
+        }
+    }
+
+    /// Another server published a session again. If it has all that this one has of it, this one
+    /// need not.
+    pub(crate) fn on_again(&mut self, session: &Session) {
+        let address = session.id.address;
+        if self.gone.waiting.contains(&address)
+            && let Some(copy) = self.facts.array().get(address)
+            && (copy.id > session.id || self.remains(copy) == self.remains(session))
+        {
+            self.rare.mark(Mark::SessionPublishedAgainElsewhere);
+            self.gone.waiting.remove(&address);
+        }
+    }
+
+    /// A session came with an answer or a repair, and `before` was what lay here. If it brought
+    /// anything of a writer that is gone, it is published again.
+    pub(crate) fn on_told(&mut self, from: ServerId, address: Address, before: Option<&Session>) {
+        let Some(copy) = self.facts.array().get(address) else { return };
+        let before = before.filter(|before| before.id == copy.id);
+        let mut beyond = self.beyond(copy);
+        if let Some((said, _)) = self.gone.offered.get(&from.number()) {
+            // What has been closed there everybody has.
+            beyond.retain(|&(writer, _)| !said.has_passed(writer));
+        }
+        let Some(&(writer, stamp)) = beyond.first() else { return };
+        if before.is_some_and(|before| self.remains(before) == self.remains(copy)) {
+            return;
+        }
+        self.rare.mark(Mark::ToldOfGoneWriter);
+        if self.gone.waiting.len() < WAITING {
+            self.gone.waiting.insert(address);
+        } else {
+            let last = Address { origin: ServerId::ZERO, slot: 0 };
+            let place = self.gone.walks.entry(writer).or_insert((stamp, last));
+            *place = (*place).min((stamp.previous(), last));
+        }
+        self.arm_gone();
+    }
+
+    /// The writes that a copy shows of open writers beyond the applied entries.
+    fn beyond(&self, copy: &Session) -> Vec<(ServerId, Stamp)> {
+        let beyond = |&(writer, stamp): &(ServerId, Stamp)| {
+            !self.covered_entry(&self.applied, writer, stamp) && self.is_open(writer)
+        };
+        copy.seen.iter().filter(beyond).collect()
+    }
+
+    /// All that a copy shows of writers that are gone and that no applied entry speaks of.
+    fn remains(&self, copy: &Session) -> Remains {
+        let seen = self.beyond(copy);
+        let of_gone = |version: Version| {
+            seen.iter().any(|&(writer, _)| writer == version.server)
+                && !self.applied.covers_entry(version.server, version.stamp)
+        };
+        let shows = |attribute: &Attribute| match attribute {
+            Attribute::Counter(counter) => {
+                let adds = counter.subtotals.iter();
+                of_gone(counter.epoch)
+                    || adds.into_iter().any(|(&by, add)| of_gone(Version::new(add.stamp, by)))
+            }
+            _ => of_gone(attribute.version()),
+        };
+        let strip = |attribute: &Attribute| {
+            let mut attribute = attribute.clone();
+            if let Attribute::Counter(counter) = &mut attribute {
+                counter.subtotals.retain(|&by, add| of_gone(Version::new(add.stamp, by)));
+            }
+            attribute
+        };
+        let attributes = copy.attributes.iter().filter(|(_, attribute)| shows(attribute));
+        let created = Version::new(copy.id.created, copy.id.address.origin);
+        Remains {
+            life: copy.life,
+            created: copy.complete && of_gone(created),
+            floor: if of_gone(copy.floor) { copy.floor } else { Version::ZERO },
+            attributes: attributes.map(|(key, a)| (key.clone(), strip(a))).collect(),
+            seen,
+        }
+    }
+
+    fn arm_gone(&mut self) {
+        if self.gone.due.is_none() && !self.gone.nothing_waits() {
+            self.gone.due = Some(if self.gone.waiting.is_empty() {
+                self.now + self.config.local.repair_delay
+            } else {
+                self.my_turn()
+            });
+        }
+    }
+
+    /// When to begin: somebody else may publish what is here too, and then this server need not.
+    fn my_turn(&self) -> Timestamp {
+        let turn = self.members.turn(self.config.server) as u32;
+        self.now + self.config.local.repair_delay + self.config.farm.heartbeat_every * turn
+    }
+
+    /// Publishes a bounded part of what is to be published again.
+    pub(crate) fn review_gone(&mut self) {
+        if self.gone.due.is_none_or(|due| due > self.now) {
+            return;
+        }
+        let beat = self.config.farm.heartbeat_every;
+        if self.gone.nothing_waits() {
+            self.gone.due = None;
+            return;
+        }
+        if !self.may_publish_again() {
+            self.gone.due = Some(self.now + beat);
+            return;
+        }
+        if self.gone.waiting.is_empty() {
+            self.walk_gone();
+            self.gone.due = Some(self.my_turn());
+        } else {
+            self.publish_waiting();
+            self.gone.due = Some(self.now + self.config.local.repair_delay);
+        }
+        if self.gone.nothing_waits() {
+            self.gone.due = None;
+        }
+    }
+
+    /// Not while repair can still bring it: what another server has applied is no hole.
+    fn may_publish_again(&mut self) -> bool {
+        let left = self.leaving.as_ref().is_some_and(|leaving| leaving.next_review().is_none());
+        !self.members.joining() && !self.members.self_skewed() && !left && !self.lacks_of_gone()
+    }
+
+    /// Whether another server has applied more of a writer from whom nothing can be expected.
+    fn lacks_of_gone(&mut self) -> bool {
+        // The order is that of what it costs.
+        let beyond: Vec<_> = self.applied.beyond(self.members.together()).collect();
+        let lacks = |&(writer, stamp): &(ServerId, Stamp)| {
+            !self.is_of_long_ago(stamp) && self.is_open(writer)
+        };
+        beyond.iter().any(lacks)
+    }
+
+    /// Finds sessions to publish again, in the lists of those who are gone.
+    fn walk_gone(&mut self) {
+        let mut steps = STEPS;
+        while let Some((&writer, &place)) = self.gone.walks.first_key_value() {
+            let place = place.max(after_base(&self.applied, writer));
+            let mut last = None;
+            for entry in self.facts.changes().after(writer, place) {
+                if steps == 0 || self.gone.waiting.len() >= WAITING {
+                    self.gone.walks.insert(writer, last.unwrap_or(place));
+                    return;
+                }
+                steps -= 1;
+                last = Some(entry);
+                self.gone.waiting.insert(entry.1);
+            }
+            self.gone.walks.remove(&writer);
+        }
+    }
+
+    fn publish_waiting(&mut self) {
+        let (mut sessions, mut bytes) = (0, 0);
+        while sessions < SESSIONS && bytes < BYTES {
+            let Some(address) = self.gone.waiting.pop_first() else { return };
+            let Some(copy) = self.facts.array().get(address) else { continue };
+            if self.beyond(copy).is_empty()
+                || copy.expiry(self.now, self.config.farm.margin()) == Expiry::Gone
+            {
+                continue;
+            }
+            sessions += 1;
+            bytes += copy.weight();
+            let mut again = Session::clone(copy);
+            let stamp = self.clock.tick(self.now);
+            again.seen.raise(self.config.server, stamp);
+            self.rare.mark(Mark::SessionPublishedAgainForGoneWriter);
+            self.counters.published_again += 1;
+            self.publish(Write::Again(Arc::new(again)), Acks::Local);
+        }
+    }
+
+    /// Whether everything that this server holds of writers that are gone, beyond its applied
+    /// entries, is in a stream that lives.
+    pub(crate) fn all_published_again(&mut self) -> bool {
+        self.gone.nothing_waits() && self.may_publish_again()
+    }
+}
+
+/// See [`Engine::remains`].
+#[derive(Debug, PartialEq, Eq)]
+struct Remains {
+    life: Life,
+    created: bool,
+    floor: Version,
+    attributes: Vec<(Key, Attribute)>,
+    seen: Vec<(ServerId, Stamp)>,
+}
