@@ -109,9 +109,13 @@ fn late_parts(rng: &mut ChaCha8Rng, scenario: &mut Scenario) {
     scenario.faults.clear();
     scenario.limits.pending_requests = None;
     scenario.limits.pull_budget = Some(rng.random_range(1..400));
-    let points = ["round_timeout_tiny", "repair_at_once", "holder_any", "walk_one", "run_forgotten"];
+    let points =
+        ["round_timeout_tiny", "repair_at_once", "holder_any", "walk_one", "run_forgotten"];
     let points = points.iter().filter(|_| rng.random_bool(0.6)).map(|&point| point.to_owned());
-    scenario.buggify = Buggify { points: points.collect(), probability: seconds(rng, 0.2, 0.6) };
+    let points: Vec<String> = points.collect();
+    if !points.is_empty() {
+        scenario.buggify = Buggify { points, probability: seconds(rng, 0.2, 0.6) };
+    }
     let most = seconds(rng, 5.0, 60.0);
     let links = &mut scenario.network;
     (links.own, links.queue, links.in_order) = (Vec::new(), 10_000, false);

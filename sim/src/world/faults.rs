@@ -148,7 +148,7 @@ impl World {
             self.rare.mark(HarnessMark::PausedServerCaughtUp);
         }
         for happening in held {
-            self.happen(happening);
+            self.schedule(self.now, happening);
         }
     }
 
