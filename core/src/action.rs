@@ -1,6 +1,7 @@
 //! Actions: everything that an engine wants done.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use crate::command::Command;
 use crate::error::RequestError;
@@ -53,10 +54,17 @@ pub enum To {
 /// The answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Response {
-    /// The session, for all requests but delete and leave.
+    /// The session, for all requests about one but delete. After a rotation, the new one.
     Session(Served),
     /// The session is over.
     Deleted,
+    /// The principal's sessions are over.
+    Revoked {
+        /// How many of them this server had.
+        sessions: u64,
+    },
+    /// The principal's sessions that this server has and could serve.
+    Sessions(Vec<Arc<Session>>),
     /// This server has left.
     Left {
         /// Whether every other live server has all of this server's writes.

@@ -73,6 +73,8 @@ pub enum Write {
     /// Here is a session that a writer who is gone wrote to, once more and as I have it: a new stamp
     /// in my stream, old versions. It changes nothing; it is in a stream that lives.
     Again(Arc<Session>),
+    /// All sessions of this principal are over that name no revocation as new.
+    Revoke(Arc<Session>),
 }
 
 impl Write {
@@ -81,7 +83,8 @@ impl Write {
         let (Self::Create(session)
         | Self::Update(session)
         | Self::Delete(session)
-        | Self::Again(session)) = self;
+        | Self::Again(session)
+        | Self::Revoke(session)) = self;
         session
     }
 }

@@ -166,6 +166,12 @@ impl Engine {
                 self.look_up(id, token, Ask::Replace(attributes, acks));
             }
             Request::Delete { token, acks } => self.look_up(id, token, Ask::Delete(acks)),
+            Request::Rotate { token, rotation } => self.look_up(id, token, Ask::Rotate(rotation)),
+            Request::Revoke { principal, acks } => self.revoke(id, principal, acks),
+            Request::Sessions { principal } => {
+                let sessions = self.sessions_of(&principal);
+                self.respond(id, Ok(Response::Sessions(sessions)));
+            }
             Request::Leave => self.leave(id),
         }
     }

@@ -18,6 +18,10 @@ pub enum RequestError {
     /// It could not be found out in time. A retry, here or elsewhere, may succeed. Nothing changed.
     #[error("could not be determined in time: {0}")]
     Unavailable(Unavailable),
+    /// The session has a new ID by now, and in its grace the old one can only be read. Nothing
+    /// changed.
+    #[error("the session was given a new ID; the old one can only be read, and not for long")]
+    Rotated,
     /// The write was made here and keeps spreading, but not enough servers confirmed it in time.
     /// **State changed.**
     #[error("the write stands, but only {acked} of {wanted} other servers confirmed it in time")]
@@ -26,7 +30,8 @@ pub enum RequestError {
         acked: u16,
         /// How many were asked for.
         wanted: u16,
-        /// What the customer should carry from now on; `None` if the write was a delete.
+        /// What the customer should carry from now on; `None` if the write was a delete or a
+        /// revocation.
         token: Option<Token>,
         /// Whether the write rests on what was left of a session, of which a part is lost.
         lost: bool,
@@ -43,7 +48,7 @@ pub enum RequestError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NotFound {
-    /// It was deleted.
+    /// It was deleted, rotated away or revoked.
     #[error("it was ended")]
     Ended,
     /// It was not used for its idle timeout.

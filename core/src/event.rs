@@ -75,6 +75,27 @@ pub enum Request {
         /// Whom to wait for.
         acks: Acks,
     },
+    /// Give the session a new ID, with its contents, and end the old one: at every change of
+    /// privilege, log-in before all.
+    Rotate {
+        /// What the customer carries.
+        token: Token,
+        /// How.
+        rotation: Rotation,
+    },
+    /// End every session of a principal: those that the farm has, and those of servers that can't be
+    /// reached, when they are back.
+    Revoke {
+        /// Whose.
+        principal: Principal,
+        /// Whom to wait for.
+        acks: Acks,
+    },
+    /// List the sessions of a principal that this server has.
+    Sessions {
+        /// Whose.
+        principal: Principal,
+    },
     /// Leave the farm in order: answered when the others have everything, or `leave_timeout` has
     /// passed. After it, every request is refused.
     Leave,
@@ -93,6 +114,37 @@ pub struct Create {
     pub principal: Option<Principal>,
     /// Whom to wait for.
     pub acks: Acks,
+}
+
+/// How a session gets a new ID.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rotation {
+    /// Who has logged in; `None` leaves the session whose it is.
+    pub principal: Option<Principal>,
+    /// Changes of the contents, made in order.
+    pub changes: Vec<Change>,
+    /// How long the old ID still shows its own last contents, read only: for the browser's other
+    /// requests under way. None by default.
+    pub grace: Duration,
+    /// How long the new session lives without an access; `None` for as long as the old one.
+    pub idle_timeout: Option<Duration>,
+    /// How long the new session lives at most; `None` for the farm's default.
+    pub lifetime: Option<Duration>,
+    /// Whom to wait for. One other by default, so that one crash can't bring the old ID back.
+    pub acks: Acks,
+}
+
+impl Default for Rotation {
+    fn default() -> Self {
+        Self {
+            principal: None,
+            changes: Vec::new(),
+            grace: Duration::ZERO,
+            idle_timeout: None,
+            lifetime: None,
+            acks: Acks::Peers(1),
+        }
+    }
 }
 
 /// What to do with a read when the farm can't tell in time whether the copy here is current.

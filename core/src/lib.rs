@@ -48,13 +48,13 @@ pub use command::Command;
 pub use config::{Config, ConfigError, Farm, Local};
 pub use engine::{Engine, Timer};
 pub use error::{LimitError, NotFound, RequestError, Unavailable};
-pub use event::{Acks, Create, Event, ReadPolicy, Request, RequestId};
+pub use event::{Acks, Create, Event, ReadPolicy, Request, RequestId, Rotation};
 pub use id::{Address, Secret, ServerId, SessionId};
 pub use member::{Member, State};
 pub use protocol::serve::{Locally, serve_locally};
 pub use session::{
     Attribute, Change, ChangeError, Counter, Expiry, Fixed, Key, KeyError, Life, Principal,
-    Session, Shown, Subtotal, Value,
+    Replaces, Session, Shown, Subtotal, Value,
 };
 pub use sorted::SortedMap;
 pub use stamp::{HybridClock, Stamp, Timestamp, Version};

@@ -318,6 +318,24 @@ rare_names! {
         LostBeyondClosedHole,
         /// A server was heard to have left from another.
         LeaveToldByAnother,
+        /// A session was rotated, and the old one has a grace.
+        RotatedWithGrace,
+        /// A session that was rotated away was read in its grace.
+        RetiredServed,
+        /// A write to a session in its grace was refused.
+        WriteToRetiredRefused,
+        /// A rotation came before the session that it replaced.
+        RotationMergedBeforeOld,
+        /// A rotation came where the old session was in use.
+        RotationRetiredCopy,
+        /// A session that was rotated away came after the rotation.
+        RotatedSessionMetItsEnd,
+        /// A revocation ended sessions of its principal.
+        RevocationEndedSessions,
+        /// A session came that a revocation known here ends.
+        SessionMetRevocation,
+        /// A session came that was made after the newest revocation of its principal.
+        SessionSurvivedRevocation,
         /// A leaving server waited for the others, and they had everything.
         LeaveWaitedForStream,
         /// A leaving server's time was over before the others had everything.

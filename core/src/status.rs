@@ -17,6 +17,10 @@ pub struct Counters {
     pub requests: u64,
     /// Sessions created here.
     pub created: u64,
+    /// Of these, sessions that took the place of another, by a rotation.
+    pub rotated: u64,
+    /// Revocations made here.
+    pub revocations: u64,
     /// Writes made here, creates included.
     pub writes: u64,
     /// Writes of others merged from batches.

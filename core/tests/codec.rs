@@ -147,6 +147,7 @@ fn wide_session() -> impl Strategy<Value = Session> {
             deadline: Timestamp::from_micros(deadline),
             idle_timeout: Duration::new(seconds, nanos),
             principal,
+            ..Fixed::default()
         },
     );
     let seen = prop::collection::vec((any::<u64>(), any::<u64>()), 0..300).prop_map(|entries| {
@@ -176,7 +177,7 @@ fn plain_session() -> Session {
     let fixed = Fixed {
         deadline: Timestamp::from_millis(90),
         idle_timeout: Duration::from_secs(1),
-        principal: None,
+        ..Fixed::default()
     };
     Session::new(common::id(), fixed)
 }

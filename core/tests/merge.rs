@@ -19,7 +19,7 @@ fn merged(a: &Session, b: &Session) -> Session {
 fn is_well_formed(copy: &Session) -> bool {
     let above = copy.attributes.values().all(|attribute| attribute.version() >= copy.floor);
     let empty = copy.attributes.is_empty() && copy.floor == Version::ZERO && copy.complete;
-    above && (copy.life == Life::Live || empty)
+    above && (copy.life != Life::Deleted || empty)
 }
 
 proptest! {
@@ -130,7 +130,7 @@ fn holding(attribute: Attribute) -> Session {
     let fixed = grapevine_core::Fixed {
         deadline: grapevine_core::Timestamp::from_millis(90),
         idle_timeout: std::time::Duration::from_secs(1),
-        principal: None,
+        ..grapevine_core::Fixed::default()
     };
     let mut session = Session::new(common::id(), fixed);
     session.attributes.insert(grapevine_core::Key::new("n").unwrap(), attribute);

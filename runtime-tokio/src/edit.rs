@@ -78,7 +78,7 @@ mod tests {
             secret: Secret::from_bytes([0; 16]),
         };
         let idle_timeout = std::time::Duration::from_secs(60);
-        let fixed = Fixed { deadline: Timestamp::MAX, idle_timeout, principal: None };
+        let fixed = Fixed { deadline: Timestamp::MAX, idle_timeout, ..Fixed::default() };
         Edit::new(Arc::new(Session::new(id, fixed)))
     }
 

@@ -142,7 +142,7 @@ mod tests {
         let fixed = Fixed {
             deadline: Timestamp::MAX,
             idle_timeout: Duration::from_secs(60),
-            principal: None,
+            ..Fixed::default()
         };
         Arc::new(Session::new(id, fixed))
     }

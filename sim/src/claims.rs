@@ -1,7 +1,7 @@
 //! What the whole state of a world must be: no applied vector lies, and servers that could talk are
 //! the same.
 
-use grapevine_core::{Session, Stamp};
+use grapevine_core::{Engine, Life, Session, Stamp, Version};
 
 use crate::world::World;
 
@@ -53,7 +53,7 @@ impl World {
                 let has = engine.copy(copy.id.address);
                 let fine = has.is_some_and(|has| has.id > copy.id || has.seen.get(id) >= wrote)
                     || copy.fixed.deadline <= self.now();
-                if !fine {
+                if !fine && !knows_revocation(engine, copy, Version::new(wrote, id)) {
                     return Some(format!(
                         "{} says it has everything of {id} up to {claimed}, but lacks its write \
                          {wrote} to {}: {has:?}",
@@ -94,4 +94,14 @@ impl World {
         }
         differences
     }
+}
+
+/// Whether this is no write to the session but a revocation that ends it, known here: a session that
+/// came to the revoker later shows that old write all the same. Whoever has the revocation has it all.
+fn knows_revocation(engine: &Engine, copy: &Session, write: Version) -> bool {
+    let is_it = |record: &Session| {
+        let made = Version::new(record.id.created, record.id.address.origin);
+        record.is_revocation() && made == write && record.fixed.principal == copy.fixed.principal
+    };
+    copy.life == Life::Deleted && engine.copies().any(|record| is_it(record))
 }

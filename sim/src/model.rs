@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 
 use grapevine_core::command::Write;
 use grapevine_core::{
-    Address, Attribute, Key, Life, ServerId, Session, SessionId, Shown, Stamp, Timestamp, Value,
-    Vector, Version,
+    Address, Attribute, Key, Life, Principal, Replaces, ServerId, Session, SessionId, Shown, Stamp,
+    Timestamp, Value, Vector, Version,
 };
 
 mod view;
@@ -54,6 +54,10 @@ struct Wrote {
 pub(crate) struct Known {
     pub(crate) id: SessionId,
     pub(crate) idle_timeout: std::time::Duration,
+    principal: Option<Principal>,
+    revocation: Option<Version>,
+    /// The session that it took the place of.
+    pub(crate) replaces: Option<Replaces>,
     /// All writes to it, each writer's by stamp.
     by_writer: BTreeMap<ServerId, Vec<Wrote>>,
     /// What each server has added to each counter so far.
@@ -81,6 +85,8 @@ pub(crate) enum Content {
 #[derive(Debug, Default)]
 pub(crate) struct Model {
     sessions: BTreeMap<Name, Known>,
+    /// All revocations: whose sessions, and as of which version.
+    revocations: BTreeMap<Name, (Principal, Version)>,
     /// How many writes there were.
     pub(crate) writes: u64,
 }
@@ -94,20 +100,42 @@ impl Model {
         self.sessions.get_mut(&name(id))
     }
 
+    /// The revocation that lies under this name.
+    pub(crate) fn revocation(&self, id: &SessionId) -> Option<&(Principal, Version)> {
+        self.revocations.get(&name(id))
+    }
+
+    fn revoked(&mut self, write: &Session) {
+        let Some(principal) = &write.fixed.principal else { return };
+        let version = Version::new(write.id.created, write.id.address.origin);
+        for known in self.sessions.values_mut().filter(|known| known.ends_with(principal, version))
+        {
+            (known.ended, known.end_asked) = (true, true);
+        }
+        self.revocations.insert(name(&write.id), (principal.clone(), version));
+    }
+
     /// Notes a write that a server made. Returns whether it ended the session for the first time.
     pub(crate) fn wrote(&mut self, by: ServerId, write: &Write, now: Timestamp) -> bool {
         let delta = write.session();
         let version = Version::new(delta.seen.get(by), by);
         self.writes += 1;
-        let known = self.sessions.entry(name(&delta.id)).or_insert_with(|| Known {
-            id: delta.id,
-            idle_timeout: delta.fixed.idle_timeout,
-            by_writer: BTreeMap::new(),
-            added: BTreeMap::new(),
-            views: RefCell::default(),
-            used: now,
-            end_asked: false,
-            ended: false,
+        if delta.is_revocation() {
+            self.revoked(delta);
+            return false;
+        }
+        if let Some(replaces) = &delta.fixed.replaces
+            && let Some(old) = self.sessions.get_mut(&name(&replaces.id))
+        {
+            (old.ended, old.end_asked) = (true, true);
+        }
+        let revocations = &self.revocations;
+        let known = self.sessions.entry(name(&delta.id)).or_insert_with(|| {
+            let mut known = Known::new(delta, now);
+            // Made by a server that had not heard of it.
+            known.ended = revocations.values().any(|(whose, since)| known.ends_with(whose, *since));
+            known.end_asked = known.ended;
+            known
         });
         let added = &mut known.added;
         let effects = delta
@@ -145,10 +173,14 @@ fn effect(
         }
         Attribute::Removed { version } if *version == by => Some(Effect::Remove(key.clone())),
         Attribute::Counter(counter) => {
+            let (epoch, base) = (counter.epoch, counter.base);
+            if epoch == by && counter.subtotals.is_empty() {
+                // A rotation starts a counter at the old one's value.
+                return Some(Effect::Add { key: key.clone(), epoch, base, amount: 0 });
+            }
             let total = counter.subtotals.get(&by.server).filter(|own| own.stamp == by.stamp)?;
             let before = added.insert((by.server, key.clone(), counter.epoch), total.sum);
             let amount = total.sum - before.unwrap_or(0);
-            let (epoch, base) = (counter.epoch, counter.base);
             Some(Effect::Add { key: key.clone(), epoch, base, amount })
         }
         _ => None,
@@ -156,6 +188,27 @@ fn effect(
 }
 
 impl Known {
+    fn new(delta: &Session, now: Timestamp) -> Self {
+        Self {
+            id: delta.id,
+            idle_timeout: delta.fixed.idle_timeout,
+            principal: delta.fixed.principal.clone(),
+            revocation: delta.fixed.revocation,
+            replaces: delta.fixed.replaces,
+            by_writer: BTreeMap::new(),
+            added: BTreeMap::new(),
+            views: RefCell::default(),
+            used: now,
+            end_asked: false,
+            ended: false,
+        }
+    }
+
+    /// Whether a revocation of this principal and version ends it, wherever both are known.
+    pub(crate) fn ends_with(&self, principal: &Principal, version: Version) -> bool {
+        self.principal.as_ref() == Some(principal) && self.revocation < Some(version)
+    }
+
     fn writes(&self) -> impl Iterator<Item = &Wrote> {
         self.by_writer.values().flatten()
     }
@@ -174,16 +227,8 @@ impl Known {
     fn unwritten() -> Self {
         let address = Address { origin: ServerId::from_bits(1), slot: 0 };
         let secret = grapevine_core::Secret::from_bytes([0; 16]);
-        Self {
-            id: SessionId { address, created: Stamp::from_bits(1), secret },
-            idle_timeout: std::time::Duration::ZERO,
-            by_writer: BTreeMap::new(),
-            added: BTreeMap::new(),
-            views: RefCell::default(),
-            used: Timestamp::ZERO,
-            end_asked: false,
-            ended: false,
-        }
+        let id = SessionId { address, created: Stamp::from_bits(1), secret };
+        Self::new(&Session::new(id, grapevine_core::Fixed::default()), Timestamp::ZERO)
     }
 
     /// What a copy that has seen this much must show: `None` if it must be over.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use grapevine_core::{
-    Acks, Change, Create, Key, Principal, ReadPolicy, Request, RequestError, RequestId, Response,
-    Timestamp, Token, TokenKey, Value, Vector,
+    Acks, Change, Create, Key, ReadPolicy, Request, RequestError, RequestId, Response, Timestamp,
+    Token, TokenKey, Value, Vector,
 };
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
@@ -13,6 +13,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::scenario::{Kind, Scenario, Scripted, Workload};
 
 mod again;
+mod login;
 mod tabs;
 
 /// The counter that customers only ever add to.
@@ -29,6 +30,9 @@ pub(crate) enum Intent {
     Add(i64),
     Replace,
     Delete,
+    /// A new ID, and whom to wait for.
+    Rotate(Acks),
+    Revoke,
     Leave,
 }
 
@@ -210,7 +214,7 @@ impl Shop {
             attributes: vec![(user, Value::new(format!("customer {n}").as_bytes()))],
             idle_timeout: Some(Duration::from_secs(self.workload.idle_timeout_s)),
             lifetime: Some(Duration::from_secs(self.workload.lifetime_s)),
-            principal: rng.random_bool(0.5).then(|| Principal::new("somebody")),
+            principal: rng.random_bool(0.5).then(|| login::somebody(rng)),
             acks,
         };
         let flight = flight(n, Intent::Create, acks, None, Vector::default(), now);
@@ -258,6 +262,7 @@ impl Shop {
             flight.stale_will_do = best_effort(policy);
             return vec![(read, flight)];
         };
+        let acks = if let Intent::Rotate(acks) = intent { acks } else { acks };
         let flight = flight(n, intent, acks, Some(token), carried.known, now);
         if kind == Some(Kind::DoubleSubmit) {
             self.customers[n].waits = 2;
@@ -324,6 +329,8 @@ impl Shop {
             Kind::Delete if rng.random_bool(0.3) => {
                 (Intent::Delete, Request::Delete { token, acks })
             }
+            Kind::Rotate => self.new_id(token, value, rng),
+            Kind::Revoke if rng.random_bool(0.3) => Self::sign_out_everywhere(rng),
             _ => return None,
         })
     }
@@ -400,7 +407,8 @@ impl Shop {
                 (customer.carried, customer.earlier, customer.last) = (None, Vec::new(), None);
             }
             Err(RequestError::NotReplicated { token: Some(token), lost, .. }) => {
-                let mut known = if *lost { Vector::default() } else { flight.known.clone() };
+                let fresh = *lost || matches!(flight.intent, Intent::Rotate(_));
+                let mut known = if fresh { Vector::default() } else { flight.known.clone() };
                 known.join(&token.context);
                 customer.carried = Some(Carried { text: token.encode(&self.key), known });
             }

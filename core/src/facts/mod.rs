@@ -7,10 +7,13 @@ use core::time::Duration;
 
 mod array;
 mod changes;
+mod ends;
+mod owners;
 mod slots;
 
 pub(crate) use array::Array;
 pub(crate) use changes::{Changes, Entry};
+pub(crate) use owners::Owners;
 pub(crate) use slots::Slots;
 
 use crate::id::{Address, ServerId, SessionId};
@@ -57,6 +60,7 @@ pub(crate) struct Facts {
     array: Array,
     changes: Changes,
     slots: Slots,
+    owners: Owners,
     partial: BTreeSet<Address>,
     /// One entry per copy, never later than the copy's next deadline; re-armed when it comes up,
     /// not when the copy is touched.
@@ -72,6 +76,7 @@ impl Facts {
             array: Array::default(),
             changes: Changes::default(),
             slots: Slots::default(),
+            owners: Owners::default(),
             partial: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             totals: Totals::default(),
@@ -90,6 +95,10 @@ impl Facts {
         &self.slots
     }
 
+    pub(crate) fn owners(&self) -> &Owners {
+        &self.owners
+    }
+
     pub(crate) fn totals(&self) -> Totals {
         self.totals
     }
@@ -105,8 +114,28 @@ impl Facts {
     }
 
     /// Merges a session or a delta into the copy at its address. In one slot the session with the
-    /// higher create stamp wins.
-    pub(crate) fn merge(&mut self, session: &Arc<Session>) -> Merged {
+    /// higher create stamp wins. What it ends, by what it replaces or revokes, ends in the same
+    /// call; `others` gets the addresses of the other copies that changed.
+    pub(crate) fn merge(
+        &mut self,
+        session: &Arc<Session>,
+        others: &mut BTreeSet<Address>,
+    ) -> Merged {
+        let address = session.id.address;
+        let before = self.array.get(address).filter(|copy| copy.id == session.id);
+        let before = before.map(|copy| Arc::clone(&copy.fixed));
+        let merged = self.merge_alone(session);
+        if merged == Merged::Changed
+            && let Some(copy) = self.array.get(address).cloned()
+            && before.is_none_or(|before| before != copy.fixed)
+        {
+            self.retire_replaced(&copy, others);
+            self.end_revoked(&copy, others);
+        }
+        merged
+    }
+
+    fn merge_alone(&mut self, session: &Arc<Session>) -> Merged {
         let next = match self.array.get(session.id.address) {
             Some(copy) if copy.id == session.id => {
                 let mut merged = (**copy).clone();
@@ -129,6 +158,10 @@ impl Facts {
             self.slots.take(address.slot);
         }
         self.changes.move_entries(old.as_deref(), &copy);
+        if let Some(old) = &old {
+            self.owners.remove(old);
+        }
+        self.owners.add(&copy);
         let due = copy.next_deadline(self.margin);
         match &old {
             Some(old) => {
@@ -155,6 +188,7 @@ impl Facts {
     pub(crate) fn drop_copy(&mut self, address: Address) {
         if let Some(old) = self.array.take(address) {
             self.changes.remove(&old);
+            self.owners.remove(&old);
             self.partial.remove(&address);
             self.count(&old, -1);
             if address.origin == self.me {
@@ -226,10 +260,12 @@ impl Facts {
             entries += copy.seen.len();
             match (copy.life, copy.complete) {
                 (Life::Deleted, _) => totals.tombstones += 1,
-                (Life::Live, true) => totals.live += 1,
-                (Life::Live, false) => totals.partial += 1,
+                (_, true) => totals.live += 1,
+                (_, false) => totals.partial += 1,
             }
         }
+        let owned = self.array.iter().filter(|copy| copy.fixed.principal.is_some()).count();
+        assert_eq!(self.owners.len(), owned, "the index of principals has a copy too many");
         assert_eq!(self.changes.len(), entries, "the change list has an entry of no copy");
         assert_eq!(self.totals, totals, "totals");
         self.check_totals();
@@ -262,5 +298,7 @@ impl Facts {
             assert!(attribute.version() >= copy.floor, "an attribute below the floor");
         }
         assert!(!own || self.slots.in_use(address.slot), "own slot in use but free");
+        assert!(self.owners.has(copy), "the index of principals is wrong about a copy");
+        self.check_ends(copy);
     }
 }

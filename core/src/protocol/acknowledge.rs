@@ -97,7 +97,7 @@ impl Engine {
         self.rare.mark(Mark::NotReplicatedInTime);
         let (token, lost) = match write.response {
             Response::Session(served) => (Some(served.token), served.lost),
-            Response::Deleted | Response::Left { .. } => (None, false),
+            _ => (None, false),
         };
         let (acked, wanted) = (self.members.acked(stamp), self.wanted(write.acks));
         let error = RequestError::NotReplicated { acked, wanted, token, lost };

@@ -49,6 +49,15 @@ impl Engine {
                 self.facts.rearm(address, beat);
                 continue;
             }
+            if let Life::Retired { until } = copy.life
+                && until <= self.now
+            {
+                if self.facts.end_retired(address, self.trusted_now()) {
+                    self.store(address);
+                }
+                self.facts.rearm(address, beat);
+                continue;
+            }
             let margin = self.config.farm.margin();
             match copy.expiry(self.now, margin) {
                 Expiry::Gone if copy.expiry(self.trusted_now(), margin) < Expiry::Gone => {
@@ -68,7 +77,7 @@ impl Engine {
                 }
                 Expiry::Idle => self.facts.rearm(address, beat),
                 Expiry::Over if copy.life == Life::Live => {
-                    let end = copy.fixed.deadline + margin;
+                    let end = copy.fixed.end() + margin;
                     self.facts.rearm(address, end);
                 }
                 Expiry::Over | Expiry::Fresh => self.facts.rearm(address, self.now),

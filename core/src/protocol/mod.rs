@@ -11,6 +11,8 @@ pub(crate) mod leave;
 pub(crate) mod lookup;
 pub(crate) mod membership;
 pub(crate) mod repair;
+pub(crate) mod revoke;
+pub(crate) mod rotate;
 pub(crate) mod serve;
 pub(crate) mod sources;
 pub(crate) mod write;

@@ -25,6 +25,8 @@ pub(crate) enum Standing {
     Ready,
     /// It looks idle; whether it is, others may know better.
     Idle,
+    /// Rotated away: it may be read, if it is covered.
+    Retired,
     /// Its create has not come yet.
     Partial,
     /// It is over.
@@ -32,13 +34,16 @@ pub(crate) enum Standing {
 }
 
 pub(crate) fn standing(copy: &Session, now: Timestamp) -> Standing {
-    if copy.life == Life::Deleted {
-        return Standing::Ended(NotFound::Ended);
+    match copy.life {
+        Life::Retired { until } if now < until => {}
+        Life::Live => {}
+        _ => return Standing::Ended(NotFound::Ended),
     }
     match copy.expiry(now, Duration::ZERO) {
         Expiry::Over | Expiry::Gone => Standing::Ended(NotFound::Deadline),
         _ if !copy.complete => Standing::Partial,
         Expiry::Idle => Standing::Idle,
+        Expiry::Fresh if copy.life != Life::Live => Standing::Retired,
         Expiry::Fresh => Standing::Ready,
     }
 }

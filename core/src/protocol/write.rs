@@ -19,7 +19,7 @@ use crate::facts::Merged;
 use crate::id::{Address, ServerId, SessionId};
 use crate::protocol::serve::Grounds;
 use crate::rare::{Mark, Point};
-use crate::session::{Change, Expiry, Fixed, Key, Life, Session, Value};
+use crate::session::{Change, Expiry, Fixed, Key, Life, Principal, Replaces, Session, Value};
 use crate::stamp::{Stamp, Timestamp, Version};
 use crate::vector::Vector;
 use crate::wire::MAX_PRINCIPAL_BYTES;
@@ -34,6 +34,17 @@ pub(crate) enum Wanted {
     Update(Vec<Change>),
     Replace(Vec<(Key, Value)>),
     Delete,
+}
+
+/// What a new session is to be.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Particulars {
+    pub(crate) lifetime: Option<Duration>,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) principal: Option<Principal>,
+    pub(crate) replaces: Option<Replaces>,
+    /// A revocation that it comes after, besides those that are known here.
+    pub(crate) revocation: Option<Version>,
 }
 
 /// Why a session that came from a peer was not merged.
@@ -61,18 +72,36 @@ impl Engine {
     }
 
     fn make_session(&mut self, create: Create) -> Result<Arc<Session>, RequestError> {
+        let particulars = Particulars {
+            lifetime: create.lifetime,
+            idle_timeout: create.idle_timeout,
+            principal: create.principal,
+            ..Particulars::default()
+        };
+        let (session, version) = self.begin_session(particulars)?;
+        let session = session.with_attributes(create.attributes, version);
+        self.check_limits(None, &session)?;
+        Ok(Arc::new(session))
+    }
+
+    /// A new session without contents, in a free slot of this server, and the version of the write
+    /// that makes it. Nothing is taken before it is published.
+    pub(crate) fn begin_session(
+        &mut self,
+        wanted: Particulars,
+    ) -> Result<(Session, Version), RequestError> {
         let farm = &self.config.farm;
         let max = farm.max_lifetime;
         let second = Duration::from_secs(1);
-        let lifetime = create.lifetime.unwrap_or(farm.default_lifetime);
+        let lifetime = wanted.lifetime.unwrap_or(farm.default_lifetime);
         if !(second..=max).contains(&lifetime) {
             return Err(LimitError::Lifetime { asked: lifetime, allowed: max }.into());
         }
-        let idle_timeout = create.idle_timeout.unwrap_or(farm.default_idle_timeout);
+        let idle_timeout = wanted.idle_timeout.unwrap_or(farm.default_idle_timeout);
         if !(second..=max).contains(&idle_timeout) {
             return Err(LimitError::IdleTimeout { asked: idle_timeout, allowed: max }.into());
         }
-        if let Some(bytes) = create.principal.as_ref().map(|p| p.as_str().len())
+        if let Some(bytes) = wanted.principal.as_ref().map(|p| p.as_str().len())
             && bytes > MAX_PRINCIPAL_BYTES
         {
             return Err(LimitError::Principal { bytes, allowed: MAX_PRINCIPAL_BYTES }.into());
@@ -90,11 +119,16 @@ impl Engine {
         let address = Address { origin: self.config.server, slot };
         let id = SessionId { address, created, secret: self.random.secret() };
         let deadline = Timestamp::from_millis((created.time() + lifetime).as_millis());
-        let fixed = Fixed { deadline, idle_timeout, principal: create.principal };
-        let version = Version::new(created, self.config.server);
-        let session = Session::new(id, fixed).with_attributes(create.attributes, version);
-        self.check_limits(None, &session)?;
-        Ok(Arc::new(session))
+        let known = wanted.principal.as_ref().and_then(|p| self.facts.owners().newest(p));
+        let fixed = Fixed {
+            deadline,
+            idle_timeout,
+            principal: wanted.principal,
+            replaces: wanted.replaces,
+            revocation: known.max(wanted.revocation),
+            revokes: false,
+        };
+        Ok((Session::new(id, fixed), Version::new(created, self.config.server)))
     }
 
     /// Uses the counter of this millisecond's stamps up, where a rare choice says so.
@@ -154,7 +188,11 @@ impl Engine {
 
     /// Limits on sessions and bytes are checked here, where a write is made, never in merge: a
     /// refused merge would make the applied vector lie.
-    fn check_limits(&self, before: Option<&Session>, after: &Session) -> Result<(), LimitError> {
+    pub(crate) fn check_limits(
+        &self,
+        before: Option<&Session>,
+        after: &Session,
+    ) -> Result<(), LimitError> {
         let farm = &self.config.farm;
         let count = after.attributes.len();
         if count > farm.attributes_per_session as usize {
@@ -188,7 +226,8 @@ impl Engine {
         let session = Arc::clone(write.session());
         let (prev, stamp) = (self.end(), session.seen.get(me));
         assert!(stamp > prev, "a write must come after the end of the stream");
-        let merged = self.facts.merge(&session);
+        let mut others = BTreeSet::new();
+        let merged = self.facts.merge(&session, &mut others);
         assert_eq!(merged, Merged::Changed, "an own write must change the copy");
         self.applied.raise(me, stamp);
         self.view_changed();
@@ -196,6 +235,9 @@ impl Engine {
         let ack = acks != Acks::Local || self.rare.force(Point::AckAsked);
         self.append(write, prev, stamp, ack);
         self.store(session.id.address);
+        for address in others {
+            self.store(address);
+        }
     }
 
     fn append(&mut self, write: Write, prev: Stamp, last: Stamp, ack: bool) {
@@ -284,6 +326,7 @@ impl Engine {
         let longest = session.id.created.time() + farm.max_lifetime;
         if slot >= farm.slots_per_origin
             || session.fixed.deadline > longest
+            || !self.may_replace(session)
             || !self.room_for(session)
             || self.too_heavy(session)
         {
@@ -304,10 +347,12 @@ impl Engine {
         }
         self.clock.observe(session.newest().stamp);
         self.rare.meets(&self.facts, session, self.now);
-        if self.rare.force(Point::MergeTwice) && self.facts.merge(session) == Merged::Changed {
+        if self.rare.force(Point::MergeTwice)
+            && self.facts.merge(session, changed) == Merged::Changed
+        {
             changed.insert(session.id.address);
         }
-        match self.facts.merge(session) {
+        match self.facts.merge(session, changed) {
             Merged::Changed => {
                 changed.insert(session.id.address);
             }
@@ -315,6 +360,16 @@ impl Engine {
             Merged::Superseded => self.counters.ignored_superseded += 1,
         }
         Ok(())
+    }
+
+    /// Whether a session can have taken the place of the one that it names.
+    fn may_replace(&self, session: &Session) -> bool {
+        let farm = &self.config.farm;
+        session.fixed.replaces.is_none_or(|Replaces { id, deadline, .. }| {
+            id.address.slot < farm.slots_per_origin
+                && id.created < session.id.created
+                && deadline <= id.created.time() + farm.max_lifetime
+        })
     }
 
     /// The same for what another server tells of others' writes.
@@ -343,7 +398,11 @@ impl Engine {
         let limit = self.config.farm.known_servers as usize;
         let new = session.seen.iter().filter(|&(server, _)| !changes.knows(server)).count();
         let origin = session.id.address.origin;
-        let origins = array.origins().len() + usize::from(!array.knows(origin));
+        let replaced = session.fixed.replaces.map(|replaces| replaces.id.address.origin);
+        let replaced = replaced.filter(|&other| other != origin && !array.knows(other));
+        let origins = array.origins().len()
+            + usize::from(!array.knows(origin))
+            + usize::from(replaced.is_some());
         changes.writers().len() + new <= limit
             && origins <= limit
             && session.seen.get(self.config.server) <= self.end()
@@ -399,9 +458,13 @@ fn well_formed(from: ServerId, batch: &Batch) -> bool {
         }
         newest = stamp;
         let fits = match write {
-            Write::Create(session) => session.complete && session.id.address.origin == from,
+            Write::Create(session) => {
+                let made = session.complete && session.id.address.origin == from;
+                made && session.life == Life::Live && !session.is_revocation()
+            }
             Write::Update(session) => !session.complete && session.life == Life::Live,
-            Write::Delete(session) => session.life == Life::Deleted,
+            Write::Delete(session) => session.life == Life::Deleted && !session.is_revocation(),
+            Write::Revoke(session) => session.is_revocation() && session.id.address.origin == from,
             Write::Again(_) => true,
         };
         if !fits {

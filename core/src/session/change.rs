@@ -38,6 +38,21 @@ impl Session {
         changes: &[Change],
         version: Version,
     ) -> Result<Option<Self>, ChangeError> {
+        let made = self.changed(changes, version)?;
+        if made.is_empty() {
+            return Ok(None);
+        }
+        let mut delta = self.delta(version);
+        delta.attributes = made;
+        Ok(Some(delta))
+    }
+
+    /// The attributes that these changes make.
+    fn changed(
+        &self,
+        changes: &[Change],
+        version: Version,
+    ) -> Result<SortedMap<Key, Attribute>, ChangeError> {
         let mut made = SortedMap::new();
         for change in changes {
             let (Change::Set(key, _) | Change::Remove(key) | Change::Add(key, _)) = change;
@@ -56,12 +71,39 @@ impl Session {
                 made.insert(key.clone(), next);
             }
         }
-        if made.is_empty() {
-            return Ok(None);
+        Ok(made)
+    }
+
+    /// Gives a session that is being created what an old one shows, with changes: all of it is a
+    /// write of this version. A counter goes on from its value, without its history.
+    ///
+    /// # Errors
+    /// [`ChangeError`], when a change can't be made.
+    pub(crate) fn with_contents_of(
+        mut self,
+        old: &Self,
+        changes: &[Change],
+        version: Version,
+    ) -> Result<Self, ChangeError> {
+        let again = old.attributes.iter().filter_map(|(key, attribute)| {
+            let attribute = match attribute {
+                Attribute::Removed { .. } => return None,
+                Attribute::Register { value, .. } => {
+                    Attribute::Register { version, value: value.clone() }
+                }
+                Attribute::Counter(counter) => {
+                    let (base, subtotals) = (counter.value(), SortedMap::new());
+                    Attribute::Counter(Counter { epoch: version, base, subtotals })
+                }
+            };
+            Some((key.clone(), attribute))
+        });
+        self.attributes = again.collect();
+        for (key, made) in &self.changed(changes, version)? {
+            self.attributes.insert(key.clone(), made.clone());
         }
-        let mut delta = self.delta(version);
-        delta.attributes = made;
-        Ok(Some(delta))
+        self.attributes.retain(|_, attribute| !matches!(attribute, Attribute::Removed { .. }));
+        Ok(self)
     }
 
     fn add(

@@ -14,7 +14,8 @@ pub enum Expiry {
     Idle,
     /// Past its absolute deadline: served nowhere.
     Over,
-    /// Past the deadline and the margin for skewed clocks: dropped, and never stored again.
+    /// Past the deadline (and that of the session it replaced) and the margin for skewed clocks:
+    /// dropped, and never stored again.
     Gone,
 }
 
@@ -29,7 +30,7 @@ impl Session {
 
     /// What the clock says of this copy, with `margin` for skewed clocks.
     pub fn expiry(&self, now: Timestamp, margin: Duration) -> Expiry {
-        if now >= self.fixed.deadline + margin {
+        if now >= self.fixed.end() + margin {
             Expiry::Gone
         } else if now >= self.fixed.deadline {
             Expiry::Over
@@ -47,7 +48,11 @@ impl Session {
 
     /// The next time at which the clock changes what may be done with this copy.
     pub(crate) fn next_deadline(&self, margin: Duration) -> Timestamp {
-        let end = self.fixed.deadline + margin;
-        if self.life == Life::Live { self.idle_deadline().min(end) } else { end }
+        let end = self.fixed.end() + margin;
+        match self.life {
+            Life::Live => self.idle_deadline().min(end),
+            Life::Retired { until } => until.min(end),
+            Life::Deleted => end,
+        }
     }
 }

@@ -19,12 +19,14 @@ use crate::vector::Vector;
 mod attribute;
 mod change;
 mod expiry;
+mod life;
 #[cfg(test)]
 mod tests;
 
 pub use attribute::{Attribute, Counter, Key, KeyError, Subtotal, Value};
 pub use change::{Change, ChangeError};
 pub use expiry::Expiry;
+pub use life::{Life, Replaces};
 
 /// The user that a session belongs to, once logged in. Set at create.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,7 +64,7 @@ impl<'de> Deserialize<'de> for Principal {
 
 /// What never changes in a session, sent with every command about it: so a server that gets an
 /// update before the create knows already when the session must end.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Fixed {
     /// From then on it is served nowhere.
     pub deadline: Timestamp,
@@ -70,18 +72,21 @@ pub struct Fixed {
     pub idle_timeout: Duration,
     /// Whose it is.
     pub principal: Option<Principal>,
+    /// The session that it took the place of, by a rotation.
+    pub replaces: Option<Replaces>,
+    /// The newest revocation of its principal that its creator knew: only a newer one ends it.
+    pub revocation: Option<Version>,
+    /// Whether it is no session but the record of a revocation: its create ends every session of
+    /// the principal that names no revocation as new. Such a record is over from the start.
+    pub revokes: bool,
 }
 
-/// How far a session's life has gone. Later wins for ever.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-pub enum Life {
-    /// In use.
-    #[default]
-    Live,
-    /// Over: a tombstone, which keeps any copy from bringing it back (G4).
-    Deleted,
+impl Fixed {
+    /// When its copies may be dropped, but for the margin: not before the session that it replaced,
+    /// for its copies are all that tells of that one's end.
+    pub fn end(&self) -> Timestamp {
+        self.replaces.map_or(self.deadline, |replaces| replaces.deadline.max(self.deadline))
+    }
 }
 
 /// One copy of a session, or a delta of one.
@@ -207,15 +212,17 @@ impl Session {
         changed | self.attributes.merge(&other.attributes, above, Attribute::merge)
     }
 
-    /// Whether it is as [`Session::merge`] leaves copies: nothing below its floor, and a tombstone
-    /// without contents. Correct servers send no other.
+    /// Whether it is as [`Session::merge`] leaves copies: nothing below its floor, a tombstone
+    /// without contents, a revocation as a tombstone with a principal. Correct servers send no other.
     pub(crate) fn is_well_formed(&self) -> bool {
         let above = self.attributes.values().all(|attribute| attribute.version() >= self.floor);
         let settled = self.attributes.is_empty()
             && self.floor == Version::ZERO
             && self.accessed == Stamp::ZERO
             && self.complete;
-        above && (self.life == Life::Live || settled)
+        let over = self.life == Life::Deleted;
+        let record = over && self.fixed.principal.is_some() && self.fixed.replaces.is_none();
+        above && (!over || settled) && (!self.fixed.revokes || record)
     }
 
     /// A tombstone keeps only what it needs to keep the session from coming back.
@@ -248,19 +255,27 @@ impl Session {
         let created = Version::new(self.id.created, self.id.address.origin);
         let accessed = Version::new(self.accessed, ServerId::ZERO);
         let attributes = self.attributes.values().map(Attribute::newest);
-        attributes.fold(self.seen.newest(), Version::max).max(created).max(self.floor).max(accessed)
+        let replaced = self.fixed.replaces.map_or(Version::ZERO, |replaces| {
+            Version::new(replaces.id.created, replaces.id.address.origin)
+        });
+        let fixed = self.fixed.revocation.unwrap_or(Version::ZERO).max(replaced);
+        let own = created.max(self.floor).max(accessed).max(fixed);
+        attributes.fold(self.seen.newest(), Version::max).max(own)
     }
 
     /// What it counts towards limits, in bytes: an upper bound of its encoding.
     pub fn weight(&self) -> usize {
-        const FRAME: usize = 112;
+        const FRAME: usize = 128;
+        const REPLACES: usize = 64;
         let principal = self.fixed.principal.as_ref().map_or(0, |p| p.as_str().len() + 5);
         let attributes = self
             .attributes
             .iter()
             .map(|(key, a)| key.as_str().len() + 3 + a.weight())
             .sum::<usize>();
-        FRAME + principal + 16 * self.seen.len() + attributes
+        let replaces = self.fixed.replaces.map_or(0, |_| REPLACES);
+        let revocation = self.fixed.revocation.map_or(0, |_| 16);
+        FRAME + principal + replaces + revocation + 16 * self.seen.len() + attributes
     }
 }
 

@@ -32,7 +32,7 @@ fn created() -> Session {
     let fixed = Fixed {
         deadline: Timestamp::from_millis(1_000_000),
         idle_timeout: Duration::from_secs(60),
-        principal: None,
+        ..Fixed::default()
     };
     Session::new(id, fixed)
 }

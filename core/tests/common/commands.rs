@@ -56,6 +56,7 @@ fn write() -> BoxedStrategy<Write> {
         session().prop_map(Write::Update),
         session().prop_map(Write::Delete),
         session().prop_map(Write::Again),
+        session().prop_map(Write::Revoke),
     ]
     .boxed()
 }

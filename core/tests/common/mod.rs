@@ -75,13 +75,15 @@ pub(crate) fn fixed() -> BoxedStrategy<Fixed> {
             deadline: Timestamp::from_millis(deadline),
             idle_timeout: Duration::from_secs(idle),
             principal,
+            ..Fixed::default()
         })
         .boxed()
 }
 
 /// Anything that the type can hold, well-formed or not: what a peer could send.
 pub(crate) fn raw_session() -> BoxedStrategy<Session> {
-    let life = prop_oneof![7 => Just(Life::Live), 1 => Just(Life::Deleted)];
+    let retired = (0..3_u64).prop_map(|ms| Life::Retired { until: Timestamp::from_millis(ms) });
+    let life = prop_oneof![6 => Just(Life::Live), 1 => retired, 1 => Just(Life::Deleted)];
     let floor = prop_oneof![2 => Just(Version::ZERO), 1 => version()];
     let attributes = btree_map(key(), attribute(), 0..4);
     let rest = (life, floor, stamp(), vector(), attributes);

@@ -47,7 +47,7 @@ impl Check for Convergence {
         let copies = scene.world.copies(scene.healed[0]);
         for known in scene.model.iter() {
             let Some(copy) = copies.get(&known.id.address) else { continue };
-            if copy.id != known.id || copy.life == grapevine_core::Life::Deleted {
+            if copy.id != known.id || copy.life != grapevine_core::Life::Live {
                 continue;
             }
             self.looked += 1;

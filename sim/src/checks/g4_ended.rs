@@ -1,30 +1,103 @@
 //! G4: what is over stays over.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use grapevine_core::{Life, Response, ServerId, SessionId};
+use grapevine_core::{
+    Acks, Life, Principal, Response, ServerId, Session, SessionId, Timestamp, Version,
+};
 
 use super::{About, Answered, Check, Judgement, Scene};
 use crate::model::{Name, name};
+use crate::shop::Intent;
 
 #[derive(Default)]
 pub(super) struct Ended {
     looked: u64,
     /// Which server has heard that which session is over.
     heard: BTreeSet<(ServerId, Name)>,
+    /// Which server has heard that which session was rotated away, and when its grace ends, if it
+    /// has one.
+    rotated: BTreeMap<(ServerId, Name), Option<Timestamp>>,
+    /// The newest revocation that a server has heard of.
+    revoked: BTreeMap<ServerId, BTreeMap<Principal, Version>>,
 }
+
+/// How long after its grace a session may still be there, besides what clocks are off by.
+const SLACK: Duration = Duration::from_secs(1);
 
 static ABOUT: About = About {
     name: "G4",
-    promise: "A deleted session is never served by a server that has heard of it, and never comes \
-              back after healing.",
-    source: "Section 3 of the protocol: life only goes forward.",
+    promise: "A deleted, rotated-away or revoked session is never served by a server that has heard \
+              of it, and never comes back after healing.",
+    source: "Sections 3 and 9 of the protocol: life only goes forward, and what ends a session \
+             carries its end.",
     rule: "A server that has stored a tombstone never stores a live copy of that session again and \
-           never serves it. At the end no healed server has a live copy of a session that another \
-           healed server knows to be over.",
+           never serves it. A server that has stored any part of a session never has the one that \
+           it replaced alive, and serves it only in its grace and only to be read. A server that \
+           has stored a revocation never has a session of that principal alive that names none as \
+           new, nor serves it. Who replaced and revoked what is taken from the writes, not from \
+           the servers' copies. At the end no healed server has a live copy of a session that \
+           another healed server knows to be over, by any of these. (That an old session never \
+           shows the new one's contents is checked with G3.)",
     file: "sim/src/checks/g4_ended.rs",
-    not_applied: Some("Rotation and revocation: the engine does not have them yet."),
+    not_applied: None,
 };
+
+impl Ended {
+    /// Notes what a server hears by storing a part of this session.
+    fn hear(&mut self, scene: &Scene<'_>, by: ServerId, id: &SessionId) {
+        if let Some((principal, version)) = scene.model.revocation(id) {
+            let newest = self.revoked.entry(by).or_default();
+            let newest = newest.entry(principal.clone()).or_insert(*version);
+            *newest = (*newest).max(*version);
+        }
+        // What stands in for the middle of a chain of new IDs doesn't say what that one replaced.
+        let stands_in = |copy: &Session| copy.id == *id && copy.stands_in();
+        let index = usize::from(by.number()) - 1;
+        let copy = scene.world.running(index).and_then(|engine| engine.copy(id.address));
+        if copy.is_some_and(|copy| stands_in(copy)) {
+            return;
+        }
+        if let Some(replaces) = scene.model.get(id).and_then(|known| known.replaces) {
+            let until = replaces.until;
+            let earliest = self.rotated.entry((by, name(&replaces.id))).or_insert(until);
+            // No grace is the shortest.
+            *earliest = (*earliest).min(until);
+        }
+    }
+
+    /// Whether this server has heard of a revocation that ends the session.
+    fn is_revoked(&self, scene: &Scene<'_>, by: ServerId, id: &SessionId) -> bool {
+        let heard = self.revoked.get(&by).into_iter().flatten();
+        scene.model.get(id).is_some_and(|known| {
+            heard.into_iter().any(|(principal, &version)| known.ends_with(principal, version))
+        })
+    }
+
+    fn served(&mut self, scene: &Scene<'_>, answered: &Answered<'_>, id: SessionId) -> Judgement {
+        let Some(engine) = scene.world.running(answered.server) else { return Ok(()) };
+        let by = engine.server();
+        let entry = (by, name(&id));
+        if self.heard.contains(&entry) {
+            return Err(format!("{id} is over and was served"));
+        }
+        if self.is_revoked(scene, by, &id) {
+            return Err(format!("{id} is revoked and was served"));
+        }
+        let Some(&until) = self.rotated.get(&entry) else { return Ok(()) };
+        self.looked += 1;
+        let off = Duration::from_micros(2 * scene.damage.skew) + SLACK;
+        let in_grace = until.is_some_and(|until| scene.world.now() < until + off);
+        if !in_grace && !scene.damage.far {
+            return Err(format!("{id} was rotated away and was served after its grace"));
+        }
+        if answered.flight.intent != Intent::Read {
+            return Err(format!("{id} was rotated away and was written to"));
+        }
+        Ok(())
+    }
+}
 
 impl Check for Ended {
     fn about(&self) -> &'static About {
@@ -35,43 +108,50 @@ impl Check for Ended {
         self.looked
     }
 
-    fn stored(&mut self, _: &Scene<'_>, by: ServerId, id: SessionId, life: Life) -> Judgement {
+    fn stored(&mut self, scene: &Scene<'_>, by: ServerId, id: SessionId, life: Life) -> Judgement {
         let entry = (by, name(&id));
+        self.hear(scene, by, &id);
         if life == Life::Deleted {
             self.heard.insert(entry);
             self.looked += 1;
-        } else if self.heard.contains(&entry) {
+            return Ok(());
+        }
+        if life != Life::Live {
+            // What stands in for a session that was rotated away may be put where its tombstone was
+            // dropped, and doesn't say whose it is; it has nothing to show. If it is ever served,
+            // `served` judges it by what is heard.
+            return Ok(());
+        }
+        if self.heard.contains(&entry) {
             return Err(format!("{id} came back to life at {by}"));
+        }
+        if self.rotated.contains_key(&entry) {
+            return Err(format!("{id} was rotated away and lives at {by}"));
+        }
+        if self.is_revoked(scene, by, &id) {
+            return Err(format!("{id} was revoked and lives at {by}"));
         }
         Ok(())
     }
 
     fn answered(&mut self, scene: &Scene<'_>, answered: &Answered<'_>) -> Judgement {
-        let Some(engine) = scene.world.running(answered.server) else { return Ok(()) };
-        if let Ok(Response::Session(served)) = answered.outcome {
-            // A write that waited for acknowledgements is answered with what it made.
-            let at_once = answered.flight.acks == grapevine_core::Acks::Local;
-            let entry = (engine.server(), name(&served.session.id));
-            if at_once && self.heard.contains(&entry) {
-                return Err(format!("{} is over and was served", served.session.id));
+        // A write that waited for acknowledgements is answered with what it made.
+        match answered.outcome {
+            Ok(Response::Session(served)) if answered.flight.acks == Acks::Local => {
+                self.served(scene, answered, served.session.id)
             }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
-    fn end(&mut self, scene: &Scene<'_>) -> Judgement {
-        let over: BTreeSet<Name> = scene
-            .healed
-            .iter()
-            .flat_map(|&server| scene.world.copies(server).into_values())
-            .filter(|copy| copy.life == Life::Deleted)
-            .map(|copy| name(&copy.id))
-            .collect();
-        for &server in scene.healed {
-            for copy in scene.world.copies(server).into_values() {
-                if copy.life == Life::Live && over.contains(&name(&copy.id)) {
+    fn now_and_then(&mut self, scene: &Scene<'_>) -> Judgement {
+        for server in 0..scene.world.size() {
+            let copies = scene.world.copies(server);
+            let over = over(copies.values().copied());
+            for copy in copies.values().filter(|copy| copy.life == Life::Live) {
+                if over.rotated.contains_key(&name(&copy.id)) || over.revoked(copy) {
                     return Err(format!(
-                        "{} is over and lives on at server {}",
+                        "{} lives at server {} beside what ended it",
                         copy.id,
                         server + 1
                     ));
@@ -80,4 +160,57 @@ impl Check for Ended {
         }
         Ok(())
     }
+
+    fn end(&mut self, scene: &Scene<'_>) -> Judgement {
+        let copies = || {
+            let healed = scene.healed.iter();
+            healed.flat_map(|&server| {
+                scene.world.copies(server).into_values().map(move |copy| (server, copy))
+            })
+        };
+        let over = over(copies().map(|(_, copy)| copy));
+        for (server, copy) in copies().filter(|(_, copy)| copy.life != Life::Deleted) {
+            let rotated = over
+                .rotated
+                .get(&name(&copy.id))
+                .is_some_and(|until| until.is_none_or(|until| scene.world.now() > until + SLACK));
+            if over.deleted.contains(&name(&copy.id)) || rotated || over.revoked(copy) {
+                return Err(format!("{} is over and lives on at server {}", copy.id, server + 1));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What some copies say is over.
+#[derive(Default)]
+struct Over {
+    deleted: BTreeSet<Name>,
+    rotated: BTreeMap<Name, Option<Timestamp>>,
+    revoked: BTreeMap<Principal, Version>,
+}
+
+impl Over {
+    fn revoked(&self, copy: &Session) -> bool {
+        let newest = copy.fixed.principal.as_ref().and_then(|whose| self.revoked.get(whose));
+        newest.is_some_and(|&newest| copy.fixed.revocation < Some(newest))
+    }
+}
+
+fn over<'a>(copies: impl Iterator<Item = &'a Session>) -> Over {
+    let mut over = Over::default();
+    for copy in copies {
+        if copy.life == Life::Deleted {
+            over.deleted.insert(name(&copy.id));
+        }
+        if let Some(replaces) = &copy.fixed.replaces {
+            over.rotated.insert(name(&replaces.id), replaces.until);
+        }
+        if let (true, Some(principal)) = (copy.is_revocation(), &copy.fixed.principal) {
+            let version = Version::new(copy.id.created, copy.id.address.origin);
+            let newest = over.revoked.entry(principal.clone()).or_insert(version);
+            *newest = (*newest).max(version);
+        }
+    }
+    over
 }

@@ -45,6 +45,18 @@ impl Check for Counters {
         );
         match answered.flight.intent {
             Intent::Add(amount) if done => *self.sums.entry(name(&token.id)).or_default() += amount,
+            // The new session's counter starts where the old one's was.
+            Intent::Rotate(_) => match answered.outcome {
+                Ok(Response::Session(served)) => {
+                    if let Some(Shown::Count(sum)) = served.session.get(COUNTER) {
+                        self.sums.insert(name(&served.session.id), sum);
+                    }
+                }
+                Err(RequestError::NotReplicated { token: Some(token), .. }) => {
+                    self.unknown.insert(name(&token.id));
+                }
+                _ => {}
+            },
             Intent::Replace => {
                 self.unknown.insert(name(&token.id));
             }
@@ -62,7 +74,7 @@ impl Check for Counters {
         for &server in scene.healed {
             for copy in scene.world.copies(server).into_values() {
                 let Some(&sum) = self.sums.get(&name(&copy.id)) else { continue };
-                if copy.life == Life::Deleted || self.unknown.contains(&name(&copy.id)) {
+                if copy.life != Life::Live || self.unknown.contains(&name(&copy.id)) {
                     continue;
                 }
                 self.looked += 1;

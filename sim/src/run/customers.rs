@@ -47,7 +47,9 @@ impl Run {
     /// Hands a request to a server.
     pub(super) fn submit(&mut self, server: usize, request: Request, mut flight: Flight) {
         flight.server = server;
-        flight.prompt = !self.world.is_paused(server) && self.world.is_up(server);
+        // A slow server may take its timers only, and leave what comes waiting.
+        let runs = self.world.is_up(server) && !self.world.is_paused(server);
+        flight.prompt = runs && !self.world.is_slow(server);
         if let (Intent::Delete, Some(token)) = (&flight.intent, &flight.token)
             && let Some(known) = self.model.get_mut(&token.id)
         {

@@ -88,6 +88,10 @@ pub enum Kind {
     Acks,
     /// Nothing for longer than the idle timeout.
     Idle,
+    /// A new ID for the session: a log-in.
+    Rotate,
+    /// Sign out everywhere: one of the few names that customers have.
+    Revoke,
 }
 
 impl Kind {
@@ -97,7 +101,7 @@ impl Kind {
     }
 
     /// All that are drawn.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Set,
         Self::Add,
         Self::Remove,
@@ -112,5 +116,7 @@ impl Kind {
         Self::BestEffort,
         Self::Acks,
         Self::Idle,
+        Self::Rotate,
+        Self::Revoke,
     ];
 }

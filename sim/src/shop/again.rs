@@ -1,8 +1,9 @@
 //! Requests that follow from earlier ones: the same once more, and a new session for the old one.
 
-use grapevine_core::{Acks, Principal, Request, Timestamp, Token};
+use grapevine_core::{Acks, Request, Timestamp, Token};
 use rand_chacha::ChaCha8Rng;
 
+use super::login::somebody;
 use super::{Carried, Flight, Intent, Shop, best_effort, flight};
 
 impl Shop {
@@ -24,6 +25,11 @@ impl Shop {
                 *token = own.clone();
                 *acks
             }
+            Request::Rotate { token, rotation } => {
+                *token = own.clone();
+                rotation.acks
+            }
+            Request::Revoke { acks, .. } => *acks,
             Request::Read { token, policy } => {
                 stale_will_do = best_effort(*policy);
                 *token = own.clone();
@@ -47,7 +53,7 @@ impl Shop {
     ) -> Vec<(Request, Flight)> {
         let (mut create, made) = self.create(n, now, rng);
         if let Request::Create(create) = &mut create {
-            create.principal = Some(Principal::new("somebody"));
+            create.principal = Some(somebody(rng));
         }
         let token = Token::decode(&carried.text, &self.key).expect("a token of this farm");
         let acks = Acks::Peers(1);

@@ -127,6 +127,9 @@ pub(super) fn request(request: &Request) -> (&'static str, Vec<String>) {
         Request::Update { token, .. } => ("update", Some(token)),
         Request::Replace { token, .. } => ("replace", Some(token)),
         Request::Delete { token, .. } => ("delete", Some(token)),
+        Request::Rotate { token, .. } => ("rotate", Some(token)),
+        Request::Revoke { .. } => ("revoke", None),
+        Request::Sessions { .. } => ("sessions", None),
         _ => ("leave", None),
     };
     (what, token.map(|token| token.id.to_string()).into_iter().collect())

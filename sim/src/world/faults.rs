@@ -130,6 +130,11 @@ impl World {
         self.nodes[server].cost = cost;
     }
 
+    /// Whether every event takes a server some time.
+    pub(crate) fn is_slow(&self, server: usize) -> bool {
+        !self.nodes[server].cost.is_zero()
+    }
+
     /// Stops a server from running; what comes for it waits.
     pub fn pause(&mut self, server: usize) {
         if !self.is_up(server) {

@@ -94,7 +94,7 @@ fn session(origin: ServerId, slot: u32, now: Timestamp, lifetime: Duration) -> S
     let created = Stamp::at(now);
     let id = SessionId { address, created, secret: Secret::from_bytes([1; 16]) };
     let idle_timeout = Duration::from_secs(60);
-    Session::new(id, Fixed { deadline: now + lifetime, idle_timeout, principal: None })
+    Session::new(id, Fixed { deadline: now + lifetime, idle_timeout, ..Fixed::default() })
 }
 
 fn create(publisher: ServerId, session: Session) -> Command {

@@ -10,4 +10,6 @@ mod limits;
 mod lookup;
 mod membership;
 mod repair;
+mod revoke;
+mod rotate;
 mod write;

@@ -91,7 +91,7 @@ fn batch(publisher: ServerId, prev: Stamp, created: Stamp, slot: u32) -> Command
     let address = Address { origin: publisher, slot };
     let id = SessionId { address, created, secret: Secret::from_bytes([slot as u8; 16]) };
     let deadline = created.time() + Duration::from_secs(600);
-    let fixed = Fixed { deadline, idle_timeout: Duration::from_secs(600), principal: None };
+    let fixed = Fixed { deadline, idle_timeout: Duration::from_secs(600), ..Fixed::default() };
     let writes = vec![Write::Create(Session::new(id, fixed).into())];
     Command::Batch(Batch { publisher, prev, writes, last: created, ack: false })
 }

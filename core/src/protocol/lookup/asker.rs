@@ -18,7 +18,7 @@ use crate::id::{Address, ServerId};
 use crate::protocol::serve::{Grounds, Standing, standing};
 use crate::protocol::write::{Refused, Wanted};
 use crate::rare::{Mark, Point};
-use crate::session::Session;
+use crate::session::{Life, Session};
 use crate::stamp::Version;
 use crate::token::Token;
 use crate::vector::Vector;
@@ -198,6 +198,10 @@ impl Engine {
 
     /// Does what was asked, on a copy that may be served.
     fn carry_out(&mut self, id: RequestId, copy: &Arc<Session>, grounds: &Grounds, ask: &Ask) {
+        if copy.life != Life::Live && !matches!(ask, Ask::Read(_)) {
+            self.rare.mark(Mark::WriteToRetiredRefused);
+            return self.respond(id, Err(RequestError::Rotated));
+        }
         let (wanted, acks) = match ask {
             Ask::Read(_) => {
                 let touched = self.touch(copy);
@@ -207,6 +211,12 @@ impl Engine {
             Ask::Update(changes, acks) => (Wanted::Update(changes.clone()), *acks),
             Ask::Replace(attributes, acks) => (Wanted::Replace(attributes.clone()), *acks),
             Ask::Delete(acks) => (Wanted::Delete, *acks),
+            Ask::Rotate(rotation) => {
+                if let Err(error) = self.rotate(id, copy, grounds, rotation) {
+                    self.respond(id, Err(error));
+                }
+                return;
+            }
         };
         if let Err(error) = self.write(id, copy, grounds, &wanted, acks) {
             self.respond(id, Err(error));
@@ -215,7 +225,10 @@ impl Engine {
 
     /// Writes an access down, if the last one is long enough ago. Returns the copy after it.
     pub(crate) fn touch(&mut self, copy: &Arc<Session>) -> Arc<Session> {
-        if copy.wants_touch(self.now) {
+        if copy.life != Life::Live {
+            // It was rotated away: an access keeps nothing alive.
+            self.rare.mark(Mark::RetiredServed);
+        } else if copy.wants_touch(self.now) {
             let version = Version::new(self.clock.tick(self.now), self.config.server);
             let delta = Arc::new(copy.delta(version));
             self.publish(Write::Update(delta), Acks::Local);

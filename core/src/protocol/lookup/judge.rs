@@ -58,7 +58,7 @@ impl Engine {
                 self.rare.mark(Mark::ExpiryAsked);
                 Verdict::Ask
             }
-            Standing::Ready => self.judge_ready(copy, token, lookup),
+            Standing::Ready | Standing::Retired => self.judge_ready(copy, token, lookup),
         }
     }
 

@@ -12,7 +12,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use crate::event::{Acks, ReadPolicy, RequestId};
+use crate::event::{Acks, ReadPolicy, RequestId, Rotation};
 use crate::id::{Address, ServerId, SessionId};
 use crate::session::{Change, Key, Value};
 use crate::stamp::{Stamp, Timestamp};
@@ -31,6 +31,7 @@ pub(crate) enum Ask {
     Update(Vec<Change>, Acks),
     Replace(Vec<(Key, Value)>, Acks),
     Delete(Acks),
+    Rotate(Rotation),
 }
 
 #[derive(Clone, Debug)]

@@ -8,6 +8,7 @@ use crate::stamp::{Timestamp, Version};
 
 /// Finds the marks of a merge that is about to be made.
 pub(super) fn marks(facts: &Facts, session: &Session, now: Timestamp, mark: &mut dyn FnMut(Mark)) {
+    ends(facts, session, mark);
     let copy = match facts.find(&session.id) {
         Place::Here(copy) => copy,
         Place::Superseded(_) => return mark(Mark::SupersededSessionIgnored),
@@ -22,6 +23,39 @@ pub(super) fn marks(facts: &Facts, session: &Session, now: Timestamp, mark: &mut
         (Life::Live, Life::Deleted) if ours => mark(Mark::WriteMetTombstone),
         (Life::Live, Life::Live) => met_live(copy, session, now, mark),
         _ => {}
+    }
+}
+
+/// What a session that is new here ends, and what ends it.
+fn ends(facts: &Facts, session: &Session, mark: &mut dyn FnMut(Mark)) {
+    match facts.find(&session.id) {
+        Place::Here(copy) if copy.stands_in() && !session.stands_in() => {
+            mark(Mark::RotatedSessionMetItsEnd);
+        }
+        Place::Here(_) => return,
+        _ => {}
+    }
+    if let Some(replaces) = &session.fixed.replaces {
+        match facts.find(&replaces.id) {
+            Place::Here(copy) if copy.life == Life::Live => mark(Mark::RotationRetiredCopy),
+            Place::Lacking => mark(Mark::RotationMergedBeforeOld),
+            _ => {}
+        }
+    }
+    let Some(principal) = &session.fixed.principal else { return };
+    let owners = facts.owners();
+    if session.is_revocation() {
+        let copies = owners.sessions(principal).filter_map(|at| facts.array().get(at));
+        if copies.into_iter().any(|copy| copy.life != Life::Deleted) {
+            mark(Mark::RevocationEndedSessions);
+        }
+    } else if session.life == Life::Live {
+        let newest = owners.newest(principal);
+        if newest.is_some_and(|newest| session.is_revoked_by(newest)) {
+            mark(Mark::SessionMetRevocation);
+        } else if newest.is_some() {
+            mark(Mark::SessionSurvivedRevocation);
+        }
     }
 }
 

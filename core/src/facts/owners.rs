@@ -1,0 +1,84 @@
+//! Whose sessions there are, and whose were revoked. It follows the copies, in [`super::Facts`]'s one
+//! way of putting and dropping them, so nothing can be left in it.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+
+use crate::id::Address;
+use crate::session::{Principal, Session};
+use crate::stamp::Version;
+
+#[derive(Debug, Default)]
+struct Owned {
+    /// The records of revocations that are here.
+    revocations: BTreeSet<Version>,
+    /// The sessions, tombstones included.
+    sessions: BTreeSet<Address>,
+}
+
+/// Principal → its sessions and revocations.
+#[derive(Debug, Default)]
+pub(crate) struct Owners {
+    of: BTreeMap<Principal, Owned>,
+}
+
+impl Owners {
+    /// Notes a copy that is put.
+    pub(crate) fn add(&mut self, copy: &Session) {
+        let Some(principal) = &copy.fixed.principal else { return };
+        if copy.is_revocation() {
+            let owned = self.of.entry(principal.clone()).or_default();
+            owned.revocations.insert(copy.created());
+        } else {
+            let owned = self.of.entry(principal.clone()).or_default();
+            owned.sessions.insert(copy.id.address);
+        }
+    }
+
+    /// Forgets a copy that is replaced or dropped.
+    pub(crate) fn remove(&mut self, copy: &Session) {
+        let Some(principal) = &copy.fixed.principal else { return };
+        let Some(owned) = self.of.get_mut(principal) else { return };
+        if copy.is_revocation() {
+            owned.revocations.remove(&copy.created());
+        } else {
+            owned.sessions.remove(&copy.id.address);
+        }
+        if owned.revocations.is_empty() && owned.sessions.is_empty() {
+            self.of.remove(principal);
+        }
+    }
+
+    /// The newest revocation of this principal that is known.
+    pub(crate) fn newest(&self, principal: &Principal) -> Option<Version> {
+        self.revocations(principal).next_back()
+    }
+
+    /// The revocations of this principal that are known, in order.
+    pub(crate) fn revocations(
+        &self,
+        principal: &Principal,
+    ) -> impl DoubleEndedIterator<Item = Version> + '_ {
+        self.of.get(principal).into_iter().flat_map(|owned| owned.revocations.iter().copied())
+    }
+
+    /// The sessions of this principal that are here, partial ones and tombstones included.
+    pub(crate) fn sessions(&self, principal: &Principal) -> impl Iterator<Item = Address> + '_ {
+        self.of.get(principal).into_iter().flat_map(|owned| owned.sessions.iter().copied())
+    }
+
+    /// Whether this copy is noted as it should be.
+    pub(crate) fn has(&self, copy: &Session) -> bool {
+        let Some(principal) = &copy.fixed.principal else { return true };
+        let owned = self.of.get(principal);
+        if copy.is_revocation() {
+            owned.is_some_and(|owned| owned.revocations.contains(&copy.created()))
+        } else {
+            owned.is_some_and(|owned| owned.sessions.contains(&copy.id.address))
+        }
+    }
+
+    /// How many copies are noted.
+    pub(crate) fn len(&self) -> usize {
+        self.of.values().map(|owned| owned.revocations.len() + owned.sessions.len()).sum()
+    }
+}

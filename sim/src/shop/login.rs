@@ -1,0 +1,56 @@
+//! Customers who log in, which rotates their session, and who sign out everywhere, which revokes all
+//! sessions of their principal: of other customers too, for few names are shared by all.
+
+use std::time::Duration;
+
+use grapevine_core::{Acks, Change, Key, Principal, Request, Rotation, Token, Value};
+use rand::RngExt as _;
+use rand_chacha::ChaCha8Rng;
+
+use super::{Intent, Shop};
+
+/// Who logs in.
+const NAMES: [&str; 3] = ["ann", "bob", "cleo"];
+/// The attribute that a log-in sets; nothing else does.
+pub(crate) const LOGIN: &str = "login";
+
+/// One of the few names that customers have.
+pub(super) fn somebody(rng: &mut ChaCha8Rng) -> Principal {
+    Principal::new(NAMES[rng.random_range(0..NAMES.len())])
+}
+
+impl Shop {
+    /// A log-in, or a new ID for who is logged in already.
+    pub(super) fn new_id(
+        &self,
+        token: Token,
+        value: Value,
+        rng: &mut ChaCha8Rng,
+    ) -> (Intent, Request) {
+        let grace = match rng.random_range(0..3) {
+            0 => Duration::from_millis(rng.random_range(50..3000)),
+            _ => Duration::ZERO,
+        };
+        let lifetime = Duration::from_secs(self.workload.lifetime_s);
+        // Shorter lives than the old session's too: the old one's end must be told all the same.
+        let lifetime = if rng.random_bool(0.3) { lifetime / 3 } else { lifetime };
+        let acks = if rng.random_bool(0.5) { Acks::Local } else { Acks::Peers(1) };
+        let login = Key::new(LOGIN).expect("a good key");
+        let rotation = Rotation {
+            principal: rng.random_bool(0.7).then(|| somebody(rng)),
+            changes: vec![Change::Set(login, value)],
+            grace,
+            lifetime: Some(lifetime),
+            acks,
+            ..Rotation::default()
+        };
+        (Intent::Rotate(acks), Request::Rotate { token, rotation })
+    }
+
+    /// Everybody of one name is signed out.
+    pub(super) fn sign_out_everywhere(rng: &mut ChaCha8Rng) -> (Intent, Request) {
+        let acks = if rng.random_bool(0.5) { Acks::Local } else { Acks::Peers(1) };
+        let principal = somebody(rng);
+        (Intent::Revoke, Request::Revoke { principal, acks })
+    }
+}

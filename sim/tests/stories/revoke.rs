@@ -1,0 +1,129 @@
+//! Sign out everywhere: all sessions of a principal are over.
+
+use core::time::Duration;
+
+use grapevine_core::{
+    Acks, Create, NotFound, Principal, Request, RequestError, Response, Rotation, Served,
+};
+use grapevine_sim::World;
+
+use crate::common::*;
+use crate::rotate::rotate;
+
+const ENDED: RequestError = RequestError::NotFound(NotFound::Ended);
+
+fn log_in(world: &mut World, server: usize, name: &str) -> Served {
+    let principal = Some(Principal::new(name));
+    world.ask(server, Request::Create(Create { principal, ..Create::default() })).expect("created")
+}
+
+fn revoke(world: &mut World, server: usize, name: &str) -> Response {
+    let (principal, acks) = (Principal::new(name), Acks::Local);
+    world.ask_any(server, Request::Revoke { principal, acks }).expect("revoked")
+}
+
+fn listed(world: &mut World, server: usize, name: &str) -> usize {
+    let principal = Principal::new(name);
+    match world.ask_any(server, Request::Sessions { principal }) {
+        Ok(Response::Sessions(sessions)) => sessions.len(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn all_sessions_of_a_principal_end_and_nobody_elses() {
+    let mut world = farm(80);
+    let anns: Vec<Served> = (0..3).map(|server| log_in(&mut world, server, "ann")).collect();
+    let bobs = log_in(&mut world, 0, "bob");
+    let nobodys = create(&mut world, 0);
+    settle(&mut world);
+    assert_eq!(listed(&mut world, 2, "ann"), 3);
+    assert_eq!(revoke(&mut world, 1, "ann"), Response::Revoked { sessions: 3 });
+    settle(&mut world);
+    for server in 0..3 {
+        for served in &anns {
+            assert_eq!(world.read(server, &served.token), Err(ENDED));
+        }
+        assert!(world.read(server, &bobs.token).is_ok());
+        assert!(world.read(server, &nobodys.token).is_ok());
+        assert_eq!((listed(&mut world, server, "ann"), listed(&mut world, server, "bob")), (0, 1));
+    }
+    assert_eq!(world.differences(), Vec::<String>::new());
+}
+
+#[test]
+fn a_session_made_on_a_cut_off_server_after_the_revocation_ends_when_the_two_meet() {
+    let mut world = farm(81);
+    world.network.partition(&[2], &[0, 1]);
+    revoke(&mut world, 0, "ann");
+    world.run_for(Duration::from_secs(1));
+    let cut_off = log_in(&mut world, 2, "ann");
+    assert!(world.read(2, &cut_off.token).is_ok(), "it has not heard");
+    world.network.heal();
+    settle(&mut world);
+    for server in 0..3 {
+        assert_eq!(world.read(server, &cut_off.token), Err(ENDED), "server {server}");
+    }
+    assert_eq!(world.differences(), Vec::<String>::new());
+}
+
+#[test]
+fn whoever_logs_in_again_where_the_revocation_is_known_stays_logged_in() {
+    let mut world = farm(82);
+    world.network.partition(&[2], &[0, 1]);
+    revoke(&mut world, 0, "ann");
+    let again = log_in(&mut world, 0, "ann");
+    let anonymous = create(&mut world, 1);
+    let rotation = Rotation {
+        principal: Some(Principal::new("ann")),
+        acks: Acks::Local,
+        ..Rotation::default()
+    };
+    world.run_for(Duration::from_secs(1));
+    let rotated = rotate(&mut world, 1, &anonymous.token, rotation).expect("rotated");
+    world.network.heal();
+    settle(&mut world);
+    for server in 0..3 {
+        assert!(world.read(server, &again.token).is_ok(), "server {server}");
+        assert!(world.read(server, &rotated.token).is_ok(), "server {server}");
+    }
+    assert_eq!(world.differences(), Vec::<String>::new());
+}
+
+#[test]
+fn a_new_id_does_not_outlive_a_revocation_that_its_server_had_not_heard_of() {
+    let mut world = farm(83);
+    let old = log_in(&mut world, 2, "ann");
+    settle(&mut world);
+    world.network.partition(&[2], &[0, 1]);
+    revoke(&mut world, 0, "ann");
+    world.run_for(Duration::from_secs(1));
+    let rotation = Rotation { acks: Acks::Local, ..Rotation::default() };
+    let new = rotate(&mut world, 2, &old.token, rotation).expect("rotated");
+    world.network.heal();
+    settle(&mut world);
+    for server in 0..3 {
+        assert_eq!(world.read(server, &old.token), Err(ENDED));
+        assert_eq!(world.read(server, &new.token), Err(ENDED));
+    }
+    assert_eq!(world.differences(), Vec::<String>::new());
+}
+
+#[test]
+fn a_session_that_comes_before_the_revocation_it_was_made_after_survives_it_and_its_new_id_too() {
+    let mut world = farm(84);
+    // Server 3 does not hear server 1, where the revocation is made.
+    world.network.cut.insert((0, 2));
+    revoke(&mut world, 0, "ann");
+    world.run_for(Duration::from_millis(50));
+    let again = log_in(&mut world, 1, "ann");
+    world.run_for(Duration::from_millis(10));
+    let rotation = Rotation { acks: Acks::Local, ..Rotation::default() };
+    let new = rotate(&mut world, 2, &again.token, rotation).expect("rotated");
+    world.network.heal();
+    settle(&mut world);
+    for server in 0..3 {
+        assert!(world.read(server, &new.token).is_ok(), "server {server}");
+    }
+    assert_eq!(world.differences(), Vec::<String>::new());
+}
