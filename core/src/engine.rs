@@ -63,7 +63,7 @@ pub enum Timer {
 /// assert!(answered);
 /// # Ok::<(), ConfigError>(())
 /// ```
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Engine {
     pub(crate) now: Timestamp,
     /// `now` without its steps; see [`crate::protocol::clocks`].
@@ -85,11 +85,11 @@ pub struct Engine {
     pub(crate) counters: Counters,
     pub(crate) outbox: Outbox,
     pub(crate) rare: Rare,
-    view_generation: u64,
+    pub(crate) view_generation: u64,
 }
 
 /// What waits to be drained.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Outbox {
     /// Own writes since the last draining: they go out before anything that rests on them.
     pub(crate) batches: VecDeque<Batch>,

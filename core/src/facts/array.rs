@@ -15,7 +15,7 @@ const CHUNK: usize = 64;
 
 type Chunk = Box<[Option<Arc<Session>>; CHUNK]>;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Origin {
     chunks: Vec<Option<Chunk>>,
     held: usize,
@@ -23,7 +23,7 @@ struct Origin {
 }
 
 /// All copies of one server.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Array {
     origins: BTreeMap<ServerId, Origin>,
 }

@@ -53,7 +53,7 @@ pub(crate) struct Totals {
 }
 
 /// All copies of one server, indexed by writer, by deadline, and by being partial.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Facts {
     me: ServerId,
     margin: Duration,

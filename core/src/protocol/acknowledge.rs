@@ -15,7 +15,7 @@ use crate::id::ServerId;
 use crate::rare::{Mark, Point};
 use crate::stamp::{Stamp, Timestamp};
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Write {
     request: RequestId,
     acks: Acks,
@@ -24,7 +24,7 @@ struct Write {
 }
 
 /// Writes made here that wait for others, by stamp.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Waiting {
     writes: BTreeMap<Stamp, Write>,
     deadlines: BTreeSet<(Timestamp, Stamp)>,

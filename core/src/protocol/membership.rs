@@ -48,7 +48,7 @@ pub(super) struct Peer {
 }
 
 /// What a server knows of the farm.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Members {
     pub(super) peers: SortedMap<u16, Peer>,
     pub(super) size: usize,

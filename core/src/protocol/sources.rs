@@ -24,7 +24,7 @@ impl Told {
 }
 
 /// What all sources have together.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Together {
     vector: Vector,
     /// Of how many peers it is made; `None` if it must be made anew.
