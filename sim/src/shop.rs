@@ -34,6 +34,7 @@ pub(crate) enum Intent {
     Rotate(Acks),
     Revoke,
     Leave,
+    Verify,
 }
 
 /// A request that was handed to a server.

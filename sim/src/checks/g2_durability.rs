@@ -3,6 +3,7 @@
 use grapevine_core::{Acks, Member, Response, SessionId, Stamp, Timestamp};
 
 use super::{About, Answered, Check, Judgement, Scene};
+use crate::model::name;
 use crate::world::World;
 
 #[derive(Debug)]
@@ -38,7 +39,9 @@ impl Durability {
     fn check(&mut self, scene: &Scene<'_>) -> Judgement {
         let deaths = scene.damage.deaths.len();
         self.writes.retain(|write| {
-            deaths - write.deaths <= write.copies && scene.world.now() < write.deadline
+            deaths - write.deaths <= write.copies
+                && scene.world.now() < write.deadline
+                && !scene.damaged.contains(&name(&write.id))
         });
         for write in &self.writes {
             self.looked += 1;

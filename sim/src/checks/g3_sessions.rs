@@ -181,7 +181,7 @@ fn carries_enough(scene: &Scene<'_>, answered: &Answered<'_>, served: &Served) -
 /// count its process: nobody has told it of that one yet, and there is no copy there that could be
 /// shown without what was dropped. (A number that left is out of the count. And a server that was
 /// paused counts a process that died meanwhile. Whoever feeds the new process names it in each
-/// heartbeat by which others learn that the feeder has the write: see decision 0005.)
+/// heartbeat by which others learn that the feeder has the write: see decision 0006.)
 fn out_of_the_count(
     scene: &Scene<'_>,
     answered: &Answered<'_>,
