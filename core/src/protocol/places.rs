@@ -4,7 +4,7 @@
 //! Every process that writes takes a place in everybody's vectors and lists, and a server may restart
 //! every few seconds for ever. So what a process has written is forgotten as soon as nothing more can be
 //! missing of it and no copy shows it; and no number may have more than its share of places
-//! (`docs/decisions/0006-places-of-processes.md`).
+//! (`docs/decisions/0007-places-of-processes.md`).
 
 use crate::engine::Engine;
 use crate::error::LimitError;
