@@ -45,5 +45,5 @@ async fn what_cannot_be_asked_is_told_with_its_address_and_ends_with_two() {
     assert_eq!(output.status.code(), Some(2), "wrong use");
     let farm = Farm::start(1).await;
     let (status, body) = farm.send("POST", 0, "/verify?within_ms=0", "").await;
-    assert_eq!((status, body["code"].as_str()), (400, Some("invalid_query")), "{body}");
+    assert_eq!((status, body["code"].as_str()), (422, Some("invalid_query")), "{body}");
 }
