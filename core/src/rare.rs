@@ -306,6 +306,8 @@ rare_names! {
         ContextCarriedForDownServer,
         /// A number came back as a new process, and counts anew.
         RestartCountedAnew,
+        /// A process counts because another server named it.
+        CountedByHearsay,
         /// A message of a number's earlier process was refused.
         PredecessorRefused,
         /// A message of a server that had left was refused.

@@ -91,6 +91,7 @@ impl Engine {
     pub(crate) fn on_heartbeat(&mut self, from: ServerId, heartbeat: Heartbeat) {
         let me = self.config.server;
         let missing = self.missing_of(from, &heartbeat);
+        self.hear_of_members(&heartbeat.members);
         self.on_gone_said(from, &heartbeat);
         let acked = heartbeat.applied.get(me);
         let partial = heartbeat.partial;

@@ -40,14 +40,8 @@ impl Engine {
 
     /// That a server left is told on, for its own word may have been lost.
     fn hear_that_left(&mut self, server: ServerId) {
-        let number = server.number();
-        let known = self.members.peers.get(&number).map(|peer| peer.server);
-        let room = known.is_some() || self.members.peers.len() + 1 < self.members.size;
-        if number == self.config.server.number() || known.is_some_and(|k| k > server) || !room {
+        if !self.hear_of(server) {
             return;
-        }
-        if known != Some(server) {
-            self.introduce(server);
         }
         if self.take_leave(server) {
             self.rare.mark(Mark::LeaveToldByAnother);
