@@ -165,6 +165,7 @@ impl From<RequestError> for Problem {
                     Unavailable::Skewed => "skewed",
                     Unavailable::TooManyWaiting(_) => "too_many_waiting",
                     Unavailable::Leaving => "leaving",
+                    Unavailable::Verifying => "verifying",
                     Unavailable::Isolated => "isolated",
                     _ => "other",
                 };

@@ -9,3 +9,4 @@ mod input;
 mod page;
 mod sessions;
 mod start;
+mod verify;

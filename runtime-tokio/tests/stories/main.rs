@@ -7,3 +7,4 @@ mod members;
 mod numbers;
 mod raw;
 mod sharing;
+mod verify;
