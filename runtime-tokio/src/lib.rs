@@ -62,6 +62,7 @@ pub use metrics::{Incoming, LinkState, LinkStatus, Outgoing, Reason};
 
 pub use grapevine_core::{
     Acks, Address, Change, ChangeError, ConfigError, Counters, Create, Farm, Key, KeyError,
-    LimitError, Local, Member, NotFound, Principal, ReadPolicy, RequestError, ServerId, Session,
-    SessionId, Shown, Stamp, State, Status, Timestamp, TokenError, Unavailable, Value, Vector,
+    LimitError, Listed, Local, MAX_LISTED, Member, NotFound, Principal, ReadPolicy, RequestError,
+    Rotation, ServerId, Session, SessionId, Shown, Stamp, State, Status, Timestamp, TokenError,
+    Unavailable, Value, Vector,
 };

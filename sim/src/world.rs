@@ -3,12 +3,13 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use grapevine_core::command::Write;
 use grapevine_core::{
-    Address, Engine, Event, Farm, Life, Local, Notice, RequestError, RequestId, Response, ServerId,
-    Session, SessionId, Status, Timestamp, Vector,
+    Address, Engine, Event, Farm, Local, Notice, RequestError, RequestId, Response, ServerId,
+    Session, Status, Timestamp, Vector,
 };
 
 use crate::network::{Link, Network};
@@ -34,7 +35,7 @@ pub(crate) enum Observation {
     /// A request was answered.
     Answered { server: usize, id: RequestId, outcome: Result<Response, RequestError> },
     /// A server keeps this copy now, for request threads to read.
-    Stored { by: ServerId, id: SessionId, life: Life },
+    Stored { by: ServerId, copy: Arc<Session> },
     /// A server died; whoever waits for it gets no answer.
     Crashed { server: usize },
 }

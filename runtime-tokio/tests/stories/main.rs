@@ -5,5 +5,6 @@ mod common;
 mod faults;
 mod members;
 mod numbers;
+mod principals;
 mod raw;
 mod sharing;

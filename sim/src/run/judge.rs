@@ -25,8 +25,8 @@ impl Run {
                     let first = self.model.wrote(by, &write, self.world.now());
                     self.judge_all(|check, scene| check.wrote(scene, by, &write, first));
                 }
-                Observation::Stored { by, id, life } => {
-                    self.judge_all(|check, scene| check.stored(scene, by, id, life));
+                Observation::Stored { by, copy } => {
+                    self.judge_all(|check, scene| check.stored(scene, by, &copy));
                 }
                 Observation::Answered { server, id, outcome } => {
                     self.answered(server, id, &outcome);
