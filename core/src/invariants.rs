@@ -1,5 +1,7 @@
 //! What must always hold of an engine, checked after every event in tests and simulations.
 
+use core::fmt;
+
 use crate::engine::Engine;
 use crate::id::Address;
 use crate::session::Session;
@@ -13,6 +15,7 @@ impl Engine {
     pub fn check_invariants(&self) {
         self.check_changed([]);
         self.members.check_together();
+        self.check_next();
         self.facts.check_invariants();
         self.facts.array().iter().for_each(|copy| self.check_copy(copy));
     }
@@ -52,6 +55,39 @@ impl Engine {
             copy.id.address.slot < self.config.farm.slots_per_origin,
             "a slot beyond the limit is in use"
         );
+    }
+
+    /// Everything that this engine's answers to future events depend on, to be formatted: two engines
+    /// of one process for which it is the same text are in the same state. For model checking, which
+    /// must know states that it has met. Left out are what only counts, and the configuration. Secret
+    /// bytes aren't shown: they follow from the seed and from how much was drawn; nor values, of which
+    /// there is the version that wrote them, and the length.
+    pub fn behaviour(&self) -> impl fmt::Debug + '_ {
+        // Named one by one, so that a new field is not forgotten here.
+        let Self {
+            now,
+            steady,
+            trusted,
+            clock,
+            facts,
+            applied,
+            members,
+            lookups,
+            waiting,
+            repair,
+            leaving,
+            gone,
+            outbox,
+            counters: _,
+            config: _,
+            random,
+            rare: _,
+            view_generation: _,
+            // It follows from the rest.
+            next: _,
+        } = self;
+        let time = (now, steady, trusted, clock, random.drawn());
+        (time, facts, applied, members, lookups, waiting, repair, leaving, gone, outbox)
     }
 
     /// A number that changes when the state does, cheap enough to take after every event: for

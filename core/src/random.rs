@@ -26,6 +26,11 @@ impl Random {
         Self { secrets: stream(b"grapevine secrets"), jitter: stream(b"grapevine jitter") }
     }
 
+    /// How much was drawn of each stream.
+    pub(crate) fn drawn(&self) -> (u128, u128) {
+        (self.secrets.get_word_pos(), self.jitter.get_word_pos())
+    }
+
     /// 128 unguessable bits.
     pub(crate) fn secret(&mut self) -> Secret {
         let mut bytes = [0; 16];

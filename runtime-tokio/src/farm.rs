@@ -61,6 +61,9 @@ pub struct Served {
     pub stale: bool,
     /// Writes that the customer depends on are lost; this is what is left.
     pub lost: bool,
+    /// This server hears from fewer than a majority of the farm: elsewhere the session may have been
+    /// changed, or ended, without its knowledge.
+    pub isolated: bool,
 }
 
 impl Grapevine {
@@ -108,20 +111,21 @@ impl Grapevine {
                 session: served.session,
                 stale: served.stale,
                 lost: served.lost,
+                isolated: served.isolated,
             }),
             Some(served) => Ok(self.served(served)),
             None => self.session(Request::Read { token: parsed, policy }).await,
         }
     }
 
-    /// Changes a session; [`Acks::Local`]. The closure sees the session as it is here, and what it
+    /// Changes a session; [`Acks::Farm`]. The closure sees the session as it is here, and what it
     /// does to it goes to the farm as one update (R57e, R61).
     ///
     /// # Errors
     /// As [`Grapevine::read`], and [`Error::Key`] or [`Error::Request`] for a change that can't be
     /// made. Nothing changed.
     pub async fn update(&self, token: &str, edit: impl FnOnce(&mut Edit)) -> Result<Served, Error> {
-        self.update_with(token, Acks::Local, edit).await
+        self.update_with(token, Acks::Farm, edit).await
     }
 
     /// Changes a session, and waits for so many other servers to have the update.
@@ -184,29 +188,28 @@ impl Grapevine {
 
     /// Gives a session a new ID, with its contents, and ends the old one, everywhere: at log-in and
     /// at every other change of privilege, so that an ID planted or seen before is worth nothing.
-    /// [`Rotation::default`] has no grace, and waits for one other server, so that one crash can't
-    /// bring the old ID back; a farm of one server waits for nobody.
+    /// [`Rotation::default`] has no grace, and waits for one other server at least, so that one crash
+    /// can't bring the old ID back; a farm of one server waits for nobody.
     ///
     /// # Errors
     /// As [`Grapevine::read`]; [`Error::Request`] with `Rotated` if it has a new ID already (the
     /// response to that rotation has the token), or with a limit: nothing changed.
     /// [`Error::NotReplicated`]: the session **has** its new ID, and the error has the token.
-    pub async fn rotate(&self, token: &str, mut rotation: Rotation) -> Result<Served, Error> {
+    pub async fn rotate(&self, token: &str, rotation: Rotation) -> Result<Served, Error> {
         let token = Token::decode(token, &self.0.tokens)?;
-        rotation.acks = self.alone_waits_for_nobody(rotation.acks);
         self.session(Request::Rotate { token, rotation }).await
     }
 
     /// Ends all sessions of a principal ("sign out everywhere"): those that the farm has, and those
     /// of servers that are cut off, when they are back. Sessions that are made from now on where
-    /// this is known live. Returns how many sessions ended at this server. To be sure that one crash
-    /// can't undo it, wait for one other server: `Acks::Peers(1)`.
+    /// this is known live. Returns how many sessions ended at this server. With [`Acks::Farm`] it
+    /// waits for one other server at least, so that one crash can't undo it; a farm of one server
+    /// waits for nobody.
     ///
     /// # Errors
     /// [`Error::Request`] with a limit (the principal is too long, or no slot is free): nothing
     /// changed. [`Error::NotReplicated`]: the sessions **are** over.
     pub async fn revoke(&self, principal: &Principal, acks: Acks) -> Result<u64, Error> {
-        let acks = self.alone_waits_for_nobody(acks);
         let principal = principal.clone();
         match self.ask(Request::Revoke { principal, acks }).await? {
             Response::Revoked { sessions, .. } => Ok(sessions),
@@ -312,6 +315,12 @@ impl Grapevine {
         stopped.ok().and_then(|reason| reason.clone()).unwrap_or(StopReason::Failed)
     }
 
+    /// Whether this server hears from fewer than a majority of the farm now. It costs no message and
+    /// asks no other task.
+    pub fn is_isolated(&self) -> bool {
+        self.0.clock.now() > self.0.shown.view.load().hears_majority_until
+    }
+
     /// This process: its number and when it started.
     pub fn server_id(&self) -> ServerId {
         self.0.links.identity.server
@@ -341,11 +350,6 @@ impl Grapevine {
         }
     }
 
-    /// Where there is nobody else, there is nobody to wait for.
-    fn alone_waits_for_nobody(&self, acks: Acks) -> Acks {
-        if self.farm().size == 1 { Acks::Local } else { acks }
-    }
-
     async fn session(&self, request: Request) -> Result<Served, Error> {
         match self.ask(request).await? {
             Response::Session(served) => Ok(self.served(served)),
@@ -372,6 +376,7 @@ impl Grapevine {
             session: served.session,
             stale: served.stale,
             lost: served.lost,
+            isolated: served.isolated,
         }
     }
 }

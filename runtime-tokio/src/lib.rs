@@ -64,5 +64,5 @@ pub use grapevine_core::{
     Acks, Address, Change, ChangeError, ConfigError, Counters, Create, Farm, Key, KeyError,
     LimitError, Listed, Local, MAX_LISTED, Member, NotFound, Principal, ReadPolicy, RequestError,
     Rotation, ServerId, Session, SessionId, Shown, Stamp, State, Status, Timestamp, TokenError,
-    Unavailable, Value, Vector,
+    Unavailable, Value, Vector, WhenIsolated,
 };

@@ -13,7 +13,7 @@ use crate::stamp::Stamp;
 pub(crate) type Entry = (Stamp, Address);
 
 /// The change lists of all writers.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Changes {
     lists: BTreeMap<ServerId, BTreeSet<Entry>>,
 }

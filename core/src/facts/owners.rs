@@ -8,7 +8,7 @@ use crate::id::Address;
 use crate::session::{Principal, Session};
 use crate::stamp::Version;
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Owned {
     /// The records of revocations that are here.
     revocations: BTreeSet<Version>,
@@ -17,7 +17,7 @@ struct Owned {
 }
 
 /// Principal → its sessions and revocations.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Owners {
     of: BTreeMap<Principal, Owned>,
 }

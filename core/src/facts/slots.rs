@@ -4,7 +4,7 @@ use alloc::collections::BTreeSet;
 
 /// The free slots of this server's own array. Only the origin reuses a slot, and only after the
 /// tombstone in it is gone.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Slots {
     unused: u32,
     freed: BTreeSet<u32>,

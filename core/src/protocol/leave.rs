@@ -12,7 +12,7 @@ use crate::stamp::{Stamp, Timestamp};
 use crate::vector::Vector;
 
 /// A server's own leaving.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Leaving {
     request: RequestId,
     until: Timestamp,

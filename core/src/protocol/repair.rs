@@ -26,7 +26,7 @@ use crate::vector::Vector;
 /// Entries that a holder looks at for one part, so that skipping much costs a bounded time.
 const STEPS: usize = 4096;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Round {
     number: u64,
     holder: ServerId,
@@ -36,7 +36,7 @@ struct Round {
 }
 
 /// The asker's side of repair.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Repair {
     rounds: u64,
     round: Option<Round>,

@@ -32,6 +32,7 @@ impl Engine {
                 let sessions = copies.filter(|copy| copy.life != Life::Deleted).count() as u64;
                 let version = record.created();
                 self.counters.revocations += 1;
+                let acks = self.acks_of_end(acks);
                 self.publish(Write::Revoke(Arc::new(record)), acks);
                 let response = Response::Revoked { sessions, version };
                 self.wait_for_acks(id, version.stamp, acks, response);

@@ -6,7 +6,7 @@ use crate::session::Session;
 use crate::stamp::Timestamp;
 
 /// Nothing.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Rare {}
 
 #[allow(clippy::unused_self, reason = "the other handle has a self to use")]

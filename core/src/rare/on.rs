@@ -60,7 +60,7 @@ impl Tally {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Inner {
     /// Per point, whether it may fire; empty without a plan.
     enabled: Vec<bool>,
@@ -71,7 +71,7 @@ struct Inner {
 }
 
 /// An engine's rare choices and paths.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Rare {
     // Readers of the engine's state pass marks too.
     inner: RefCell<Inner>,

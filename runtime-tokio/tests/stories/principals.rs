@@ -99,6 +99,6 @@ async fn a_principal_too_long_is_refused_by_name_and_a_lone_server_waits_for_nob
     assert_eq!(alone.rotate(&token, rotation).await, Err(refused.clone()));
     assert_eq!(alone.revoke(&long, Acks::Local).await, Err(refused.clone()));
     assert_eq!(alone.sessions_of(&long, None, 1).await, Err(refused));
-    assert_eq!(alone.revoke(&ann(), Acks::Peers(1)).await, Ok(0));
+    assert_eq!(alone.revoke(&ann(), Acks::Farm).await, Ok(0));
     alone.rotate(&token, Rotation::default()).await.unwrap();
 }

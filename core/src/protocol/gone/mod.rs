@@ -36,7 +36,7 @@ use crate::vector::Vector;
 const WAITING: usize = 1024;
 
 /// What a server does about writers that are gone.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Gone {
     /// Who is gone: as far as this server's members tell.
     line: Line,

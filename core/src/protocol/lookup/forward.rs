@@ -29,7 +29,7 @@ struct Forward {
 }
 
 /// All queries that this server has asked on. Those whose time is up make room for new ones.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Forwards {
     by_number: BTreeMap<u64, Forward>,
     by_asker: BTreeMap<(ServerId, u64), u64>,

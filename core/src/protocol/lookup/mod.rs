@@ -95,7 +95,7 @@ struct Lookup {
 }
 
 /// All look-ups under way, own ones and those for others.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Lookups {
     /// The number of the last look-up, or of the last query that was asked on.
     last: u64,
