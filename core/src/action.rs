@@ -6,8 +6,9 @@ use alloc::vec::Vec;
 use crate::command::Command;
 use crate::error::RequestError;
 use crate::event::RequestId;
-use crate::id::{Address, ServerId};
+use crate::id::{Address, HashedId, ServerId};
 use crate::member::State;
+use crate::protocol::verify::Report;
 use crate::session::Session;
 use crate::stamp::Version;
 use crate::token::Token;
@@ -73,6 +74,8 @@ pub enum Response {
         /// Whether every other live server has all of this server's writes.
         complete: bool,
     },
+    /// How this server's copies compare with the others'.
+    Verified(Report),
 }
 
 /// A page of a principal's sessions.
@@ -119,6 +122,14 @@ pub enum Notice {
         server: ServerId,
         /// What it did.
         why: &'static str,
+    },
+    /// Copies of this server and another differ, though both have the same writes: memory was
+    /// damaged, or a bug. They are being made equal.
+    Mismatch {
+        /// The other.
+        server: ServerId,
+        /// The sessions.
+        sessions: Vec<HashedId>,
     },
     /// The session ended by its idle limit; said by the server that ended it.
     Expired {

@@ -105,6 +105,17 @@ pub enum Request {
     /// Leave the farm in order: answered when the others have everything, or `leave_timeout` has
     /// passed. After it, every request is refused.
     Leave,
+    /// Compare all copies with those of every other server, and mend what differs. One at a time.
+    Verify {
+        /// How long it may take; times beyond [`Request::LONGEST_VERIFY`] are cut to it. What was not
+        /// compared by then is named in the report.
+        within: Duration,
+    },
+}
+
+impl Request {
+    /// The longest time that a verification may take.
+    pub const LONGEST_VERIFY: Duration = Duration::from_secs(3600);
 }
 
 /// A new session's particulars.

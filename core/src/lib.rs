@@ -49,9 +49,10 @@ pub use config::{Config, ConfigError, Farm, Local, WhenIsolated};
 pub use engine::{Engine, Timer};
 pub use error::{LimitError, NotFound, RequestError, Unavailable};
 pub use event::{Acks, Create, Event, MAX_LISTED, ReadPolicy, Request, RequestId, Rotation};
-pub use id::{Address, Secret, ServerId, SessionId};
+pub use id::{Address, HashedId, Secret, ServerId, SessionId};
 pub use member::{Member, State};
 pub use protocol::serve::{Locally, serve_locally};
+pub use protocol::verify::{Compared, Missed, Report};
 pub use session::{
     Attribute, Change, ChangeError, Counter, Expiry, Fixed, Key, KeyError, Life, Principal,
     Replaces, Session, Shown, Subtotal, Value,

@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use grapevine_core::{
-    Acks, Address, Change, Create, Farm, Key, Listed, Locally, Principal, ReadPolicy, Request,
-    RequestError, Response, Rotation, ServerId, Session, Status, Token, TokenKey, Value,
+    Acks, Address, Change, Create, Farm, Key, Listed, Locally, Principal, ReadPolicy, Report,
+    Request, RequestError, Response, Rotation, ServerId, Session, Status, Token, TokenKey, Value,
     serve_locally,
 };
 
@@ -288,6 +289,25 @@ impl Grapevine {
             }
         });
         sessions
+    }
+
+    /// Compares all copies with those of every other server, and mends what differs. `within` is how
+    /// long it may take, at most [`Request::LONGEST_VERIFY`]; what was not compared by then is named in
+    /// the report. Sessions that were written to within the last moments, or are close to their end,
+    /// are left out. It goes through 256 sessions, or 256 KiB of them, per question and answer, one server
+    /// after another, and only one verification at a time.
+    ///
+    /// # Errors
+    /// [`RequestError::Unavailable`] with [`Unavailable::Verifying`] if one is under way already, or
+    /// with [`Unavailable::Leaving`]; [`Error::Stopped`].
+    ///
+    /// [`Unavailable::Verifying`]: grapevine_core::Unavailable::Verifying
+    /// [`Unavailable::Leaving`]: grapevine_core::Unavailable::Leaving
+    pub async fn verify(&self, within: Duration) -> Result<Report, Error> {
+        match self.ask(Request::Verify { within }).await? {
+            Response::Verified(report) => Ok(report),
+            other => unreachable!("a verification was answered with {other:?}"),
+        }
     }
 
     /// Leaves the farm in order: takes no more requests, waits (at most `leave_timeout`) until the

@@ -61,8 +61,8 @@ pub use farm::{Grapevine, Served};
 pub use metrics::{Incoming, LinkState, LinkStatus, Outgoing, Reason};
 
 pub use grapevine_core::{
-    Acks, Address, Change, ChangeError, ConfigError, Counters, Create, Farm, Key, KeyError,
-    LimitError, Listed, Local, MAX_LISTED, Member, NotFound, Principal, ReadPolicy, RequestError,
-    Rotation, ServerId, Session, SessionId, Shown, Stamp, State, Status, Timestamp, TokenError,
-    Unavailable, Value, Vector, WhenIsolated,
+    Acks, Address, Change, ChangeError, Compared, ConfigError, Counters, Create, Farm, HashedId,
+    Key, KeyError, LimitError, Listed, Local, MAX_LISTED, Member, Missed, NotFound, Principal,
+    ReadPolicy, Report, RequestError, Rotation, ServerId, Session, SessionId, Shown, Stamp, State,
+    Status, Timestamp, TokenError, Unavailable, Value, Vector, WhenIsolated,
 };

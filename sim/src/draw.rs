@@ -9,6 +9,7 @@ use crate::scenario::{
 };
 
 mod faults;
+mod memory;
 
 /// What a run may have, apart from what it always has.
 const FEATURES: [&str; 18] = [
@@ -79,6 +80,7 @@ impl Scenario {
         };
         turnover(&mut scenario);
         cut_off(&mut scenario);
+        memory::add(&mut scenario);
         scenario
     }
 }

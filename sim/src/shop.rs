@@ -36,6 +36,7 @@ pub(crate) enum Intent {
     /// Everybody of a name is signed out, and whom to wait for.
     Revoke(Acks),
     Leave,
+    Verify,
 }
 
 /// A request that was handed to a server.

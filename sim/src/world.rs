@@ -1,6 +1,6 @@
 //! A world: servers, the network between them, and the queue of what happens next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use grapevine_core::command::Write;
 use grapevine_core::{
     Address, Engine, Event, Farm, Local, Notice, RequestError, RequestId, Response, ServerId,
-    Session, Status, Timestamp, Vector,
+    Session, Stamp, Status, Timestamp, Vector,
 };
 
 use crate::network::{Link, Network};
@@ -82,6 +82,10 @@ pub struct World {
     answers: BTreeMap<RequestId, Result<Response, RequestError>>,
     notices: Vec<(usize, Notice)>,
     observations: Vec<Observation>,
+    /// Sessions of which some server's memory was damaged.
+    damaged: BTreeSet<(Address, Stamp)>,
+    /// How often two servers' copies differed, as they say.
+    mismatches: u64,
     /// What each dead process had applied.
     obituaries: BTreeMap<ServerId, Vector>,
     messages: u64,
@@ -144,6 +148,8 @@ impl World {
             answers: BTreeMap::new(),
             notices: Vec::new(),
             observations: Vec::new(),
+            damaged: BTreeSet::new(),
+            mismatches: 0,
             obituaries: BTreeMap::new(),
             messages: 0,
             events: 0,
@@ -194,6 +200,16 @@ impl World {
         &self.notices
     }
 
+    /// How often a server found that its copies and another's differ.
+    pub const fn mismatches(&self) -> u64 {
+        self.mismatches
+    }
+
+    /// Sessions of which some server's memory was damaged, by address and create.
+    pub(crate) const fn damaged(&self) -> &BTreeSet<(Address, Stamp)> {
+        &self.damaged
+    }
+
     /// The number of configured servers.
     pub fn size(&self) -> usize {
         self.nodes.len()
@@ -202,6 +218,11 @@ impl World {
     /// What the farm agrees on.
     pub const fn farm(&self) -> &Farm {
         &self.farm
+    }
+
+    /// What each server chooses for itself.
+    pub(crate) const fn local(&self) -> &Local {
+        &self.local
     }
 
     /// What was observed since the last call. Hand the list back to [`World::reuse`].

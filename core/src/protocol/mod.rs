@@ -16,4 +16,5 @@ pub(crate) mod revoke;
 pub(crate) mod rotate;
 pub(crate) mod serve;
 pub(crate) mod sources;
+pub(crate) mod verify;
 pub(crate) mod write;

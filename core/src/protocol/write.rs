@@ -339,7 +339,7 @@ impl Engine {
             self.rare.mark(Mark::ExpiredSessionIgnored);
             return Ok(());
         }
-        if origin == self.config.server && !self.is_own(session) {
+        if origin == self.config.server && !self.is_own(session) && !self.was_lost(session) {
             // Only the origin gives slots out, and this one is not in use, or not for this session.
             self.counters.ignored_superseded += 1;
             self.rare.mark(Mark::SupersededSessionIgnored);
@@ -389,6 +389,16 @@ impl Engine {
     fn is_own(&self, session: &Session) -> bool {
         let copy = self.facts.array().get(session.id.address);
         copy.is_some_and(|copy| copy.id == session.id)
+    }
+
+    /// Whether this server made the session and has lost its own copy, by damage to its memory: a copy
+    /// is dropped only once its deadline has passed here, and the slot has no other.
+    fn was_lost(&self, session: &Session) -> bool {
+        let lost = self.facts.slots().is_freed(session.id.address.slot)
+            && session.id.created <= self.end()
+            && self.now < session.fixed.deadline;
+        self.rare.mark_if(lost, Mark::OwnLostCopyTakenBack);
+        lost
     }
 
     /// Whether the servers named in it still fit into what this server remembers.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use grapevine_core::{Acks, Member, Response, Session, SessionId, Stamp, Timestamp, Version};
 
 use super::{About, Answered, Check, Judgement, Scene};
+use crate::model::name;
 use crate::world::World;
 
 #[derive(Debug)]
@@ -40,7 +41,9 @@ impl Durability {
     fn check(&mut self, scene: &Scene<'_>) -> Judgement {
         let deaths = scene.damage.deaths.len();
         self.writes.retain(|write| {
-            deaths - write.deaths <= write.copies && scene.world.now() < write.deadline
+            deaths - write.deaths <= write.copies
+                && scene.world.now() < write.deadline
+                && !scene.damaged.contains(&name(&write.id))
         });
         for write in &self.writes {
             self.looked += 1;

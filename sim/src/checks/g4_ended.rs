@@ -192,7 +192,9 @@ impl Check for Ended {
             })
         };
         let over = over(copies().map(|(_, copy)| copy));
-        for (server, copy) in copies().filter(|(_, copy)| copy.life != Life::Deleted) {
+        let judged =
+            |copy: &Session| copy.life != Life::Deleted && !scene.damaged.contains(&name(&copy.id));
+        for (server, copy) in copies().filter(|(_, copy)| judged(copy)) {
             let rotated = over
                 .rotated
                 .get(&name(&copy.id))

@@ -2,13 +2,13 @@
 //! a run is judged. Each check counts what it looked at: one that never had anything to look at
 //! has shown nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use grapevine_core::command::Write;
 use grapevine_core::{RequestError, Response, ServerId, Session, Timestamp};
 
-use crate::model::Model;
+use crate::model::{Model, Name};
 use crate::shop::Flight;
 use crate::world::World;
 
@@ -63,6 +63,9 @@ pub(crate) struct Scene<'a> {
     pub(crate) healed: &'a [usize],
     /// Forged tokens that were refused, and those that were not.
     pub(crate) forged: (u64, u64),
+    /// Sessions of which some server's memory was damaged. What is served of them, and what becomes of
+    /// them, nobody can promise; only that all servers hold the same in the end.
+    pub(crate) damaged: &'a BTreeSet<Name>,
     /// Requests without an answer yet.
     pub(crate) flights: &'a BTreeMap<grapevine_core::RequestId, Flight>,
 }
@@ -83,6 +86,12 @@ pub(crate) trait Check {
 
     /// How much it has looked at.
     fn looked(&self) -> u64;
+
+    /// Whether it judges what a session shows or whether it is there, which nobody can promise of one
+    /// that was damaged in a server's memory.
+    fn is_about_contents(&self) -> bool {
+        matches!(self.about().name, "G2" | "G3" | "G4" | "G5" | "G6")
+    }
 
     fn wrote(
         &mut self,

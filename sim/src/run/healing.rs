@@ -3,15 +3,19 @@
 
 use std::time::Duration;
 
+use grapevine_core::{Acks, Request, Vector};
 use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use super::Run;
 use crate::scenario::{Delay, Heal};
+use crate::shop::{Flight, Intent};
 
 /// How long after healing the farm may take to converge: 100 heartbeats.
 pub const CONVERGE: Duration = Duration::from_secs(20);
+/// How long a server that is asked to may take to compare its copies with all others'.
+const VERIFY: Duration = Duration::from_secs(3);
 /// How long nothing happens at the end.
 const REST: Duration = Duration::from_secs(3);
 
@@ -31,10 +35,31 @@ impl Run {
             }
         }
         self.run_until(self.world.now() + CONVERGE / 2);
+        self.verify();
         self.look();
         self.run_until(self.world.now() + REST);
         self.judge_all(|check, scene| check.end(scene));
         self.world.check_invariants();
+    }
+
+    /// Asks every healed server to compare its copies with all others'.
+    fn verify(&mut self) {
+        for server in self.healed.clone() {
+            let flight = Flight {
+                customer: None,
+                server,
+                intent: Intent::Verify,
+                acks: Acks::Local,
+                token: None,
+                known: Vector::default(),
+                sent: self.world.now(),
+                prompt: true,
+                stale_will_do: false,
+                last: true,
+            };
+            self.submit(server, Request::Verify { within: VERIFY }, flight);
+        }
+        self.run_until(self.world.now() + VERIFY);
     }
 
     fn heal(&mut self) {

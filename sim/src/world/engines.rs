@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use grapevine_core::{Action, Command, Engine, Event, ServerId, To, wire};
+use grapevine_core::{Action, Command, Engine, Event, Notice, ServerId, To, wire};
 
 use super::{Happening, Observation, World};
 use crate::coins::Coins;
@@ -144,7 +144,10 @@ impl World {
                 self.trace.answered(self.now, server, &outcome);
                 self.observations.push(Observation::Answered { server, id, outcome });
             }
-            Action::Notify(notice) => self.notices.push((server, notice)),
+            Action::Notify(notice) => {
+                self.mismatches += u64::from(matches!(notice, Notice::Mismatch { .. }));
+                self.notices.push((server, notice));
+            }
             Action::Store { address, copy, .. } => {
                 self.changed.push(address);
                 if let Some(copy) = copy {
