@@ -51,8 +51,8 @@ impl Check for Sessions {
         self.looked
     }
 
-    fn stored(&mut self, _: &Scene<'_>, by: ServerId, copy: &Arc<Session>) -> Judgement {
-        self.rotated.stored(by, copy)
+    fn stored(&mut self, scene: &Scene<'_>, by: ServerId, copy: &Arc<Session>) -> Judgement {
+        self.rotated.stored(by, copy, scene.damaged)
     }
 
     fn answered(&mut self, scene: &Scene<'_>, answered: &Answered<'_>) -> Judgement {

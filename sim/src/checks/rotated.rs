@@ -1,6 +1,6 @@
 //! What a new ID starts with, for G3: exactly what the old one showed, and that one still shows it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use grapevine_core::{Life, ServerId, Session};
@@ -19,13 +19,19 @@ pub(super) struct Rotated {
 }
 
 impl Rotated {
-    /// Judges a copy that a server keeps from now on.
-    pub(super) fn stored(&mut self, by: ServerId, copy: &Arc<Session>) -> Judgement {
+    /// Judges a copy that a server keeps from now on. What a `damaged` session hands on nobody knows.
+    pub(super) fn stored(
+        &mut self,
+        by: ServerId,
+        copy: &Arc<Session>,
+        damaged: &BTreeSet<Name>,
+    ) -> Judgement {
         let entry = (by, name(&copy.id));
         if let Some(replaces) = &copy.fixed.replaces
             && by == copy.id.address.origin
             && copy.life == Life::Live
             && !self.live.contains_key(&entry)
+            && !damaged.contains(&name(&replaces.id))
         {
             let old = (by, name(&replaces.id));
             let Some(before) = self.live.get(&old) else {

@@ -1,6 +1,6 @@
 //! Tells the model, the customers and the checks what happened, and keeps the first complaint.
 
-use grapevine_core::{RequestId, Session, SessionId};
+use grapevine_core::{RequestId, SessionId};
 
 use super::{Broken, Run, START};
 use crate::checks::{Answered, Check, Judgement, Scene};
@@ -29,7 +29,7 @@ impl Run {
                     }
                     self.judge_all(|check, scene| check.wrote(scene, by, &write, first));
                 }
-                Observation::Stored { copy, .. } if self.is_or_replaced_damaged(&copy) => {}
+                Observation::Stored { copy, .. } if self.is_damaged(&copy.id) => {}
                 Observation::Stored { by, copy } => {
                     self.judge_all(|check, scene| check.stored(scene, by, &copy));
                 }
@@ -84,12 +84,6 @@ impl Run {
     /// what becomes of it, nobody can promise; only that all servers hold the same in the end.
     fn is_damaged(&self, id: &SessionId) -> bool {
         self.world.damaged().contains(&name(id))
-    }
-
-    /// The same, or of the session that it took the place of, whose contents it started with.
-    fn is_or_replaced_damaged(&self, copy: &Session) -> bool {
-        let replaced = copy.fixed.replaces.is_some_and(|replaces| self.is_damaged(&replaces.id));
-        replaced || self.is_damaged(&copy.id)
     }
 
     pub(super) fn judge_all(
