@@ -202,6 +202,15 @@ pub struct Heartbeat {
     pub closed: Vec<ServerId>,
 }
 
+impl Heartbeat {
+    /// Whether the sender has closed a writer's entry and then forgotten it: no copy of its shows
+    /// anything of that writer any more. Whoever was to catch up with the sender need not have it.
+    pub(crate) fn has_forgotten(&self, writer: ServerId) -> bool {
+        let passed = |first: &ServerId| first.number() == writer.number() && writer < *first;
+        self.applied.get(writer) == Stamp::ZERO && self.closed.iter().any(passed)
+    }
+}
+
 /// Asks for everything beyond a base (R78). The base stays the same through a round.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pull {

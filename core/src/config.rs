@@ -49,7 +49,9 @@ pub struct Farm {
     pub value_bytes: u32,
     /// Bytes of one message between servers.
     pub frame_bytes: u32,
-    /// Server processes (numbers and their restarts) remembered at once.
+    /// Server processes (numbers and their restarts) remembered at once, as long as sessions live that
+    /// they wrote to. A server whose earlier processes fill half of its number's share may not write:
+    /// raise it where servers restart often and sessions live long.
     pub known_servers: u32,
     /// What a server does that hears from fewer than a majority of the farm.
     pub when_isolated: WhenIsolated,

@@ -132,6 +132,17 @@ pub enum LimitError {
         /// What is allowed.
         allowed: u64,
     },
+    /// `known_servers`: this process has written nothing yet, and so many earlier ones of its number
+    /// are still remembered, because sessions show what they wrote, that there is no place for one
+    /// more. Places come free as those sessions end.
+    /// Until then it serves reads, but for those of which the access is to be written down.
+    #[error(
+        "{allowed} earlier processes of this server are still remembered; this one may not write yet"
+    )]
+    Servers {
+        /// What is allowed: half of the number's share of `known_servers`.
+        allowed: u32,
+    },
     /// The longest principal is [`crate::MAX_PRINCIPAL_BYTES`] bytes.
     #[error("the principal is {bytes} bytes long; {allowed} are allowed")]
     Principal {
@@ -167,6 +178,7 @@ impl LimitError {
             Self::Session { .. } => "session_bytes",
             Self::Slots { .. } => "slots_per_origin",
             Self::Bytes { .. } => "bytes_per_origin",
+            Self::Servers { .. } => "known_servers",
             Self::Principal { .. } => "principal_bytes",
             Self::Lifetime { .. } => "lifetime",
             Self::IdleTimeout { .. } => "idle_timeout",

@@ -306,6 +306,8 @@ rare_names! {
         ContextCarriedForDownServer,
         /// A number came back as a new process, and counts anew.
         RestartCountedAnew,
+        /// A process counts because another server named it.
+        CountedByHearsay,
         /// A message of a number's earlier process was refused.
         PredecessorRefused,
         /// A message of a server that had left was refused.
@@ -328,6 +330,8 @@ rare_names! {
         ToldOfGoneWriter,
         /// Entries of gone writers were closed on everybody's word.
         GoneWriterClosed,
+        /// What a server had of a closed stream was forgotten, for no copy shows anything of it.
+        WriterForgotten,
         /// Entries were closed because another server had closed them.
         ClosedAsAnotherSaid,
         /// A part was lost beyond a closed entry.

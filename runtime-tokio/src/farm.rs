@@ -21,6 +21,9 @@ use crate::metrics::LinkStatus;
 use crate::net::sync::{mpsc, oneshot};
 use crate::net::task::AbortHandle;
 
+/// The longest time that [`Grapevine::verify`] may take.
+pub const LONGEST_VERIFY: Duration = Request::LONGEST_VERIFY;
+
 /// A running server of the farm, as the application holds it. Cheap to clone.
 ///
 /// Dropping the last handle stops the server at once, as a crash would; [`Grapevine::leave`] stops
@@ -292,7 +295,7 @@ impl Grapevine {
     }
 
     /// Compares all copies with those of every other server, and mends what differs. `within` is how
-    /// long it may take, at most [`Request::LONGEST_VERIFY`]; what was not compared by then is named in
+    /// long it may take, at most [`LONGEST_VERIFY`]; what was not compared by then is named in
     /// the report. Sessions that were written to within the last moments, or are close to their end,
     /// are left out. It goes through 256 sessions, or 256 KiB of them, per question and answer, one server
     /// after another, and only one verification at a time.

@@ -57,7 +57,7 @@ pub use builder::{Builder, LOOPBACK_KEY};
 pub use digest::Digest;
 pub use edit::Edit;
 pub use error::{Error, StartError, StopReason};
-pub use farm::{Grapevine, Served};
+pub use farm::{Grapevine, LONGEST_VERIFY, Served};
 pub use metrics::{Incoming, LinkState, LinkStatus, Outgoing, Reason};
 
 pub use grapevine_core::{

@@ -10,6 +10,7 @@ use crate::scenario::{
 
 mod faults;
 mod memory;
+mod shapes;
 
 /// What a run may have, apart from what it always has.
 const FEATURES: [&str; 18] = [
@@ -78,7 +79,7 @@ impl Scenario {
             faults,
             requests,
         };
-        turnover(&mut scenario);
+        shapes::shape(&mut scenario);
         cut_off(&mut scenario);
         memory::add(&mut scenario);
         scenario
@@ -90,24 +91,6 @@ impl Scenario {
 fn cut_off(scenario: &mut Scenario) {
     let mut rng = ChaCha8Rng::seed_from_u64(scenario.seed ^ 0x15_01);
     scenario.limits.refuse_when_isolated = rng.random_bool(0.25).then_some(true);
-}
-
-/// In some runs sessions live for seconds, slots are few and clocks differ by all that they may: so
-/// slots are used again while others still hold what was in them. Drawn apart, so that all other
-/// draws are as they are without.
-fn turnover(scenario: &mut Scenario) {
-    let mut rng = ChaCha8Rng::seed_from_u64(scenario.seed ^ 0x51_07);
-    if !rng.random_bool(0.04) {
-        return;
-    }
-    scenario.limits.slots_per_origin = Some(rng.random_range(2..8));
-    scenario.workload.lifetime_s = rng.random_range(1..4);
-    scenario.workload.customers = rng.random_range(5..12);
-    scenario.workload.think_ms = (5, 100);
-    for server in 1..=scenario.servers {
-        let ms = if rng.random_bool(0.5) { 240 } else { -240 };
-        scenario.faults.insert(0, Timed { at_s: 0.0, fault: Fault::Step { server, ms } });
-    }
 }
 
 impl Draw {

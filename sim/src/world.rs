@@ -343,6 +343,13 @@ impl World {
                     self.handle(server, Event::Timer);
                 }
             }
+            Happening::Dial { server, boot, peer } => self.dial(server, boot, peer),
+            Happening::Connection { server, boot, peer, up } => {
+                if self.nodes[server].boot == boot {
+                    let event = if up { Event::PeerUp(peer) } else { Event::PeerDown(peer) };
+                    self.handle(server, event);
+                }
+            }
             Happening::Request { server, boot, id, request } => {
                 if self.nodes[server].boot == boot {
                     let request = Rc::unwrap_or_clone(request);

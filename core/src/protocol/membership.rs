@@ -248,6 +248,9 @@ impl Members {
         peer.introduced = true;
         peer.joining = heartbeat.joining;
         peer.end = peer.end.max(heartbeat.end);
+        if let Some(target) = &mut peer.named_me_at {
+            target.retain(|server, _| !heartbeat.has_forgotten(server));
+        }
         if peer.offsets.len() == CLOCK_READINGS {
             peer.offsets.remove(0);
         }
@@ -361,6 +364,32 @@ impl Engine {
             self.forget_run(predecessor);
         }
         self.members.peers.insert(server.number(), Peer::new(server, self.steady));
+    }
+
+    /// Whether this process, of whom another server tells, is of the farm and no older than the
+    /// newest of its number that is known here. It is the newest from now on.
+    pub(super) fn hear_of(&mut self, server: ServerId) -> bool {
+        let known = self.members.peers.get(&server.number()).map(|peer| peer.server);
+        let room = known.is_some() || self.members.peers.len() + 1 < self.members.size;
+        let newer = known.is_none_or(|known| known < server);
+        if server.number() == self.config.server.number() || !room || !newer {
+            return known == Some(server);
+        }
+        self.introduce(server);
+        true
+    }
+
+    /// Counts the processes that another server counts. One that this server can't hear must count
+    /// all the same: the other may have fed it, long after its predecessor left and was counted out
+    /// (`docs/decisions/0006-processes-count-by-hearsay.md`).
+    pub(crate) fn hear_of_members(&mut self, members: &[ServerId]) {
+        for &server in members {
+            let counted = self.members.of(server).is_some();
+            if !counted && self.hear_of(server) {
+                self.rare.mark(Mark::CountedByHearsay);
+                self.member_changed(server, State::Alive);
+            }
+        }
     }
 
     pub(crate) fn member_changed(&mut self, server: ServerId, state: State) {

@@ -11,6 +11,7 @@ pub(crate) mod joining;
 pub(crate) mod leave;
 pub(crate) mod lookup;
 pub(crate) mod membership;
+mod places;
 pub(crate) mod repair;
 pub(crate) mod revoke;
 pub(crate) mod rotate;

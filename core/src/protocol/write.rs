@@ -105,6 +105,7 @@ impl Engine {
         if self.members.self_skewed() {
             return Err(RequestError::Unavailable(Unavailable::Skewed));
         }
+        self.check_place()?;
         let allowed = farm.slots_per_origin;
         let slots = self.facts.slots();
         let fresh = slots.fresh(allowed).filter(|_| self.rare.force(Point::SlotFresh));
@@ -145,6 +146,7 @@ impl Engine {
         acks: Acks,
     ) -> Result<(), RequestError> {
         assert!(copy.complete && copy.life == Life::Live, "only whole live copies are written to");
+        self.check_place()?;
         let acks = match wanted {
             Wanted::Delete => self.acks_of_end(acks),
             Wanted::Update(_) | Wanted::Replace(_) => self.acks_of_write(acks),

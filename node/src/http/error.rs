@@ -167,6 +167,7 @@ impl From<RequestError> for Problem {
                     Unavailable::Skewed => "skewed",
                     Unavailable::TooManyWaiting(_) => "too_many_waiting",
                     Unavailable::Leaving => "leaving",
+                    Unavailable::Verifying => "verifying",
                     Unavailable::Isolated => "isolated",
                     _ => "other",
                 };
@@ -205,7 +206,7 @@ impl Problem {
             | LimitError::Session { allowed, .. } => u64::from(*allowed),
             LimitError::Principal { allowed, .. } => *allowed as u64,
             // Not the customer's doing, and another server may have room: so it is a 503.
-            LimitError::Slots { .. } | LimitError::Bytes { .. } => {
+            LimitError::Slots { .. } | LimitError::Bytes { .. } | LimitError::Servers { .. } => {
                 return Self::new(Code::Full, message).with("limit", limit.name());
             }
             LimitError::Lifetime { .. } | LimitError::IdleTimeout { .. } => {

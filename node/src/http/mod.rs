@@ -74,6 +74,7 @@ fn routes(app: Shared) -> Router {
         .route("/health", get(farm::health))
         .route("/ready", get(farm::ready))
         .route("/digest", get(farm::digest))
+        .route("/verify", post(farm::verify))
         .route("/", get(page::show))
         .route("/shop/add/{sku}", post(page::add))
         .route("/shop/leave", post(page::leave))

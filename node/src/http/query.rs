@@ -23,6 +23,33 @@ struct RawAcks {
     acks: Option<String>,
 }
 
+/// `?within_ms=` of a verification.
+pub(super) struct WithinQuery(pub(super) Duration);
+
+/// How long a verification may take, if the call doesn't say.
+const WITHIN_MS: u64 = 30_000;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawWithin {
+    within_ms: Option<u64>,
+}
+
+impl FromRequestParts<Shared> for WithinQuery {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, Problem> {
+        let raw: RawWithin = parse(parts)?;
+        let ms = raw.within_ms.unwrap_or(WITHIN_MS);
+        let most = grapevine_tokio::LONGEST_VERIFY.as_millis() as u64;
+        if !(1..=most).contains(&ms) {
+            let message = format!("within_ms={ms} is not allowed; it must be from 1 to {most}");
+            return Err(Problem::new(Code::InvalidQuery, message).with("field", "within_ms"));
+        }
+        Ok(Self(Duration::from_millis(ms)))
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawPolicy {

@@ -10,3 +10,4 @@ mod page;
 mod principals;
 mod sessions;
 mod start;
+mod verify;

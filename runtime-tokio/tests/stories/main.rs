@@ -8,3 +8,4 @@ mod numbers;
 mod principals;
 mod raw;
 mod sharing;
+mod verify;

@@ -12,6 +12,9 @@ use crate::network::Link;
 use crate::rare::{HarnessMark, Rare};
 use crate::scenario::Buggify;
 
+/// How often servers that can't connect try again.
+const DIAL_EVERY: Duration = Duration::from_millis(100);
+
 impl World {
     /// Has these rare choices forced from now on, by this seed's coin flips; an empty list forces
     /// none. What was counted before is forgotten.
@@ -45,8 +48,9 @@ impl World {
         self.nodes[server].paused = false;
         self.observations.push(Observation::Crashed { server });
         for other in 0..self.nodes.len() {
-            if !self.nodes[other].paused {
-                self.handle(other, Event::PeerDown(id));
+            // Behind a cut link nobody is told that the connection broke.
+            if !self.network.cut.contains(&(server, other)) {
+                self.connection(other, id, false);
             }
         }
     }
@@ -76,11 +80,31 @@ impl World {
             if let Some(peer) = self.nodes[other].engine.as_deref().map(Engine::server)
                 && other != server
             {
-                self.handle(server, Event::PeerUp(peer));
-                self.handle(other, Event::PeerUp(id));
+                self.dial(server, boot, peer);
             }
         }
         self.handle(server, Event::Timer);
+    }
+
+    /// Connects a process to a peer, if both still run; again and again while the network lets
+    /// nothing through between them.
+    pub(super) fn dial(&mut self, server: usize, boot: Timestamp, peer: ServerId) {
+        let other = usize::from(peer.number()) - 1;
+        let runs = |server: usize| self.running(server).map(Engine::server);
+        let Some(id) = runs(server).filter(|_| self.nodes[server].boot == boot) else { return };
+        if runs(other) != Some(peer) {
+            return;
+        }
+        if [(server, other), (other, server)].iter().any(|link| self.network.cut.contains(link)) {
+            return self.schedule(self.now + DIAL_EVERY, Happening::Dial { server, boot, peer });
+        }
+        self.connection(server, peer, true);
+        self.connection(other, id, true);
+    }
+
+    fn connection(&mut self, server: usize, peer: ServerId, up: bool) {
+        let boot = self.nodes[server].boot;
+        self.happen(Happening::Connection { server, boot, peer, up });
     }
 
     /// Damages a server's memory: one copy of those that can be damaged so, chosen by `pick`. No
@@ -142,7 +166,7 @@ impl World {
             self.rare.mark(HarnessMark::PausedServerCaughtUp);
         }
         for happening in held {
-            self.happen(happening);
+            self.schedule(self.now, happening);
         }
     }
 

@@ -24,6 +24,19 @@ pub(super) enum Happening {
         server: usize,
         due: Timestamp,
     },
+    /// Two processes try to connect: `server`'s that was booted then, and the peer.
+    Dial {
+        server: usize,
+        boot: Timestamp,
+        peer: ServerId,
+    },
+    /// To the process that was booted then: a connection to this peer came up, or broke.
+    Connection {
+        server: usize,
+        boot: Timestamp,
+        peer: ServerId,
+        up: bool,
+    },
     /// To the process that was booted then.
     Request {
         server: usize,
@@ -37,7 +50,10 @@ impl Happening {
     pub(super) const fn server(&self) -> usize {
         match self {
             Self::Message { link, .. } => link.1,
-            Self::Timer { server, .. } | Self::Request { server, .. } => *server,
+            Self::Timer { server, .. }
+            | Self::Dial { server, .. }
+            | Self::Connection { server, .. }
+            | Self::Request { server, .. } => *server,
         }
     }
 }

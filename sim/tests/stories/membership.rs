@@ -184,3 +184,28 @@ fn vectors_stay_small_however_often_a_server_restarts() {
         assert!(streams <= 4, "server {server} remembers {streams} streams");
     }
 }
+
+#[test]
+fn a_number_that_left_counts_again_as_soon_as_another_server_names_its_new_process() {
+    // Found by seed 638 of the swarm, once connections no longer came up across cut links: a server
+    // leaves, starts again and hears one of the others only. The other one had counted it out.
+    let mut world = farm(86);
+    let before = create(&mut world, 1);
+    settle(&mut world);
+    world.request(0, Request::Leave);
+    settle(&mut world);
+    world.crash(0);
+    world.network.partition(&[0], &[1]);
+    world.start(0);
+    settle(&mut world);
+    assert!(!world.status(0).joining, "the one that it can't hear was silent for long");
+    assert_eq!(world.engine(0).copies().count(), 1, "the one that it hears has fed it");
+    // It does not hear of this write in time.
+    world.network.clogged.insert((2, 0));
+    let written = set(&mut world, 1, &before.token, "a", "1");
+    world.run_for(Duration::from_secs(1));
+    let read = world.read(1, &written.token).expect("found");
+    assert!(!read.token.context.is_empty(), "one that counts lacks the write");
+    let elsewhere = world.read(0, &read.token);
+    assert!(!elsewhere.is_ok_and(|served| text(&served, "a").is_none()), "an old copy was shown");
+}

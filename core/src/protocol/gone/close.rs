@@ -18,6 +18,13 @@ impl Engine {
             covers.raise(from, heartbeat.end);
             covers
         };
+        if !self.gone.nothing_to_close() {
+            let kept = |server, _| !heartbeat.has_forgotten(server);
+            self.gone.target.retain(kept);
+            if let Some((_, covers)) = self.gone.offered.get_mut(&from.number()) {
+                covers.retain(kept);
+            }
+        }
         if heartbeat.published && !self.gone.said.contains(&from.number()) {
             let theirs = Line::drawn(&heartbeat.members, &heartbeat.left);
             if theirs == self.gone.line {
@@ -40,14 +47,8 @@ impl Engine {
 
     /// That a server left is told on, for its own word may have been lost.
     fn hear_that_left(&mut self, server: ServerId) {
-        let number = server.number();
-        let known = self.members.peers.get(&number).map(|peer| peer.server);
-        let room = known.is_some() || self.members.peers.len() + 1 < self.members.size;
-        if number == self.config.server.number() || known.is_some_and(|k| k > server) || !room {
+        if !self.hear_of(server) {
             return;
-        }
-        if known != Some(server) {
-            self.introduce(server);
         }
         if self.take_leave(server) {
             self.rare.mark(Mark::LeaveToldByAnother);
