@@ -182,9 +182,8 @@ impl Engine {
             Request::Delete { token, acks } => self.look_up(id, token, Ask::Delete(acks)),
             Request::Rotate { token, rotation } => self.look_up(id, token, Ask::Rotate(rotation)),
             Request::Revoke { principal, acks } => self.revoke(id, principal, acks),
-            Request::Sessions { principal } => {
-                let sessions = self.sessions_of(&principal);
-                self.respond(id, Ok(Response::Sessions(sessions)));
+            Request::Sessions { principal, after, most } => {
+                self.list(id, &principal, after, most);
             }
             Request::Leave => self.leave(id),
             Request::Verify { within } => self.verify(id, within),

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use grapevine_core::command::Write;
 use grapevine_core::{
-    Address, Engine, Event, Farm, Life, Local, Notice, RequestError, RequestId, Response, ServerId,
-    Session, SessionId, Stamp, Status, Timestamp, Vector,
+    Address, Engine, Event, Farm, Local, Notice, RequestError, RequestId, Response, ServerId,
+    Session, Stamp, Status, Timestamp, Vector,
 };
 
 use crate::network::{Link, Network};
@@ -33,7 +34,7 @@ pub(crate) enum Observation {
     /// A request was answered.
     Answered { server: usize, id: RequestId, outcome: Result<Response, RequestError> },
     /// A server keeps this copy now, for request threads to read.
-    Stored { by: ServerId, id: SessionId, life: Life },
+    Stored { by: ServerId, copy: Arc<Session> },
     /// A server died; whoever waits for it gets no answer.
     Crashed { server: usize },
 }

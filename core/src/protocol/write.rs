@@ -17,12 +17,12 @@ use crate::error::{LimitError, RequestError, Unavailable};
 use crate::event::{Acks, Create, RequestId};
 use crate::facts::Merged;
 use crate::id::{Address, ServerId, SessionId};
+use crate::protocol::revoke::check_principal;
 use crate::protocol::serve::Grounds;
 use crate::rare::{Mark, Point};
 use crate::session::{Change, Expiry, Fixed, Key, Life, Principal, Replaces, Session, Value};
 use crate::stamp::{Stamp, Timestamp, Version};
 use crate::vector::Vector;
-use crate::wire::MAX_PRINCIPAL_BYTES;
 
 /// A batch is closed at this many writes or bytes, so that it stays far below any frame limit.
 const BATCH_WRITES: usize = 64;
@@ -101,11 +101,7 @@ impl Engine {
         if !(second..=max).contains(&idle_timeout) {
             return Err(LimitError::IdleTimeout { asked: idle_timeout, allowed: max }.into());
         }
-        if let Some(bytes) = wanted.principal.as_ref().map(|p| p.as_str().len())
-            && bytes > MAX_PRINCIPAL_BYTES
-        {
-            return Err(LimitError::Principal { bytes, allowed: MAX_PRINCIPAL_BYTES }.into());
-        }
+        wanted.principal.as_ref().map_or(Ok(()), check_principal)?;
         if self.members.self_skewed() {
             return Err(RequestError::Unavailable(Unavailable::Skewed));
         }

@@ -44,6 +44,7 @@ codes! {
     Ended NOT_FOUND "ended"
     Expired NOT_FOUND "expired"
     Lost NOT_FOUND "lost"
+    Rotated CONFLICT "rotated"
     MethodNotAllowed METHOD_NOT_ALLOWED "method_not_allowed"
     BodyTimeout REQUEST_TIMEOUT "body_timeout"
     BodyTooLarge PAYLOAD_TOO_LARGE "body_too_large"
@@ -158,6 +159,7 @@ impl From<RequestError> for Problem {
                 Self::new(code, message)
             }
             RequestError::Lost => Self::new(Code::Lost, message),
+            RequestError::Rotated => Self::new(Code::Rotated, message),
             RequestError::Unavailable(why) => {
                 let reason = match why {
                     Unavailable::NoAnswer(_) => "no_answer",

@@ -1,6 +1,8 @@
 //! G2: acknowledged writes survive.
 
-use grapevine_core::{Acks, Member, Response, SessionId, Stamp, Timestamp};
+use std::sync::Arc;
+
+use grapevine_core::{Acks, Member, Response, Session, SessionId, Stamp, Timestamp, Version};
 
 use super::{About, Answered, Check, Judgement, Scene};
 use crate::model::name;
@@ -28,7 +30,7 @@ static ABOUT: About = About {
     source: "Section 7 of the protocol.",
     rule: "At each answer with n acknowledgements: of at least n other numbers the newest process that \
            the writer knows of has applied the write (or had when it died). After each death and at \
-           the end: for every write that was answered with n \
+           the end: for every write (a new ID and a revocation too) that was answered with n \
            acknowledgements, and since whose request at most n servers died, a running server has a copy \
            (or tombstone) that has seen it, unless the session's lifetime is over.",
     file: "sim/src/checks/g2_durability.rs",
@@ -86,32 +88,40 @@ impl Check for Durability {
             Acks::Farm | Acks::Local | Acks::All => return Ok(()),
         };
         let Some(engine) = scene.world.running(answered.server) else { return Ok(()) };
-        if let Ok(Response::Session(served)) = answered.outcome {
-            let by = engine.server();
-            let stamp = served.session.seen.get(by);
-            let applied = |member: &Member| {
-                let vector = scene.world.applied_by(member.server);
-                vector.is_some_and(|applied| applied.covers_entry(by, stamp))
+        let by = engine.server();
+        // A record of a revocation lies in a slot of the server that made it.
+        let record = |version: &Version| {
+            let is_it = |copy: &&Arc<Session>| {
+                copy.is_revocation()
+                    && Version::new(copy.id.created, copy.id.address.origin) == *version
             };
-            let applied = engine.status().members.iter().filter(|member| applied(member)).count();
-            self.looked += 1;
-            if applied < copies {
-                return Err(format!(
-                    "the write {stamp} of {by} to {} was answered as acknowledged by {copies} \
-                     others, and the newest processes of only {applied} have applied it",
-                    served.token.id
-                ));
+            engine.copies().find(is_it).map(|copy| (copy.id, copy.fixed.deadline, version.stamp))
+        };
+        let (id, deadline, stamp) = match answered.outcome {
+            Ok(Response::Session(served)) => {
+                (served.token.id, served.token.deadline, served.session.seen.get(by))
             }
-            self.writes.push(Acknowledged {
-                id: served.token.id,
-                by,
-                stamp,
-                copies,
-                // A server may die between its acknowledgement and the answer.
-                deaths: scene.damage.deaths.iter().filter(|&&at| at < answered.flight.sent).count(),
-                deadline: served.token.deadline,
-            });
+            Ok(Response::Revoked { version, .. }) => match record(version) {
+                Some(record) => record,
+                None => return Err(format!("{by} has not got its revocation {version:?}")),
+            },
+            _ => return Ok(()),
+        };
+        let applied = |member: &Member| {
+            let vector = scene.world.applied_by(member.server);
+            vector.is_some_and(|applied| applied.covers_entry(by, stamp))
+        };
+        let applied = engine.status().members.iter().filter(|member| applied(member)).count();
+        self.looked += 1;
+        if applied < copies {
+            return Err(format!(
+                "the write {stamp} of {by} to {id} was answered as acknowledged by {copies} \
+                 others, and the newest processes of only {applied} have applied it"
+            ));
         }
+        // A server may die between its acknowledgement and the answer.
+        let deaths = scene.damage.deaths.iter().filter(|&&at| at < answered.flight.sent).count();
+        self.writes.push(Acknowledged { id, by, stamp, copies, deaths, deadline });
         Ok(())
     }
 

@@ -1,11 +1,13 @@
 //! G3: the four session guarantees.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use grapevine_core::{
-    Engine, Member, NotFound, RequestError, Response, Served, Session, Vector, Version,
+    Engine, Member, NotFound, RequestError, Response, Served, ServerId, Session, Vector, Version,
 };
 
+use super::rotated::Rotated;
 use super::{About, Answered, Check, Judgement, Scene};
 use crate::model::{Name, name, shown};
 use crate::shop::Intent;
@@ -16,6 +18,7 @@ pub(super) struct Sessions {
     /// Per session, its customers' writes, each with what its customer knew when it asked for it.
     /// Taken from requests and responses alone: what servers say of their writes is not believed.
     follows: BTreeMap<Name, Vec<(Version, Vector)>>,
+    rotated: Rotated,
 }
 
 static ABOUT: About = About {
@@ -28,7 +31,9 @@ static ABOUT: About = About {
            the customer read or made before it got the token it came with (read-your-writes, \
            monotonic reads). Whoever is shown a customer's write is shown all that the customer \
            had read and written before it (monotonic writes, writes-follow-reads). The copy shows \
-           exactly what the reference model makes of the writes that it says it has seen. A stale \
+           exactly what the reference model makes of the writes that it says it has seen. A session \
+           that takes the place of another starts with exactly what that one showed where it was \
+           rotated, which shows the same in its grace. A stale \
            response comes only to who asked for it, and keeps the context; of another's context \
            nothing is dropped that a running, level server lacks (one of \
            whose process the answering server can't know counts if it has an older copy); after healing, when all is known \
@@ -45,6 +50,10 @@ impl Check for Sessions {
 
     fn looked(&self) -> u64 {
         self.looked
+    }
+
+    fn stored(&mut self, scene: &Scene<'_>, by: ServerId, copy: &Arc<Session>) -> Judgement {
+        self.rotated.stored(by, copy, scene.damaged)
     }
 
     fn answered(&mut self, scene: &Scene<'_>, answered: &Answered<'_>) -> Judgement {

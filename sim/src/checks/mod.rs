@@ -3,9 +3,10 @@
 //! has shown nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use grapevine_core::command::Write;
-use grapevine_core::{Life, RequestError, Response, ServerId, SessionId, Timestamp};
+use grapevine_core::{RequestError, Response, ServerId, Session, Timestamp};
 
 use crate::model::{Model, Name};
 use crate::shop::Flight;
@@ -21,6 +22,7 @@ mod g6_counters;
 mod g7_answers;
 mod g8_limits;
 mod g9_determinism;
+mod rotated;
 
 /// What a guarantee means, and how it is checked.
 #[derive(Clone, Copy, Debug)]
@@ -101,7 +103,7 @@ pub(crate) trait Check {
         Ok(())
     }
 
-    fn stored(&mut self, _: &Scene<'_>, _by: ServerId, _id: SessionId, _life: Life) -> Judgement {
+    fn stored(&mut self, _: &Scene<'_>, _by: ServerId, _copy: &Arc<Session>) -> Judgement {
         Ok(())
     }
 

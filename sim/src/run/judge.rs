@@ -29,9 +29,9 @@ impl Run {
                     }
                     self.judge_all(|check, scene| check.wrote(scene, by, &write, first));
                 }
-                Observation::Stored { id, .. } if self.is_damaged(&id) => {}
-                Observation::Stored { by, id, life } => {
-                    self.judge_all(|check, scene| check.stored(scene, by, id, life));
+                Observation::Stored { copy, .. } if self.is_damaged(&copy.id) => {}
+                Observation::Stored { by, copy } => {
+                    self.judge_all(|check, scene| check.stored(scene, by, &copy));
                 }
                 Observation::Answered { server, id, outcome } => {
                     self.answered(server, id, &outcome);

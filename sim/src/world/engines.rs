@@ -151,8 +151,7 @@ impl World {
             Action::Store { address, copy, .. } => {
                 self.changed.push(address);
                 if let Some(copy) = copy {
-                    let (id, life) = (copy.id, copy.life);
-                    self.observations.push(Observation::Stored { by: from, id, life });
+                    self.observations.push(Observation::Stored { by: from, copy });
                 }
             }
         }
