@@ -79,6 +79,7 @@ impl Scenario {
             requests,
         };
         shapes::shape(&mut scenario);
+        shapes::give_up(&mut scenario);
         scenario
     }
 }

@@ -1,14 +1,22 @@
 //! G2: acknowledged writes survive.
 
-use grapevine_core::{Acks, Member, Response, SessionId, Stamp, Timestamp};
+use std::collections::BTreeMap;
+
+use grapevine_core::command::Write;
+use grapevine_core::{
+    Acks, Member, Response, ServerId, SessionId, Stamp, Timestamp,
+};
 
 use super::{About, Answered, Check, Judgement, Scene};
 use crate::world::World;
 
+/// Writes remembered.
+const REMEMBERED: usize = 4096;
+
 #[derive(Debug)]
 struct Acknowledged {
     id: SessionId,
-    by: grapevine_core::ServerId,
+    by: ServerId,
     stamp: Stamp,
     copies: usize,
     deaths: usize,
@@ -19,6 +27,10 @@ struct Acknowledged {
 pub(super) struct Durability {
     looked: u64,
     writes: Vec<Acknowledged>,
+    /// The latest writes: the number of each, and how many servers had died when it was made.
+    made: BTreeMap<(ServerId, Stamp), (u64, usize)>,
+    /// How many writes were made.
+    count: u64,
 }
 
 static ABOUT: About = About {
@@ -28,7 +40,7 @@ static ABOUT: About = About {
     rule: "At each answer with n acknowledgements: of at least n other numbers the newest process that \
            the writer knows of has applied the write (or had when it died). After each death and at \
            the end: for every write that was answered with n \
-           acknowledgements, and since whose request at most n servers died, a running server has a copy \
+           acknowledgements, and since which was made at most n servers died, a running server has a copy \
            (or tombstone) that has seen it, unless the session's lifetime is over.",
     file: "sim/src/checks/g2_durability.rs",
     not_applied: None,
@@ -75,6 +87,18 @@ impl Check for Durability {
         self.looked
     }
 
+    fn wrote(&mut self, scene: &Scene<'_>, by: ServerId, write: &Write, _: bool) -> Judgement {
+        let stamp = write.session().seen.get(by);
+        // Long before so many others are made, a write is acknowledged or has waited long enough.
+        if self.made.len() >= REMEMBERED {
+            let oldest = self.made.iter().min_by_key(|(_, made)| made.0).map(|(&write, _)| write);
+            self.made.remove(&oldest.unwrap_or((by, stamp)));
+        }
+        self.count += 1;
+        self.made.insert((by, stamp), (self.count, scene.damage.deaths.len()));
+        Ok(())
+    }
+
     fn answered(&mut self, scene: &Scene<'_>, answered: &Answered<'_>) -> Judgement {
         let copies = match answered.flight.acks {
             Acks::Peers(peers) => usize::from(peers),
@@ -103,8 +127,9 @@ impl Check for Durability {
                 by,
                 stamp,
                 copies,
-                // A server may die between its acknowledgement and the answer.
-                deaths: scene.damage.deaths.iter().filter(|&&at| at < answered.flight.sent).count(),
+                // A server may die between its acknowledgement and the answer; one that died before
+                // the write was made has acknowledged nothing.
+                deaths: self.made.get(&(by, stamp)).map_or(scene.damage.deaths.len(), |made| made.1),
                 deadline: served.token.deadline,
             });
         }

@@ -2,7 +2,7 @@
 //! a run is judged. Each check counts what it looked at: one that never had anything to look at
 //! has shown nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use grapevine_core::command::Write;
 use grapevine_core::{Life, RequestError, Response, ServerId, SessionId, Timestamp};
@@ -42,10 +42,13 @@ pub struct About {
 /// What has gone wrong on purpose so far: some promises hold only without.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Damage {
-    /// Servers that died, by time.
+    /// Servers that died, by time. One that stops after it left in order, when the others had
+    /// everything, does not die.
     pub(crate) deaths: Vec<Timestamp>,
     /// Whether a server has left: what it alone had is given up.
     pub(crate) left: bool,
+    /// Servers that have left in order and still run, by index.
+    pub(crate) left_in_order: BTreeSet<usize>,
     /// The most that any clock was off, in microseconds.
     pub(crate) skew: u64,
     /// Whether a clock was off by more than clocks may.

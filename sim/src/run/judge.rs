@@ -1,6 +1,6 @@
 //! Tells the model, the customers and the checks what happened, and keeps the first complaint.
 
-use grapevine_core::RequestId;
+use grapevine_core::{RequestId, Response};
 
 use super::{Broken, Run, START};
 use crate::checks::{Answered, Check, Judgement, Scene};
@@ -32,7 +32,9 @@ impl Run {
                     self.answered(server, id, &outcome);
                 }
                 Observation::Crashed { server } => {
-                    self.damage.deaths.push(self.world.now());
+                    if !self.damage.left_in_order.remove(&server) {
+                        self.damage.deaths.push(self.world.now());
+                    }
                     self.shop.flights.retain(|_, flight| flight.server != server);
                     self.judge_all(|check, scene| check.crashed(scene));
                 }
@@ -45,15 +47,18 @@ impl Run {
         &mut self,
         server: usize,
         id: RequestId,
-        outcome: &Result<grapevine_core::Response, grapevine_core::RequestError>,
+        outcome: &Result<Response, grapevine_core::RequestError>,
     ) {
         let Some(flight) = self.shop.flights.remove(&id) else {
             return self
                 .fail("G7", "a request was answered twice, or after its server died".into());
         };
+        if let Ok(Response::Left { complete: true }) = outcome {
+            self.damage.left_in_order.insert(server);
+        }
         let answered = Answered { server, flight: &flight, outcome };
         self.judge_all(|check, scene| check.answered(scene, &answered));
-        if let Ok(grapevine_core::Response::Session(served)) = outcome
+        if let Ok(Response::Session(served)) = outcome
             && !served.stale
             && let Some(known) = self.model.get_mut(&served.session.id)
         {
