@@ -83,6 +83,9 @@ pub struct Served {
     pub stale: bool,
     /// Writes that the customer depends on are lost; this is what is left.
     pub lost: bool,
+    /// This server hears from fewer than a majority of the farm: elsewhere the session may have been
+    /// changed, or ended, without its knowledge.
+    pub isolated: bool,
 }
 
 /// Something that people may want to know; nothing depends on it.

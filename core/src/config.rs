@@ -5,6 +5,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::event::Acks;
 use crate::id::ServerId;
 
 /// What all servers of a farm must agree on, compared at the handshake.
@@ -50,6 +51,26 @@ pub struct Farm {
     pub frame_bytes: u32,
     /// Server processes (numbers and their restarts) remembered at once.
     pub known_servers: u32,
+    /// What a server does that hears from fewer than a majority of the farm.
+    pub when_isolated: WhenIsolated,
+    /// How many other servers must have a write before it is answered, for requests that leave it to
+    /// the farm ([`Acks::Farm`], which can't stand here itself). For requests that end a session it is
+    /// at least one other server, so that no single crash can undo a logout.
+    pub acks: Acks,
+}
+
+/// What a server does while it hears from fewer than a majority of the farm.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenIsolated {
+    /// It serves what it has, and says in every response that it is isolated. A customer who was
+    /// logged out elsewhere can go on using the session there until the farm can talk again.
+    #[default]
+    Serve,
+    /// It serves nothing ([`crate::Unavailable::Isolated`]) once it has not heard from a majority for
+    /// `down_after`, by its own clock. So no session is served by a cut-off server for longer than
+    /// that after it was ended elsewhere.
+    Refuse,
 }
 
 impl Default for Farm {
@@ -71,6 +92,8 @@ impl Default for Farm {
             value_bytes: 16 << 10,
             frame_bytes: 1 << 20,
             known_servers: 1024,
+            when_isolated: WhenIsolated::Serve,
+            acks: Acks::Local,
         }
     }
 }
@@ -150,6 +173,13 @@ impl Farm {
             "known_servers",
             &self.known_servers,
             "it must be from size to 65536",
+        )?;
+        let others = self.size - 1;
+        fits(
+            self.acks != Acks::Farm && !matches!(self.acks, Acks::Peers(count) if count > others),
+            "acks",
+            &self.acks,
+            "it must be local, majority, all, or a number of other servers below size",
         )?;
         Ok(())
     }

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 
 use crate::action::{Action, Response, To};
 use crate::command::{Batch, Command};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, WhenIsolated};
 use crate::error::{RequestError, Unavailable};
 use crate::event::{Event, Request, RequestId};
 use crate::facts::Facts;
@@ -90,6 +90,8 @@ pub struct Engine {
     pub(crate) outbox: Outbox,
     pub(crate) rare: Rare,
     pub(crate) view_generation: u64,
+    /// See [`Engine::poll_timeout`]: found after every event, and asked for more often.
+    pub(crate) next: Option<(Timestamp, Timer)>,
 }
 
 /// What waits to be drained.
@@ -132,9 +134,11 @@ impl Engine {
             outbox: Outbox::default(),
             rare: Rare::default(),
             view_generation: 0,
+            next: None,
             config,
         };
         engine.check_joined();
+        engine.next = engine.find_next();
         Ok(engine)
     }
 
@@ -160,6 +164,11 @@ impl Engine {
         if self.leaving.is_some() {
             return self.respond(id, Err(RequestError::Unavailable(Unavailable::Leaving)));
         }
+        if !matches!(request, Request::Leave)
+            && let Some(why) = self.refuses_as_isolated()
+        {
+            return self.respond(id, Err(RequestError::Unavailable(why)));
+        }
         match request {
             Request::Create(create) => self.create(id, create),
             Request::Read { token, policy } => self.look_up(id, token, Ask::Read(policy)),
@@ -181,7 +190,11 @@ impl Engine {
     }
 
     fn on_command(&mut self, from: ServerId, command: Command) {
-        if !self.admit(from) || !self.in_time(from, &command) {
+        if !self.admit(from) {
+            return;
+        }
+        self.heard_command(from);
+        if !self.in_time(from, &command) {
             return;
         }
         match command {
@@ -203,10 +216,8 @@ impl Engine {
     /// one for ever. What is left comes up again at the next call.
     fn run_due(&mut self) {
         for _ in 0..DUE_AT_ONCE {
-            let Some((due, timer)) = self.poll_timeout() else { break };
-            if due > self.now {
-                break;
-            }
+            self.next = self.find_next();
+            let Some((_, timer)) = self.next.filter(|&(due, _)| due <= self.now) else { return };
             match timer {
                 Timer::Heartbeat => self.send_heartbeats(),
                 Timer::Membership => self.review_members(),
@@ -216,12 +227,14 @@ impl Engine {
                 Timer::Expiry => {
                     // A bounded part; the rest comes up again at the next call.
                     self.sweep();
-                    break;
+                    self.next = self.find_next();
+                    return;
                 }
                 Timer::Leave => self.review_leaving(),
                 Timer::Gone => self.review_gone(),
             }
         }
+        self.next = self.find_next();
     }
 
     /// Does what is not due, where a rare choice says so: a review that finds nothing to do does no
@@ -261,7 +274,11 @@ impl Engine {
 
     /// When to call [`Engine::handle`] with [`Event::Timer`] at the latest, and why. An earlier or
     /// a later call does no harm.
-    pub fn poll_timeout(&self) -> Option<(Timestamp, Timer)> {
+    pub const fn poll_timeout(&self) -> Option<(Timestamp, Timer)> {
+        self.next
+    }
+
+    fn find_next(&self) -> Option<(Timestamp, Timer)> {
         let timers = [
             (Some(self.members.next_heartbeat()), Timer::Heartbeat),
             (self.next_silence(), Timer::Membership),
@@ -274,6 +291,11 @@ impl Engine {
         ];
         let due = timers.into_iter().filter_map(|(due, timer)| Some((due?, timer)));
         due.min()
+    }
+
+    /// Checks that what is to be done next is known.
+    pub(crate) fn check_next(&self) {
+        assert_eq!(self.next, self.find_next(), "what is to be done next");
     }
 
     /// When a silence becomes too long, by the caller's clock.
@@ -352,6 +374,8 @@ impl Engine {
             serving: !self.members.joining()
                 && !self.members.self_skewed()
                 && self.leaving.is_none(),
+            hears_majority_until: self.hears_majority_until(),
+            refuses_when_isolated: self.config.farm.when_isolated == WhenIsolated::Refuse,
         }
     }
 

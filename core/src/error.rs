@@ -78,6 +78,10 @@ pub enum Unavailable {
     /// Too many requests wait already.
     #[error("too many requests wait already; {0} are allowed")]
     TooManyWaiting(u32),
+    /// This server hears from fewer than a majority of the farm, and the farm is configured to serve
+    /// nothing then.
+    #[error("this server is cut off from the majority of the farm, and serves nothing meanwhile")]
+    Isolated,
     /// This server leaves the farm, or has left.
     #[error("this server is leaving the farm")]
     Leaving,

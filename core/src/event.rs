@@ -3,6 +3,8 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::command::Command;
 use crate::id::ServerId;
 use crate::session::{Change, Key, Principal, Value};
@@ -117,7 +119,7 @@ pub struct Create {
 }
 
 /// How a session gets a new ID.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rotation {
     /// Who has logged in; `None` leaves the session whose it is.
     pub principal: Option<Principal>,
@@ -130,21 +132,8 @@ pub struct Rotation {
     pub idle_timeout: Option<Duration>,
     /// How long the new session lives at most; `None` for the farm's default.
     pub lifetime: Option<Duration>,
-    /// Whom to wait for. One other by default, so that one crash can't bring the old ID back.
+    /// Whom to wait for. By default one other at least, so that one crash can't bring the old ID back.
     pub acks: Acks,
-}
-
-impl Default for Rotation {
-    fn default() -> Self {
-        Self {
-            principal: None,
-            changes: Vec::new(),
-            grace: Duration::ZERO,
-            idle_timeout: None,
-            lifetime: None,
-            acks: Acks::Peers(1),
-        }
-    }
 }
 
 /// What to do with a read when the farm can't tell in time whether the copy here is current.
@@ -181,10 +170,12 @@ impl ReadPolicy {
 }
 
 /// How many *other* servers must have a write before it is answered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Acks {
-    /// None: answer at once.
+    /// As the farm's settings say: see [`crate::Farm::acks`].
     #[default]
+    Farm,
+    /// None: answer at once.
     Local,
     /// This many others.
     Peers(u16),

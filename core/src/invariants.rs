@@ -15,6 +15,7 @@ impl Engine {
     pub fn check_invariants(&self) {
         self.check_changed([]);
         self.members.check_together();
+        self.check_next();
         self.facts.check_invariants();
         self.facts.array().iter().for_each(|copy| self.check_copy(copy));
     }
@@ -82,6 +83,8 @@ impl Engine {
             random,
             rare: _,
             view_generation: _,
+            // It follows from the rest.
+            next: _,
         } = self;
         let time = (now, steady, trusted, clock, random.drawn());
         (time, facts, applied, members, lookups, waiting, repair, leaving, gone, outbox)

@@ -45,7 +45,7 @@ mod vector;
 
 pub use action::{Action, Notice, Response, Served, To};
 pub use command::Command;
-pub use config::{Config, ConfigError, Farm, Local};
+pub use config::{Config, ConfigError, Farm, Local, WhenIsolated};
 pub use engine::{Engine, Timer};
 pub use error::{LimitError, NotFound, RequestError, Unavailable};
 pub use event::{Acks, Create, Event, ReadPolicy, Request, RequestId, Rotation};

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::id::ServerId;
 use crate::member::Member;
-use crate::stamp::Stamp;
+use crate::stamp::{Stamp, Timestamp};
 use crate::vector::Vector;
 
 /// How often things happened since the start. Every drop and refusal is counted here under its
@@ -127,4 +127,9 @@ pub struct View {
     /// Whether settled copies may be served without asking anybody: not while joining, leaving or
     /// skewed.
     pub serving: bool,
+    /// Until when this server hears from a majority of the farm, if it hears nothing more; beyond that
+    /// it is isolated.
+    pub hears_majority_until: Timestamp,
+    /// Whether it serves nothing while it is isolated.
+    pub refuses_when_isolated: bool,
 }

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::fmt;
 
+use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::id::ServerId;
@@ -299,10 +300,34 @@ impl Serialize for Vector {
 /// Entries at [`Stamp::ZERO`] say nothing and are left out.
 impl<'de> Deserialize<'de> for Vector {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        sorted::entries(deserializer).map(|mut entries| {
-            entries.retain(|&(_, stamp)| stamp > Stamp::ZERO);
-            Self::of(&entries)
-        })
+        deserializer.deserialize_map(Entered)
+    }
+}
+
+/// Reads a vector's entries, as they come from a peer: in any order, of any claimed length.
+struct Entered;
+
+impl<'de> Visitor<'de> for Entered {
+    type Value = Vector;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a map of stamps")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vector, A::Error> {
+        // Mostly few, and in order: those need no memory on their way.
+        let (mut few, mut len) = ([Entry::default(); INLINE + 1], 0);
+        while let Some(entry) = map.next_entry::<ServerId, Stamp>()? {
+            let in_order = len == 0 || few[len - 1].0 < entry.0;
+            few[len] = entry;
+            len += 1;
+            if len > INLINE || !in_order || entry.1 == Stamp::ZERO {
+                let mut entries = sorted::more(&few[..len], map)?;
+                entries.retain(|&(_, stamp)| stamp > Stamp::ZERO);
+                return Ok(Vector::of_vec(entries));
+            }
+        }
+        Ok(Vector::of(&few[..len]))
     }
 }
 

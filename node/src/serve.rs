@@ -78,7 +78,6 @@ pub(crate) async fn run(options: Options, stop_with_stdin: bool) -> Result<(), S
 
     let (stop, stopping) = watch::channel(false);
     let app = Arc::new(App::new(grapevine.clone(), &options));
-    let watching = tokio::spawn(http::watch_isolation(Arc::clone(&app)));
     let customers = tokio::spawn(http::serve(listener, app, options.limits.clone(), stopping));
     let outcome = tokio::select! {
         why = signals.next() => {
@@ -87,7 +86,6 @@ pub(crate) async fn run(options: Options, stop_with_stdin: bool) -> Result<(), S
         }
         reason = grapevine.stopped() => Err(ServeError::Stopped(reason.to_string())),
     };
-    watching.abort();
     let _ = stop.send(true);
     let orderly = async {
         if let Err(failure) = customers.await {

@@ -60,6 +60,9 @@ pub struct Served {
     pub stale: bool,
     /// Writes that the customer depends on are lost; this is what is left.
     pub lost: bool,
+    /// This server hears from fewer than a majority of the farm: elsewhere the session may have been
+    /// changed, or ended, without its knowledge.
+    pub isolated: bool,
 }
 
 impl Grapevine {
@@ -107,20 +110,21 @@ impl Grapevine {
                 session: served.session,
                 stale: served.stale,
                 lost: served.lost,
+                isolated: served.isolated,
             }),
             Some(served) => Ok(self.served(served)),
             None => self.session(Request::Read { token: parsed, policy }).await,
         }
     }
 
-    /// Changes a session; [`Acks::Local`]. The closure sees the session as it is here, and what it
+    /// Changes a session; [`Acks::Farm`]. The closure sees the session as it is here, and what it
     /// does to it goes to the farm as one update (R57e, R61).
     ///
     /// # Errors
     /// As [`Grapevine::read`], and [`Error::Key`] or [`Error::Request`] for a change that can't be
     /// made. Nothing changed.
     pub async fn update(&self, token: &str, edit: impl FnOnce(&mut Edit)) -> Result<Served, Error> {
-        self.update_with(token, Acks::Local, edit).await
+        self.update_with(token, Acks::Farm, edit).await
     }
 
     /// Changes a session, and waits for so many other servers to have the update.
@@ -260,6 +264,12 @@ impl Grapevine {
         stopped.ok().and_then(|reason| reason.clone()).unwrap_or(StopReason::Failed)
     }
 
+    /// Whether this server hears from fewer than a majority of the farm now. It costs no message and
+    /// asks no other task.
+    pub fn is_isolated(&self) -> bool {
+        self.0.clock.now() > self.0.shown.view.load().hears_majority_until
+    }
+
     /// This process: its number and when it started.
     pub fn server_id(&self) -> ServerId {
         self.0.links.identity.server
@@ -315,6 +325,7 @@ impl Grapevine {
             session: served.session,
             stale: served.stale,
             lost: served.lost,
+            isolated: served.isolated,
         }
     }
 }

@@ -64,4 +64,5 @@ pub use grapevine_core::{
     Acks, Address, Change, ChangeError, ConfigError, Counters, Create, Farm, Key, KeyError,
     LimitError, Local, Member, NotFound, Principal, ReadPolicy, RequestError, ServerId, Session,
     SessionId, Shown, Stamp, State, Status, Timestamp, TokenError, Unavailable, Value, Vector,
+    WhenIsolated,
 };

@@ -80,8 +80,16 @@ impl Scenario {
         };
         shapes::shape(&mut scenario);
         shapes::give_up(&mut scenario);
+        cut_off(&mut scenario);
         scenario
     }
+}
+
+/// In some runs, cut-off servers serve nothing. Drawn apart, so that all other draws are as they are
+/// without.
+fn cut_off(scenario: &mut Scenario) {
+    let mut rng = ChaCha8Rng::seed_from_u64(scenario.seed ^ 0x15_01);
+    scenario.limits.refuse_when_isolated = rng.random_bool(0.25).then_some(true);
 }
 
 impl Draw {

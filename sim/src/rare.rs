@@ -77,6 +77,14 @@ fn rare_tables() -> [Vec<(String, bool, &'static str)>; 2] {
 /// A batch that did not arrive, and the mark of its being mended.
 type Dropped = (ServerId, Stamp, HarnessMark);
 
+/// What did not arrive at one server.
+#[derive(Clone, Debug, Default)]
+struct Missed {
+    dropped: Vec<Dropped>,
+    /// At which of its engine's states it was last seen what it has by now.
+    seen: Option<u64>,
+}
+
 /// Dropped batches remembered per receiver.
 const REMEMBERED: usize = 64;
 
@@ -84,14 +92,16 @@ const REMEMBERED: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Rare {
     engines: Vec<Point>,
-    around: Vec<HarnessPoint>,
+    /// Per point around the engines, whether it may fire; empty if none may.
+    around: Vec<bool>,
     probability: f64,
     flips: ChaCha8Rng,
-    fired: BTreeMap<HarnessPoint, u64>,
-    marks: BTreeMap<HarnessMark, u64>,
+    fired: Vec<u64>,
+    marks: Vec<u64>,
     /// Of engines that are no more.
     tally: Tally,
-    dropped: BTreeMap<usize, Vec<Dropped>>,
+    /// Per server.
+    missed: Vec<Missed>,
 }
 
 impl Rare {
@@ -103,15 +113,16 @@ impl Rare {
     /// These choices are forced, by this seed's coin flips.
     pub(crate) fn new(buggify: &Buggify, seed: u64) -> Self {
         let wanted = |name: String| buggify.points.contains(&name);
+        let around: Vec<bool> = HarnessPoint::ALL.iter().map(|p| wanted(p.name())).collect();
         Self {
             engines: Point::ALL.iter().copied().filter(|p| wanted(p.name())).collect(),
-            around: HarnessPoint::ALL.iter().copied().filter(|p| wanted(p.name())).collect(),
+            around: if around.contains(&true) { around } else { Vec::new() },
             probability: buggify.probability,
             flips: ChaCha8Rng::seed_from_u64(seed ^ 0xb0_9917),
-            fired: BTreeMap::new(),
-            marks: BTreeMap::new(),
+            fired: vec![0; HarnessPoint::ALL.len()],
+            marks: vec![0; HarnessMark::ALL.len()],
             tally: Tally::default(),
-            dropped: BTreeMap::new(),
+            missed: Vec::new(),
         }
     }
 
@@ -137,12 +148,9 @@ impl Rare {
 
     /// Whether the rare choice is to be taken here and now.
     pub(crate) fn force(&mut self, point: HarnessPoint) -> bool {
-        let fires = !self.around.is_empty()
-            && self.around.contains(&point)
+        let fires = self.around.get(point as usize).is_some_and(|&wanted| wanted)
             && chance(&mut self.flips, self.probability);
-        if fires {
-            *self.fired.entry(point).or_default() += 1;
-        }
+        self.fired[point as usize] += u64::from(fires);
         fires
     }
 
@@ -153,7 +161,7 @@ impl Rare {
 
     /// Counts a path that was taken.
     pub(crate) fn mark(&mut self, mark: HarnessMark) {
-        *self.marks.entry(mark).or_default() += 1;
+        self.marks[mark as usize] += 1;
     }
 
     /// A batch does not arrive at a server.
@@ -163,26 +171,38 @@ impl Rare {
             "cut" => HarnessMark::CutMended,
             _ => HarnessMark::LossMended,
         };
-        let dropped = self.dropped.entry(server).or_default();
-        if dropped.len() < REMEMBERED {
-            dropped.push((publisher, last, mark));
+        if self.missed.len() <= server {
+            self.missed.resize(server + 1, Missed::default());
+        }
+        let missed = &mut self.missed[server];
+        if missed.dropped.len() < REMEMBERED {
+            missed.dropped.push((publisher, last, mark));
+            missed.seen = None;
         }
     }
 
     /// Sees whether a server has by now what did not arrive.
     pub(crate) fn see(&mut self, server: usize, engine: &Engine) {
-        let Some(dropped) = self.dropped.get_mut(&server) else { return };
+        let Some(missed) = self.missed.get_mut(server) else { return };
+        // What it has changes with its view.
+        let state = Some(engine.view_generation());
+        if missed.dropped.is_empty() || missed.seen == state {
+            return;
+        }
+        missed.seen = state;
         let mended = |&mut (publisher, last, _): &mut Dropped| {
             engine.applied().covers_entry(publisher, last)
         };
-        for (_, _, mark) in dropped.extract_if(.., mended) {
-            *self.marks.entry(mark).or_default() += 1;
+        for (_, _, mark) in missed.dropped.extract_if(.., mended) {
+            self.marks[mark as usize] += 1;
         }
     }
 
     /// A server dies.
     pub(crate) fn died(&mut self, server: usize, engine: &Engine) {
-        self.dropped.remove(&server);
+        if let Some(missed) = self.missed.get_mut(server) {
+            *missed = Missed::default();
+        }
         self.tally.add(&engine.rare_tally());
         if engine.waiting() > 0 {
             self.mark(HarnessMark::DiedWithWaitingRequests);
@@ -194,12 +214,9 @@ impl Rare {
     pub(crate) fn counts<'a>(&self, running: impl Iterator<Item = &'a Engine>) -> [Counts; 2] {
         let mut tally = self.tally.clone();
         running.for_each(|engine| tally.add(&engine.rare_tally()));
-        let around = HarnessPoint::ALL
-            .iter()
-            .map(|point| (point.name(), self.fired.get(point).copied().unwrap_or(0)));
-        let outside = HarnessMark::ALL
-            .iter()
-            .map(|mark| (mark.name(), self.marks.get(mark).copied().unwrap_or(0)));
+        let around =
+            HarnessPoint::ALL.iter().map(|&point| (point.name(), self.fired[point as usize]));
+        let outside = HarnessMark::ALL.iter().map(|&mark| (mark.name(), self.marks[mark as usize]));
         let engines = tally.fired().map(|(point, count)| (point.name(), count));
         let inside = tally.marks().map(|(mark, count)| (mark.name(), count));
         [engines.chain(around).collect(), inside.chain(outside).collect()]

@@ -151,8 +151,9 @@ impl Run {
     /// Lets everything happen that happens until then.
     fn run_until(&mut self, until: Timestamp) {
         while self.broken.is_none() {
-            let queued = self.world.next_due().filter(|&due| due <= until);
             let customer = self.shop.next().filter(|&(due, _)| due <= until);
+            self.world.pass_busy(customer.map_or(Timestamp::MAX, |(due, _)| due), until);
+            let queued = self.world.next_due().filter(|&due| due <= until);
             match (queued, customer) {
                 (None, None) => break,
                 (queued, Some((due, n))) if queued.is_none_or(|queued| due <= queued) => {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use grapevine_core::{
-    Acks, Change, Create, Key, ReadPolicy, Request, RequestError, RequestId, Response, Timestamp,
-    Token, TokenKey, Value, Vector,
+    Acks, Change, Create, Key, ReadPolicy, Request, RequestError, RequestId, Response, SessionId,
+    Timestamp, Token, TokenKey, Value, Vector,
 };
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
@@ -58,6 +58,8 @@ pub(crate) struct Flight {
 /// A token, and what the customer had read and written when it got it.
 #[derive(Clone, Debug)]
 struct Carried {
+    /// The session that the token is of, to know answers about another by.
+    session: SessionId,
     text: String,
     known: Vector,
 }
@@ -380,9 +382,9 @@ impl Shop {
         self.soonest = None;
         let (from, to) = self.workload.think_ms;
         let customer = &mut self.customers[n];
-        let current =
-            customer.carried.as_ref().and_then(|c| Token::decode(&c.text, &self.key).ok());
-        if current.as_ref().map(|token| token.id) != flight.token.as_ref().map(|token| token.id) {
+        if customer.carried.as_ref().map(|carried| carried.session)
+            != flight.token.as_ref().map(|token| token.id)
+        {
             // The answer to a request about a session that it has given up.
             return;
         }
@@ -401,7 +403,7 @@ impl Shop {
                 let text = served.token.encode(&self.key);
                 customer.earlier.truncate(4);
                 customer.earlier.extend(customer.carried.take());
-                customer.carried = Some(Carried { text, known });
+                customer.carried = Some(Carried { session: served.token.id, text, known });
             }
             Ok(Response::Deleted) | Err(RequestError::NotFound(_) | RequestError::Lost) => {
                 (customer.carried, customer.earlier, customer.last) = (None, Vec::new(), None);
@@ -410,7 +412,8 @@ impl Shop {
                 let fresh = *lost || matches!(flight.intent, Intent::Rotate(_));
                 let mut known = if fresh { Vector::default() } else { flight.known.clone() };
                 known.join(&token.context);
-                customer.carried = Some(Carried { text: token.encode(&self.key), known });
+                let text = token.encode(&self.key);
+                customer.carried = Some(Carried { session: token.id, text, known });
             }
             Err(RequestError::NotReplicated { token: None, .. }) => customer.carried = None,
             _ => {}

@@ -1,7 +1,6 @@
 //! A world: servers, the network between them, and the queue of what happens next.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ mod queue;
 mod recording;
 mod requests;
 
-use queue::{Entry, Happening};
+use queue::{Happening, Queue};
 
 /// What an engine may want done after one event: batches, answers, copies to store, messages. Far more
 /// than there can be to do, so that an engine that never stops is noticed.
@@ -56,6 +55,10 @@ struct Node {
     drift: (i64, Timestamp),
     /// The latest reading it was given: time never goes back for it.
     latest: Timestamp,
+    /// The reading at the first event whose answers are not out yet.
+    answered_from: Timestamp,
+    /// When each server was last heard from, by this one's clock.
+    heard: Vec<Timestamp>,
     /// While paused, what happens to it waits.
     paused: bool,
     held: Vec<Happening>,
@@ -77,8 +80,7 @@ pub struct World {
     nodes: Vec<Node>,
     /// A server that wanted more done after one event than there can be to do.
     endless: Option<usize>,
-    queue: BinaryHeap<Entry>,
-    scheduled: u64,
+    queue: Queue,
     clogged: BTreeMap<Link, Vec<Waiting>>,
     seed: u64,
     requests: u64,
@@ -126,6 +128,8 @@ impl World {
             skew: 0,
             drift: (0, START),
             latest: Timestamp::ZERO,
+            answered_from: Timestamp::ZERO,
+            heard: vec![Timestamp::ZERO; farm.size.into()],
             paused: false,
             held: Vec::new(),
             undrained: false,
@@ -139,8 +143,7 @@ impl World {
             endless: None,
             farm,
             local,
-            queue: BinaryHeap::new(),
-            scheduled: 0,
+            queue: Queue::default(),
             clogged: BTreeMap::new(),
             seed,
             requests: 0,
@@ -225,6 +228,14 @@ impl World {
         }
     }
 
+    /// Whether a server had heard from a majority of the farm within `down_after`, by its own clock,
+    /// when it made what it answers now.
+    pub(crate) fn hears_majority(&self, server: usize) -> bool {
+        let node = &self.nodes[server];
+        let lately = |heard: &&Timestamp| node.answered_from <= **heard + self.farm.down_after;
+        node.heard.iter().filter(lately).count() + 1 >= self.farm.majority().into()
+    }
+
     /// A server's engine, if it runs.
     pub fn running(&self, server: usize) -> Option<&Engine> {
         self.nodes[server].engine.as_deref()
@@ -286,7 +297,7 @@ impl World {
 
     /// Lets the next thing happen.
     pub(crate) fn step(&mut self) {
-        if let Some(Entry(Reverse((due, _)), happening)) = self.queue.pop() {
+        if let Some((due, happening)) = self.queue.pop() {
             self.now = self.now.max(due);
             if let Happening::Message { link, .. } = &happening {
                 self.network.arrived(*link);

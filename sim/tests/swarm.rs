@@ -2,7 +2,8 @@
 //! scenario file says the same as the seed that drew it.
 
 use grapevine_sim::{
-    CONVERGED_AFTER_BEATS, Run, SERVED_AFTER_BEATS, Scenario, Summary, Swarm, guarantees, run_scenario,
+    CONVERGED_AFTER_BEATS, Run, SERVED_AFTER_BEATS, Scenario, Summary, Swarm, guarantees,
+    run_scenario,
 };
 
 #[test]

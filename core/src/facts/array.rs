@@ -26,6 +26,8 @@ struct Origin {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Array {
     origins: BTreeMap<ServerId, Origin>,
+    /// Of all origins.
+    bytes: u64,
 }
 
 impl Array {
@@ -46,12 +48,12 @@ impl Array {
             origin.chunks.resize_with(chunk + 1, || None);
         }
         let chunk = origin.chunks[chunk].get_or_insert_with(|| Box::new([const { None }; CHUNK]));
-        origin.bytes += copy.weight() as u64;
+        let weight = copy.weight() as u64;
         let old = chunk[slot].replace(copy);
-        match &old {
-            Some(old) => origin.bytes -= old.weight() as u64,
-            None => origin.held += 1,
-        }
+        let before = old.as_ref().map_or(0, |old| old.weight() as u64);
+        origin.held += usize::from(old.is_none());
+        origin.bytes = origin.bytes + weight - before;
+        self.bytes = self.bytes + weight - before;
         old
     }
 
@@ -67,6 +69,7 @@ impl Array {
         }
         origin.held -= 1;
         origin.bytes -= old.weight() as u64;
+        self.bytes -= old.weight() as u64;
         if origin.held == 0 {
             self.origins.remove(&address.origin);
         }
@@ -80,7 +83,7 @@ impl Array {
 
     /// The bytes that all copies count towards limits.
     pub(crate) fn total_bytes(&self) -> u64 {
-        self.origins.values().map(|origin| origin.bytes).sum()
+        self.bytes
     }
 
     /// The origins that have copies here.
@@ -91,6 +94,14 @@ impl Array {
     /// Whether this origin has copies here.
     pub(crate) fn knows(&self, origin: ServerId) -> bool {
         self.origins.contains_key(&origin)
+    }
+
+    /// Checks that the sums are those of the copies.
+    pub(crate) fn check_invariants(&self) {
+        let bytes = self.iter().map(|copy| copy.weight() as u64).sum::<u64>();
+        assert_eq!(self.bytes, bytes, "bytes of all copies");
+        let origins = self.origins.values().map(|origin| origin.bytes).sum::<u64>();
+        assert_eq!(self.bytes, origins, "bytes of all origins");
     }
 
     /// All copies, by address.

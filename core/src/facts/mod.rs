@@ -268,6 +268,7 @@ impl Facts {
         assert_eq!(self.owners.len(), owned, "the index of principals has a copy too many");
         assert_eq!(self.changes.len(), entries, "the change list has an entry of no copy");
         assert_eq!(self.totals, totals, "totals");
+        self.array.check_invariants();
         self.check_totals();
     }
 

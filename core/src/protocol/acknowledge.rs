@@ -48,6 +48,25 @@ impl Waiting {
 
 // The writer's half.
 impl Engine {
+    /// What a write waits for, where the request may leave it to the farm.
+    pub(crate) fn acks_of_write(&self, asked: Acks) -> Acks {
+        if asked == Acks::Farm { self.config.farm.acks } else { asked }
+    }
+
+    /// The same for what ends a session: by default one other server has it, so that no single crash
+    /// can undo a logout. A farm of one waits for nobody.
+    pub(crate) fn acks_of_end(&self, asked: Acks) -> Acks {
+        match (asked, self.config.farm.acks) {
+            (Acks::Farm, Acks::Farm | Acks::Local | Acks::Peers(0))
+                if self.config.farm.size > 1 =>
+            {
+                Acks::Peers(1)
+            }
+            (Acks::Farm, acks) => acks,
+            (asked, _) => asked,
+        }
+    }
+
     /// Answers a write when enough other servers have it.
     pub(crate) fn wait_for_acks(
         &mut self,
@@ -79,7 +98,7 @@ impl Engine {
 
     fn wanted(&self, acks: Acks) -> u16 {
         match acks {
-            Acks::Local => 0,
+            Acks::Farm | Acks::Local => 0,
             Acks::Peers(peers) => peers,
             Acks::Majority => self.config.farm.majority() - 1,
             Acks::All => self.members.live(),

@@ -28,6 +28,8 @@ pub(super) struct Peer {
     pub(super) reachable: bool,
     /// When it was last heard from, by this server's steady time.
     pub(super) heard: Timestamp,
+    /// When its last command came, by this server's clock, steps included.
+    pub(super) heard_at: Timestamp,
     /// When it last said what its clock shows, by this server's steady time.
     pub(super) clock_read: Timestamp,
     /// Whether a heartbeat of this process has come.
@@ -245,12 +247,6 @@ impl Members {
         }
         peer.introduced = true;
         peer.joining = heartbeat.joining;
-        if heartbeat.clock >= peer.clock {
-            // Of two heartbeats that overtook each other, the later one says it all.
-            (peer.clock, peer.clock_read) = (heartbeat.clock, steady);
-            self.told(from, &heartbeat.applied);
-        }
-        let Some(peer) = self.of_mut(from) else { return };
         peer.end = peer.end.max(heartbeat.end);
         if peer.offsets.len() == CLOCK_READINGS {
             peer.offsets.remove(0);
@@ -258,10 +254,15 @@ impl Members {
         peer.offsets.push(ahead(heartbeat.clock, now));
         peer.clock_offset = peer.offsets.iter().copied().max();
         if named && peer.named_me_at.is_none() {
-            let mut target = heartbeat.applied;
+            let mut target = heartbeat.applied.clone();
             target.raise(from, heartbeat.end);
             target.retain(|server, _| server != config.server);
             peer.named_me_at = Some(target);
+        }
+        if heartbeat.clock >= peer.clock {
+            // Of two heartbeats that overtook each other, the later one says it all.
+            (peer.clock, peer.clock_read) = (heartbeat.clock, steady);
+            self.told(from, heartbeat.applied);
         }
         self.judge_own_clock(&config.farm);
     }
@@ -296,6 +297,7 @@ impl Peer {
             joining: true,
             reachable: false,
             heard: steady,
+            heard_at: Timestamp::ZERO,
             introduced: false,
             clock: Timestamp::ZERO,
             clock_read: steady,
@@ -420,11 +422,6 @@ impl Engine {
         }
         self.check_joined();
         self.review_waiting();
-    }
-
-    /// Whether this server hears from fewer than a majority of the configured farm.
-    pub(crate) fn isolated(&self) -> bool {
-        self.members.alive().count() + 1 < usize::from(self.config.farm.majority())
     }
 
     /// Context that need not be carried: what every configured server has, by the latest heartbeat

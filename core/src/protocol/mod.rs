@@ -6,6 +6,7 @@ pub(crate) mod clocks;
 pub(crate) mod expiry;
 pub(crate) mod gone;
 pub(crate) mod heartbeat;
+pub(crate) mod isolation;
 pub(crate) mod joining;
 pub(crate) mod leave;
 pub(crate) mod lookup;

@@ -28,6 +28,7 @@ impl Engine {
                 let sessions = copies.filter(|copy| copy.life != Life::Deleted).count() as u64;
                 let stamp = record.id.created;
                 self.counters.revocations += 1;
+                let acks = self.acks_of_end(acks);
                 self.publish(Write::Revoke(Arc::new(record)), acks);
                 self.wait_for_acks(id, stamp, acks, Response::Revoked { sessions });
             }

@@ -52,11 +52,12 @@ impl Engine {
         self.counters.created += 1;
         self.counters.rotated += 1;
         self.rare.mark_if(until.is_some(), Mark::RotatedWithGrace);
-        self.publish(Write::Create(Arc::clone(&session)), rotation.acks);
+        let acks = self.acks_of_end(rotation.acks);
+        self.publish(Write::Create(Arc::clone(&session)), acks);
         // What the customer depended on is in the new session, by this one write.
         let (context, lost) = (Vector::default(), grounds.lost.clone());
         let served = self.served(&session, &Grounds { context, lost, stale: false });
-        self.wait_for_acks(id, version.stamp, rotation.acks, Response::Session(served));
+        self.wait_for_acks(id, version.stamp, acks, Response::Session(served));
         Ok(())
     }
 }

@@ -70,7 +70,9 @@ pub fn serve_locally(
     token: &Token,
     now: Timestamp,
 ) -> Locally {
+    let isolated = now > view.hears_majority_until;
     let plain = view.serving
+        && !(isolated && view.refuses_when_isolated)
         && settled
         && copy.id == token.id
         && standing(copy, now) == Standing::Ready
@@ -80,7 +82,7 @@ pub fn serve_locally(
         return Locally::Ask;
     }
     let token = next_token(copy, &token.context, &view.stable);
-    Locally::Serve(Served { token, session: Arc::clone(copy), stale: false, lost: false })
+    Locally::Serve(Served { token, session: Arc::clone(copy), stale: false, lost: false, isolated })
 }
 
 /// The token after a response: the old context joined with what the copy has seen, without what
@@ -126,7 +128,8 @@ impl Engine {
             token.context.retain(|server, _| grounds.lost.get(server) == Stamp::ZERO);
             token
         };
-        Served { token, session: Arc::clone(copy), stale: grounds.stale, lost }
+        let isolated = self.isolated();
+        Served { token, session: Arc::clone(copy), stale: grounds.stale, lost, isolated }
     }
 
     /// Whether `base` covers a vector. Entries from longer ago than any session lives are covered

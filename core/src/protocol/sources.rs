@@ -70,19 +70,15 @@ impl Members {
     }
 
     /// Notes what a peer has.
-    pub(super) fn told(&mut self, server: ServerId, applied: &Vector) {
+    pub(super) fn told(&mut self, server: ServerId, applied: Vector) {
         let Some(peer) = self.peers.get_mut(&server.number()) else { return };
-        let grows = applied.covers(&peer.told.applied);
-        peer.told.applied.clone_from(applied);
-        if !peer.told.joined {
-            return;
-        }
-        if grows {
-            self.together.vector.join(applied);
-        } else {
+        if peer.told.joined && applied.covers(&peer.told.applied) {
+            self.together.vector.join(&applied);
+        } else if peer.told.joined {
             // It dropped the entries of writers of long ago.
             self.together.of = None;
         }
+        peer.told.applied = applied;
     }
 
     pub(crate) fn check_together(&self) {

@@ -58,7 +58,7 @@ pub(crate) enum Refused {
 impl Engine {
     /// Makes a new session (R57a, R74, R86a).
     pub(crate) fn create(&mut self, id: RequestId, create: Create) {
-        let acks = create.acks;
+        let acks = self.acks_of_write(create.acks);
         match self.make_session(create) {
             Ok(session) => {
                 self.counters.created += 1;
@@ -149,6 +149,10 @@ impl Engine {
         acks: Acks,
     ) -> Result<(), RequestError> {
         assert!(copy.complete && copy.life == Life::Live, "only whole live copies are written to");
+        let acks = match wanted {
+            Wanted::Delete => self.acks_of_end(acks),
+            Wanted::Update(_) | Wanted::Replace(_) => self.acks_of_write(acks),
+        };
         self.clock.observe(grounds.context.newest().stamp);
         self.carry_stamp();
         let version = Version::new(self.clock.tick(self.now), self.config.server);

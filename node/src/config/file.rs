@@ -1,11 +1,12 @@
 //! The shape of the configuration file. `node/grapevine.example.toml` documents every field; a test
 //! holds the two together.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use grapevine_tokio::{Farm, Local};
+use grapevine_tokio::{Acks, Farm, Local, WhenIsolated};
 use serde::{Deserialize, Deserializer, de};
 
 use super::HttpLimits;
@@ -47,7 +48,7 @@ impl<'de> Deserialize<'de> for Span {
         impl de::Visitor<'_> for Text {
             type Value = Span;
 
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a length of time in quotes, such as \"500ms\", \"30m\" or \"7days\"")
             }
 
@@ -64,6 +65,47 @@ impl<'de> Deserialize<'de> for Span {
 impl From<Span> for Duration {
     fn from(span: Span) -> Self {
         span.0
+    }
+}
+
+/// How many other servers a write waits for: `"local"`, `"majority"`, `"all"`, or a number.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct AcksText(Acks);
+
+impl<'de> Deserialize<'de> for AcksText {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Text;
+        impl de::Visitor<'_> for Text {
+            type Value = AcksText;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("\"local\", \"majority\", \"all\" or a number of other servers")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<AcksText, E> {
+                match text {
+                    "local" => Ok(AcksText(Acks::Local)),
+                    "majority" => Ok(AcksText(Acks::Majority)),
+                    "all" => Ok(AcksText(Acks::All)),
+                    _ => Err(E::invalid_value(de::Unexpected::Str(text), &self)),
+                }
+            }
+
+            fn visit_i64<E: de::Error>(self, number: i64) -> Result<AcksText, E> {
+                match u16::try_from(number) {
+                    Ok(0) => Ok(AcksText(Acks::Local)),
+                    Ok(count) => Ok(AcksText(Acks::Peers(count))),
+                    Err(_) => Err(E::invalid_value(de::Unexpected::Signed(number), &self)),
+                }
+            }
+        }
+        deserializer.deserialize_any(Text)
+    }
+}
+
+impl From<AcksText> for Acks {
+    fn from(text: AcksText) -> Self {
+        text.0
     }
 }
 
@@ -103,6 +145,8 @@ section! {
         value_bytes: u32,
         frame_bytes: u32,
         known_servers: u32,
+        when_isolated: WhenIsolated,
+        acks: AcksText,
     }
 }
 

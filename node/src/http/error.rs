@@ -165,6 +165,7 @@ impl From<RequestError> for Problem {
                     Unavailable::Skewed => "skewed",
                     Unavailable::TooManyWaiting(_) => "too_many_waiting",
                     Unavailable::Leaving => "leaving",
+                    Unavailable::Isolated => "isolated",
                     _ => "other",
                 };
                 Self::new(Code::Unavailable, message).with("reason", reason)

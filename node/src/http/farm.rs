@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use axum::Json;
 use axum::extract::State;
-use grapevine_tokio::{LinkState, LinkStatus, Member, Status, Vector};
+use grapevine_tokio::{LinkState, LinkStatus, Member, Status, Vector, WhenIsolated};
 use serde_json::{Value, json};
 
 use super::Shared;
@@ -129,6 +129,9 @@ pub(super) async fn ready(State(app): State<Shared>) -> Result<Json<Value>, Prob
     }
     if status.joining {
         return Err(not("joining", "this server has not yet got everything from the others"));
+    }
+    if status.isolated && app.grapevine.farm().when_isolated == WhenIsolated::Refuse {
+        return Err(not("isolated", "this server is cut off from the majority of the farm"));
     }
     Ok(fine(&status))
 }

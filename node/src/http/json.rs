@@ -248,6 +248,7 @@ pub(super) struct Reply<'a> {
     served_by: u16,
     stale: bool,
     lost: bool,
+    isolated: bool,
 }
 
 #[derive(Debug, Serialize)]
@@ -272,6 +273,7 @@ impl<'a> Reply<'a> {
             served_by: number,
             stale: served.stale,
             lost: served.lost,
+            isolated: served.isolated,
         }
     }
 }

@@ -2,8 +2,6 @@
 //! every call.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -36,7 +34,6 @@ pub(crate) struct App {
     cookie: String,
     context_cookie: Option<String>,
     sites: Vec<String>,
-    isolated: AtomicBool,
     /// One digest at a time.
     digests: tokio::sync::Mutex<()>,
 }
@@ -52,23 +49,12 @@ impl App {
             cookie: options.cookie.clone(),
             context_cookie: options.context_cookie.clone(),
             sites: options.sites.clone(),
-            isolated: AtomicBool::new(false),
             digests: tokio::sync::Mutex::new(()),
         }
     }
 
     fn number(&self) -> u16 {
         self.grapevine.server_id().number()
-    }
-}
-
-/// Keeps track of whether the server is isolated, which every response tells. Ends when the server
-/// stops.
-pub(crate) async fn watch_isolation(app: Shared) {
-    const EVERY: Duration = Duration::from_millis(250);
-    while let Ok(status) = app.grapevine.status().await {
-        app.isolated.store(status.isolated, Ordering::Relaxed);
-        tokio::time::sleep(EVERY).await;
     }
 }
 
@@ -118,7 +104,7 @@ async fn around(State(app): State<Shared>, request: Request, next: Next) -> Resp
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, NO_STORE);
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, NO_SNIFF);
-    if app.isolated.load(Ordering::Relaxed) {
+    if app.grapevine.is_isolated() {
         headers.insert(ISOLATED, HeaderValue::from_static("true"));
     }
     response

@@ -3,9 +3,7 @@
 use std::collections::BTreeMap;
 
 use grapevine_core::command::Write;
-use grapevine_core::{
-    Acks, Member, Response, ServerId, SessionId, Stamp, Timestamp,
-};
+use grapevine_core::{Acks, Member, Response, ServerId, SessionId, Stamp, Timestamp};
 
 use super::{About, Answered, Check, Judgement, Scene};
 use crate::world::World;
@@ -103,7 +101,8 @@ impl Check for Durability {
         let copies = match answered.flight.acks {
             Acks::Peers(peers) => usize::from(peers),
             Acks::Majority => usize::from(scene.world.farm().majority()) - 1,
-            Acks::Local | Acks::All => return Ok(()),
+            // `Farm`: customers of a run always say what they want.
+            Acks::Farm | Acks::Local | Acks::All => return Ok(()),
         };
         let Some(engine) = scene.world.running(answered.server) else { return Ok(()) };
         if let Ok(Response::Session(served)) = answered.outcome {
@@ -129,7 +128,10 @@ impl Check for Durability {
                 copies,
                 // A server may die between its acknowledgement and the answer; one that died before
                 // the write was made has acknowledged nothing.
-                deaths: self.made.get(&(by, stamp)).map_or(scene.damage.deaths.len(), |made| made.1),
+                deaths: self
+                    .made
+                    .get(&(by, stamp))
+                    .map_or(scene.damage.deaths.len(), |made| made.1),
                 deadline: served.token.deadline,
             });
         }

@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use grapevine_core::{
-    Acks, Life, Principal, Response, ServerId, Session, SessionId, Timestamp, Version,
+    Acks, Life, Principal, Response, Served, ServerId, Session, SessionId, Timestamp, Version,
+    WhenIsolated,
 };
 
 use super::{About, Answered, Check, Judgement, Scene};
@@ -39,7 +40,10 @@ static ABOUT: About = About {
            new, nor serves it. Who replaced and revoked what is taken from the writes, not from \
            the servers' copies. At the end no healed server has a live copy of a session that \
            another healed server knows to be over, by any of these. (That an old session never \
-           shows the new one's contents is checked with G3.)",
+           shows the new one's contents is checked with G3.) Where cut-off servers are to refuse, \
+           none serves anything when it has not heard from a majority of the farm for \
+           `down_after`, by its own clock: so nobody uses a session there for longer after it was \
+           ended elsewhere.",
     file: "sim/src/checks/g4_ended.rs",
     not_applied: None,
 };
@@ -99,6 +103,22 @@ impl Ended {
     }
 }
 
+impl Ended {
+    /// What a server that hears from no majority may answer.
+    fn cut_off(&mut self, scene: &Scene<'_>, server: usize, served: &Served) -> Judgement {
+        let id = served.session.id;
+        let refuses = scene.world.farm().when_isolated == WhenIsolated::Refuse;
+        self.looked += u64::from(refuses);
+        match scene.world.hears_majority(server) {
+            false if refuses => Err(format!("{id} was served by a cut-off server")),
+            false if !served.isolated => {
+                Err(format!("a cut-off server served {id} as if it were not"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 impl Check for Ended {
     fn about(&self) -> &'static About {
         &ABOUT
@@ -138,6 +158,7 @@ impl Check for Ended {
         // A write that waited for acknowledgements is answered with what it made.
         match answered.outcome {
             Ok(Response::Session(served)) if answered.flight.acks == Acks::Local => {
+                self.cut_off(scene, answered.server, served)?;
                 self.served(scene, answered, served.session.id)
             }
             _ => Ok(()),

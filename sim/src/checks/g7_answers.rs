@@ -45,7 +45,8 @@ fn may_be_elsewhere(scene: &Scene<'_>, answered: &Answered<'_>) -> bool {
     let mut needed = token.context.clone();
     needed.raise(token.id.address.origin, token.id.created);
     copies().for_each(|copy| needed.join(&copy.seen));
-    let here = |(server, stamp)| healed().any(|engine| engine.applied().covers_entry(server, stamp));
+    let here =
+        |(server, stamp)| healed().any(|engine| engine.applied().covers_entry(server, stamp));
     let all_here = needed.iter().all(here) && copies().any(|copy| copy.complete);
     let rest = (0..scene.world.size()).filter(|server| !scene.healed.contains(server));
     let given_up = scene.world.farm().give_up_after

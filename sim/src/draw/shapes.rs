@@ -14,7 +14,7 @@ type Shape = fn(&mut ChaCha8Rng, &mut Scenario);
 
 /// The shapes, and how probable each is.
 const SHAPES: [(f64, Shape); 4] =
-    [(0.04, turnover), (0.04, unheard_restarts), (0.04, late_parts), (0.04, last_words)];
+    [(0.07, turnover), (0.04, unheard_restarts), (0.04, late_parts), (0.04, last_words)];
 
 /// Gives a scenario a shape, or, mostly, none.
 pub(super) fn shape(scenario: &mut Scenario) {
@@ -69,7 +69,7 @@ fn turnover(rng: &mut ChaCha8Rng, scenario: &mut Scenario) {
         let ms = if rng.random_bool(0.5) { 240 } else { -240 };
         scenario.faults.insert(0, Timed { at_s: 0.0, fault: Fault::Step { server, ms } });
     }
-    if rng.random_bool(0.5) {
+    if rng.random_bool(0.8) {
         scenario.network.in_order = false;
         scenario.network.delay = Delay::LongTail { usual_ms: 5.0, rare_ms: 1200.0, rare: 0.15 };
         scenario.network.own.clear();

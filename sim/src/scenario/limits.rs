@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use grapevine_core::{Farm, Local};
+use grapevine_core::{Farm, Local, WhenIsolated};
 use serde::{Deserialize, Serialize};
 
 /// Limits and times that differ from the defaults. `None` keeps the default.
@@ -36,6 +36,9 @@ pub struct Limits {
     /// Silent for this long: given up, in ms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub give_up_after_ms: Option<u64>,
+    /// Whether a server that hears from no majority serves nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refuse_when_isolated: Option<bool>,
 }
 
 impl Limits {
@@ -56,6 +59,10 @@ impl Limits {
                 .attributes_per_session
                 .unwrap_or(default.attributes_per_session),
             give_up_after: give_up.unwrap_or(default.give_up_after),
+            when_isolated: match self.refuse_when_isolated {
+                Some(true) => WhenIsolated::Refuse,
+                Some(false) | None => WhenIsolated::Serve,
+            },
             ..default
         }
     }

@@ -37,6 +37,7 @@ impl World {
         let command = wire::decode(bytes, &self.farm).expect("own bytes decode");
         self.messages += 1;
         self.trace.message(self.now, from, link, &command, bytes);
+        self.nodes[link.1].heard[link.0] = self.clock(link.1);
         self.handle(link.1, Event::Command { from, command });
     }
 
@@ -45,6 +46,9 @@ impl World {
         let now = self.clock(server);
         let Some(mut engine) = self.nodes[server].engine.take() else { return };
         self.events += 1;
+        if !self.nodes[server].undrained {
+            self.nodes[server].answered_from = now;
+        }
         engine.handle(now, event);
         let late = self.rare.force(HarnessPoint::DrainLate);
         let mut done = 0;

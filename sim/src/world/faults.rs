@@ -58,6 +58,7 @@ impl World {
     pub fn start(&mut self, server: usize) {
         assert!(self.nodes[server].engine.is_none(), "the server runs");
         self.nodes[server].latest = Timestamp::ZERO;
+        self.nodes[server].heard.fill(Timestamp::ZERO);
         let now = self.clock(server);
         // No process starts twice in a millisecond.
         let boot = now.max(self.nodes[server].boot + Duration::from_millis(1));

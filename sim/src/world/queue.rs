@@ -1,6 +1,7 @@
 //! What happens next: a queue in order of time, and of scheduling.
 
 use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::rc::Rc;
 
 use grapevine_core::{Request, RequestId, ServerId, Timestamp};
@@ -57,34 +58,78 @@ impl Happening {
     }
 }
 
-/// The queue's order: by time, then as scheduled.
-#[derive(Debug)]
-pub(super) struct Entry(pub(super) Reverse<(Timestamp, u64)>, pub(super) Happening);
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.0 == other.0
-    }
+/// What happens next, by time, then as scheduled.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    /// When, the how-manieth that was scheduled, and its place in `happenings`: what is sorted is
+    /// small.
+    order: BinaryHeap<Reverse<(Timestamp, u64, usize)>>,
+    happenings: Vec<Option<Happening>>,
+    free: Vec<usize>,
+    scheduled: u64,
 }
 
-impl Eq for Entry {}
-
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
+impl Queue {
+    fn push(&mut self, due: Timestamp, happening: Happening) {
+        let place = self.free.pop().unwrap_or(self.happenings.len());
+        if place == self.happenings.len() {
+            self.happenings.push(Some(happening));
+        } else {
+            self.happenings[place] = Some(happening);
+        }
+        self.scheduled += 1;
+        self.order.push(Reverse((due, self.scheduled, place)));
     }
-}
 
-impl Ord for Entry {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.cmp(&other.0)
+    pub(super) fn pop(&mut self) -> Option<(Timestamp, Happening)> {
+        let Reverse((due, _, place)) = self.order.pop()?;
+        self.free.push(place);
+        let happening = self.happenings[place].take();
+        Some((due, happening.expect("each place is given out once")))
+    }
+
+    /// What comes next, if it does before both these times, the second one included.
+    fn next_before(&self, before: Timestamp, until: Timestamp) -> Option<&Happening> {
+        let &Reverse((due, _, place)) = self.order.peek()?;
+        let happening = self.happenings[place].as_ref();
+        happening.filter(|_| due < before && due <= until)
+    }
+
+    /// Has what comes next happen at another time.
+    fn put_off(&mut self, due: Timestamp) {
+        if let Some(mut next) = self.order.peek_mut() {
+            self.scheduled += 1;
+            next.0.0 = due;
+            next.0.1 = self.scheduled;
+        }
+    }
+
+    fn next_due(&self) -> Option<Timestamp> {
+        self.order.peek().map(|&Reverse((due, ..))| due)
     }
 }
 
 impl World {
     /// When the next thing happens.
     pub(crate) fn next_due(&self) -> Option<Timestamp> {
-        self.queue.peek().map(|entry| entry.0.0.0)
+        self.queue.next_due()
+    }
+
+    /// Puts off what comes next, again and again, as long as its server is busy: with a slow server
+    /// that is most of what happens. Not what comes at the one time or later, or after the other.
+    pub(crate) fn pass_busy(&mut self, before: Timestamp, until: Timestamp) {
+        while let Some(happening) = self.queue.next_before(before, until) {
+            let now = self.now.max(self.queue.next_due().unwrap_or_default());
+            let node = &self.nodes[happening.server()];
+            if node.paused || node.busy <= now || matches!(happening, Happening::Timer { .. }) {
+                return;
+            }
+            if let Happening::Message { link, .. } = happening {
+                self.network.arrived(*link);
+            }
+            self.now = now;
+            self.queue.put_off(node.busy);
+        }
     }
 
     /// Moves time on to when something outside the queue happens.
@@ -93,7 +138,6 @@ impl World {
     }
 
     pub(super) fn schedule(&mut self, due: Timestamp, happening: Happening) {
-        self.scheduled += 1;
-        self.queue.push(Entry(Reverse((due, self.scheduled)), happening));
+        self.queue.push(due, happening);
     }
 }

@@ -2,7 +2,10 @@
 
 use core::time::Duration;
 
-use grapevine_core::{Farm, Request};
+use grapevine_core::{
+    Acks, Change, Create, Event, Farm, Request, RequestError, Served, ServerId, Unavailable,
+    WhenIsolated,
+};
 use grapevine_sim::World;
 
 use crate::common::*;
@@ -33,6 +36,94 @@ fn a_server_alone_is_isolated_and_serves() {
     assert!(status.isolated && !status.joining);
     let served = create(&mut world, 0);
     assert!(world.read(0, &served.token).is_ok());
+}
+
+/// Two of three servers die; the third is asked for a session at this time after it last heard of
+/// them.
+fn asked_when_cut_off(when_isolated: WhenIsolated, after: Duration) -> (World, Outcome) {
+    let mut world = World::new(84, Farm { when_isolated, ..Farm::default() });
+    settle(&mut world);
+    let served = create(&mut world, 0);
+    settle(&mut world);
+    world.crash(1);
+    world.crash(2);
+    world.run_for(after);
+    let outcome = world.read(0, &served.token);
+    (world, outcome)
+}
+
+type Outcome = Result<Served, RequestError>;
+
+const REFUSED: RequestError = RequestError::Unavailable(Unavailable::Isolated);
+
+#[test]
+fn a_cut_off_server_that_is_to_refuse_serves_nothing_from_down_after_on() {
+    let down_after = Farm::default().down_after;
+    let (_, early) = asked_when_cut_off(WhenIsolated::Refuse, down_after / 2);
+    assert!(!early.expect("it hears from them still, as far as it can tell").isolated);
+    let (mut world, late) = asked_when_cut_off(WhenIsolated::Refuse, down_after * 2);
+    assert_eq!(late, Err(REFUSED));
+    let create = Request::Create(Create::default());
+    assert_eq!(world.ask(0, create).unwrap_err(), REFUSED, "nor does it make new ones");
+    let peer = ServerId::new(2, world.now());
+    world.handle(0, Event::PeerUp(peer));
+    let create = Request::Create(Create::default());
+    assert_eq!(world.ask(0, create).unwrap_err(), REFUSED, "a link says nothing of what happened");
+    world.start(1);
+    settle(&mut world);
+    assert!(world.ask(0, Request::Create(Create::default())).is_ok(), "it hears a majority again");
+}
+
+#[test]
+fn a_cut_off_server_that_serves_says_so_in_every_response() {
+    let (mut world, late) = asked_when_cut_off(WhenIsolated::Serve, Farm::default().down_after * 2);
+    let served = late.expect("it serves");
+    assert!(served.isolated);
+    assert!(create(&mut world, 0).isolated);
+    world.start(1);
+    settle(&mut world);
+    assert!(!world.read(0, &served.token).expect("found").isolated);
+}
+
+#[test]
+fn a_server_that_was_paused_for_long_does_not_serve_before_it_has_heard_the_others() {
+    let farm = Farm { when_isolated: WhenIsolated::Refuse, ..Farm::default() };
+    let mut world = World::new(85, farm);
+    settle(&mut world);
+    let served = create(&mut world, 0);
+    settle(&mut world);
+    // It is not yet aware of any silence; all that it has is a clock that has moved on.
+    world.crash(1);
+    world.crash(2);
+    world.skew(0, 3_600_000_000);
+    assert_eq!(world.read(0, &served.token), Err(REFUSED));
+}
+
+#[test]
+fn a_farm_says_how_many_must_have_a_write_unless_the_request_does() {
+    let mut world = World::new(86, Farm { acks: Acks::Peers(2), ..Farm::default() });
+    settle(&mut world);
+    let served = create(&mut world, 0);
+    world.crash(1);
+    let changes = || vec![Change::Set(key("a"), "1".into())];
+    let token = || served.token.clone();
+    let by_farm = Request::Update { token: token(), changes: changes(), acks: Acks::Farm };
+    let outcome = world.ask(0, by_farm).unwrap_err();
+    assert!(matches!(outcome, RequestError::NotReplicated { acked: 1, wanted: 2, .. }));
+    let by_request = Request::Update { token: token(), changes: changes(), acks: Acks::Local };
+    assert!(world.ask(0, by_request).is_ok());
+}
+
+#[test]
+fn a_session_is_ended_with_one_other_server_unless_the_request_or_the_farm_says_more() {
+    let mut world = farm(87);
+    let served = create(&mut world, 0);
+    settle(&mut world);
+    world.crash(1);
+    world.crash(2);
+    let delete = Request::Delete { token: served.token, acks: Acks::Farm };
+    let outcome = world.ask_any(0, delete);
+    assert!(matches!(outcome, Err(RequestError::NotReplicated { acked: 0, wanted: 1, .. })));
 }
 
 #[test]

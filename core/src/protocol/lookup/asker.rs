@@ -108,10 +108,23 @@ impl Engine {
     }
 
     /// Answers those askers that can be answered now; the others go on waiting.
-    fn settle(&mut self, number: u64, mut lookup: Lookup) {
-        let askers = core::mem::take(&mut lookup.askers);
-        for asker in askers {
-            match self.judge(&asker.token, Some(&lookup)) {
+    fn settle(&mut self, number: u64, lookup: Lookup) {
+        self.settle_from(number, lookup, 0, None);
+    }
+
+    /// The same, where so many askers are known to go on waiting, and what can be said to the one
+    /// after them.
+    fn settle_from(
+        &mut self,
+        number: u64,
+        mut lookup: Lookup,
+        waiting: usize,
+        mut said: Option<Verdict>,
+    ) {
+        let others = lookup.askers.split_off(waiting);
+        for asker in others {
+            let said = said.take();
+            match said.unwrap_or_else(|| self.judge(&asker.token, Some(&lookup))) {
                 Verdict::Serve(copy, grounds) => {
                     self.mark_served(&copy, &grounds);
                     self.carry_out(asker.request, &copy, &grounds, &asker.ask);
@@ -171,10 +184,25 @@ impl Engine {
     pub(crate) fn settle_lookups(&mut self) {
         let numbers: Vec<u64> = self.lookups.by_number.keys().copied().collect();
         for number in numbers {
-            if let Some(lookup) = self.lookups.take(number) {
-                self.settle(number, lookup);
+            // Mostly all go on waiting: the look-up stays where it is.
+            if let Some((waiting, verdict)) = self.first_settled(number)
+                && let Some(lookup) = self.lookups.take(number)
+            {
+                self.settle_from(number, lookup, waiting, Some(verdict));
             }
         }
+    }
+
+    /// How many askers of a look-up go on waiting before one that can be answered, and what can be
+    /// said to that one. `None` if all go on waiting.
+    fn first_settled(&self, number: u64) -> Option<(usize, Verdict)> {
+        let lookup = self.lookups.by_number.get(&number)?;
+        lookup.askers.iter().enumerate().find_map(|(nth, asker)| {
+            match self.judge(&asker.token, Some(lookup)) {
+                Verdict::Ask if asker.until > self.now => None,
+                verdict => Some((nth, verdict)),
+            }
+        })
     }
 
     /// Asks all again, fetches from the next holder, gives up: whatever is due.

@@ -29,6 +29,9 @@ impl Engine {
         if self.members.self_skewed() {
             return unavailable(Unavailable::Skewed);
         }
+        if let Some(why) = self.refuses_as_isolated() {
+            return unavailable(why);
+        }
         if self.now >= token.deadline {
             // Clocks may differ a little; one that stepped far ahead says nothing of deadlines.
             let over = self.trusted_now() + self.config.farm.max_drift >= token.deadline;
@@ -63,19 +66,19 @@ impl Engine {
     }
 
     fn judge_ready(&self, copy: &Arc<Session>, token: &Token, lookup: Option<&Lookup>) -> Verdict {
-        let mut known = self.applied.clone();
-        if let Some(lookup) = lookup {
-            known.join(&lookup.joined);
-        }
-        let mut needed = token.context.clone();
-        needed.join(&copy.seen);
-        needed.retain(|server, stamp| !self.covered_entry(&known, server, stamp));
         let confirmed = !self.members.joining()
             || lookup.is_some_and(|lookup| lookup.said.values().any(|said| !said.joining))
             || self.all_answered(lookup, |_| true);
         if !confirmed {
             return Verdict::Ask;
         }
+        let covered = |vector| self.covered(&self.applied, vector);
+        let needed = if covered(&token.context) && covered(&copy.seen) {
+            // The common case, without a copy of any vector.
+            Vector::default()
+        } else {
+            self.needed(copy, token, lookup)
+        };
         if needed.is_empty() {
             let grounds = Grounds { context: token.context.clone(), ..Grounds::default() };
             return Verdict::Serve(Arc::clone(copy), grounds);
@@ -86,6 +89,19 @@ impl Engine {
             return Verdict::Serve(Arc::clone(copy), grounds);
         }
         Verdict::Ask
+    }
+
+    /// What neither this server nor those that answered cover, of the context and of what the copy has
+    /// seen.
+    fn needed(&self, copy: &Session, token: &Token, lookup: Option<&Lookup>) -> Vector {
+        let mut known = self.applied.clone();
+        if let Some(lookup) = lookup {
+            known.join(&lookup.joined);
+        }
+        let mut needed = token.context.clone();
+        needed.join(&copy.seen);
+        needed.retain(|server, stamp| !self.covered_entry(&known, server, stamp));
+        needed
     }
 
     fn judge_missing(&self, token: &Token, lookup: Option<&Lookup>) -> Verdict {
