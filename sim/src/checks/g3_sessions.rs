@@ -34,7 +34,7 @@ static ABOUT: About = About {
            nothing is dropped that a running, level server lacks (one of \
            whose process the answering server can't know counts if it has an older copy); after healing, when all is known \
            to all, one entry is left at most. No session is lost, or unknown, while no server died, \
-           left before the others had everything, or was silent for `give_up_after`.",
+           left, or was silent for `give_up_after`.",
     file: "sim/src/checks/g3_sessions.rs",
     not_applied: None,
 };
@@ -197,17 +197,19 @@ fn out_of_the_count(
         && other.copy(id.address).is_none_or(|copy| harmless(copy))
 }
 
-/// What is lost was with a server that died, or left before the others had everything, or was silent
-/// for `give_up_after` (section 5 of the protocol). One that left in order is no reason: the others have
-/// what it had.
+/// What is lost was with a server that died, left, or was silent for `give_up_after`. Leaving is a reason
+/// by itself: a server that leaves "waits (bounded) for its stream to be applied elsewhere" (section 8 of
+/// the protocol), so what it alone has of a third server's stream goes with it; and "what the context
+/// asks for was written by a server that is gone or silent for `give_up_after`" may be said to be lost
+/// (section 5), where one that left is gone (section 6), though it may have stopped only later.
 fn lost_for_a_reason(scene: &Scene<'_>, answered: &Answered<'_>, what: &str) -> Judgement {
     // Silences are measured by the server's own clock.
     let longest = scene.world.farm().give_up_after.saturating_sub(Duration::from_secs(1));
     let silent = |member: &Member| scene.world.now().since(member.heard) >= longest;
     let by = scene.world.running(answered.server);
     let given_up = by.is_some_and(|engine| engine.status().members.iter().any(silent));
-    if scene.damage.deaths.is_empty() && !given_up {
-        return Err(format!("{what} is said to be lost, and no server died or was given up"));
+    if scene.damage.deaths.is_empty() && !scene.damage.left && !given_up {
+        return Err(format!("{what} is said to be lost, and no server died, left or was given up"));
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 //! a run is judged. Each check counts what it looked at: one that never had anything to look at
 //! has shown nothing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use grapevine_core::command::Write;
 use grapevine_core::{Life, RequestError, Response, ServerId, SessionId, Timestamp};
@@ -42,13 +42,11 @@ pub struct About {
 /// What has gone wrong on purpose so far: some promises hold only without.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Damage {
-    /// Servers that died, by time. One that stops after it left in order, when the others had
-    /// everything, does not die.
+    /// Servers that died, by time. Stopping after a leave is a death too: a server that leaves waits
+    /// until its own stream is applied elsewhere (section 8), not what it alone has of others' streams.
     pub(crate) deaths: Vec<Timestamp>,
     /// Whether a server has left: what it alone had is given up.
     pub(crate) left: bool,
-    /// Servers that have left in order and still run, by index.
-    pub(crate) left_in_order: BTreeSet<usize>,
     /// The most that any clock was off, in microseconds.
     pub(crate) skew: u64,
     /// Whether a clock was off by more than clocks may.

@@ -32,9 +32,7 @@ impl Run {
                     self.answered(server, id, &outcome);
                 }
                 Observation::Crashed { server } => {
-                    if !self.damage.left_in_order.remove(&server) {
-                        self.damage.deaths.push(self.world.now());
-                    }
+                    self.damage.deaths.push(self.world.now());
                     self.shop.flights.retain(|_, flight| flight.server != server);
                     self.judge_all(|check, scene| check.crashed(scene));
                 }
@@ -53,9 +51,6 @@ impl Run {
             return self
                 .fail("G7", "a request was answered twice, or after its server died".into());
         };
-        if let Ok(Response::Left { complete: true }) = outcome {
-            self.damage.left_in_order.insert(server);
-        }
         let answered = Answered { server, flight: &flight, outcome };
         self.judge_all(|check, scene| check.answered(scene, &answered));
         if let Ok(Response::Session(served)) = outcome
