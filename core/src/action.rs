@@ -6,9 +6,11 @@ use alloc::vec::Vec;
 use crate::command::Command;
 use crate::error::RequestError;
 use crate::event::RequestId;
-use crate::id::{Address, ServerId};
+use crate::id::{Address, HashedId, ServerId};
 use crate::member::State;
+use crate::protocol::verify::Report;
 use crate::session::Session;
+use crate::stamp::Version;
 use crate::token::Token;
 
 /// Something to do, in causal order: what a response rests on was published and stored before it.
@@ -62,14 +64,28 @@ pub enum Response {
     Revoked {
         /// How many of them this server had.
         sessions: u64,
+        /// Which revocation it is: sessions that name it, or a later one, live.
+        version: Version,
     },
-    /// The principal's sessions that this server has and could serve.
-    Sessions(Vec<Arc<Session>>),
+    /// Sessions of the principal.
+    Sessions(Listed),
     /// This server has left.
     Left {
         /// Whether every other live server has all of this server's writes.
         complete: bool,
     },
+    /// How this server's copies compare with the others'.
+    Verified(Report),
+}
+
+/// A page of a principal's sessions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// Those that this server has and could serve, as far as it knows, in the order of their
+    /// addresses.
+    pub sessions: Vec<Arc<Session>>,
+    /// Where the next page begins; `None` if this was the last.
+    pub next: Option<Address>,
 }
 
 /// A session as it is served to a customer.
@@ -106,6 +122,14 @@ pub enum Notice {
         server: ServerId,
         /// What it did.
         why: &'static str,
+    },
+    /// Copies of this server and another differ, though both have the same writes: memory was
+    /// damaged, or a bug. They are being made equal.
+    Mismatch {
+        /// The other.
+        server: ServerId,
+        /// The sessions.
+        sessions: Vec<HashedId>,
     },
     /// The session ended by its idle limit; said by the server that ended it.
     Expired {

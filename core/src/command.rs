@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::id::{Address, ServerId, SessionId};
+use crate::id::{Address, HashedId, ServerId, SessionId};
 use crate::session::Session;
 use crate::stamp::{Stamp, Timestamp, Version};
 use crate::vector::Vector;
@@ -41,6 +41,19 @@ pub enum Command {
     Leave {
         /// The end of the sender's stream.
         end: Stamp,
+    },
+    /// Here is a hash of a range of my copies: what is yours?
+    Verify(Verify),
+    /// The same, or what I have there.
+    Verified(Verified),
+    /// My copies of what differs, and what I lack.
+    Mend(Mend),
+    /// The same sessions as I have them after merging yours.
+    Mended {
+        /// The number of the [`Verify`] that showed the difference.
+        number: u64,
+        /// The sender's copies, whole, after the merge: as many as fit.
+        sessions: Vec<Arc<Session>>,
     },
 }
 
@@ -189,6 +202,15 @@ pub struct Heartbeat {
     pub closed: Vec<ServerId>,
 }
 
+impl Heartbeat {
+    /// Whether the sender has closed a writer's entry and then forgotten it: no copy of its shows
+    /// anything of that writer any more. Whoever was to catch up with the sender need not have it.
+    pub(crate) fn has_forgotten(&self, writer: ServerId) -> bool {
+        let passed = |first: &ServerId| first.number() == writer.number() && writer < *first;
+        self.applied.get(writer) == Stamp::ZERO && self.closed.iter().any(passed)
+    }
+}
+
 /// Asks for everything beyond a base (R78). The base stays the same through a round.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pull {
@@ -235,6 +257,84 @@ pub struct Delta {
     pub complete: Vec<(ServerId, Stamp)>,
 }
 
+/// Under which terms two servers compare copies, so that both leave out the same ones.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// The asker's clock.
+    pub at: Timestamp,
+    /// A time by which the answer must have come, and a margin for skewed clocks: sessions that end by
+    /// themselves before it are left out.
+    pub until: Timestamp,
+    /// What both servers have applied: sessions that show a write beyond it are left out.
+    pub base: Vector,
+    /// Per number, the first process that the asker has not closed: what those before it wrote beyond
+    /// the base both have alike, if both have closed them.
+    pub closed: Vec<ServerId>,
+}
+
+/// Asks whether the receiver's copies in a range are the same.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verify {
+    /// The asker's number for this question.
+    pub number: u64,
+    /// What is left out.
+    pub terms: Terms,
+    /// The first address of the range.
+    pub from: Address,
+    /// The last address of the range.
+    pub to: Address,
+    /// The hash of all copies of the range that are not left out.
+    pub hash: [u8; 16],
+}
+
+/// Answers a [`Verify`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verified {
+    /// The number of the question.
+    pub number: u64,
+    /// What was found.
+    pub found: Seen,
+}
+
+/// What a server finds in a range that it was asked about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Seen {
+    /// The same hash.
+    Same,
+    /// Another one. These are the copies, in order of their addresses.
+    Other {
+        /// One entry per copy.
+        held: Vec<Held>,
+        /// How far the list goes: to the end of the range, if it fits.
+        to: Address,
+    },
+    /// It can't compare now: it is joining or leaving, its clock is off the asker's, or it doesn't
+    /// cover the base.
+    NotNow,
+}
+
+/// A copy, as it is compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Where it lies.
+    pub address: Address,
+    /// Its session, for people.
+    pub id: HashedId,
+    /// A hash of all of it; `None` if it is left out.
+    pub hash: Option<[u8; 16]>,
+}
+
+/// Exchanges copies that differ.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mend {
+    /// The number of the [`Verify`] that showed the difference.
+    pub number: u64,
+    /// The sender's copies, whole: as many as fit.
+    pub sessions: Vec<Arc<Session>>,
+    /// Where it lacks a copy that the receiver has.
+    pub lacking: Vec<Address>,
+}
+
 impl Command {
     /// The command's name as the tables and counters have it.
     pub const fn name(&self) -> &'static str {
@@ -250,6 +350,10 @@ impl Command {
             Self::Delta(_) => "Delta",
             Self::Ack { .. } => "Ack",
             Self::Leave { .. } => "Leave",
+            Self::Verify(_) => "Verify",
+            Self::Verified(_) => "Verified",
+            Self::Mend(_) => "Mend",
+            Self::Mended { .. } => "Mended",
         }
     }
 
@@ -288,6 +392,11 @@ impl Command {
             }
             Self::Ack { applied } => of(*applied),
             Self::Leave { end } => of(*end),
+            Self::Verify(verify) => verify.terms.base.newest(),
+            Self::Verified(_) => Version::ZERO,
+            Self::Mend(Mend { sessions, .. }) | Self::Mended { sessions, .. } => {
+                sessions.iter().map(|session| session.newest()).fold(Version::ZERO, Version::max)
+            }
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::protocol::leave::Leaving;
 use crate::protocol::lookup::{Ask, Lookups};
 use crate::protocol::membership::Members;
 use crate::protocol::repair::Repair;
+use crate::protocol::verify::Verification;
 use crate::random::Random;
 use crate::rare::{Mark, Point, Rare};
 use crate::session::Session;
@@ -46,6 +47,8 @@ pub enum Timer {
     Leave,
     /// Sessions of a writer that is gone are to be published again.
     Gone,
+    /// Copies are to be compared, or whoever was asked is too slow.
+    Verify,
 }
 
 /// The state machine of one server. See the crate's first page for the contract.
@@ -86,6 +89,7 @@ pub struct Engine {
     pub(crate) repair: Repair,
     pub(crate) leaving: Option<Leaving>,
     pub(crate) gone: Gone,
+    pub(crate) verification: Verification,
     pub(crate) counters: Counters,
     pub(crate) outbox: Outbox,
     pub(crate) rare: Rare,
@@ -130,6 +134,7 @@ impl Engine {
             repair: Repair::default(),
             leaving: None,
             gone: Gone::new(&config),
+            verification: Verification::new(&config.local, now),
             counters: Counters::default(),
             outbox: Outbox::default(),
             rare: Rare::default(),
@@ -181,11 +186,11 @@ impl Engine {
             Request::Delete { token, acks } => self.look_up(id, token, Ask::Delete(acks)),
             Request::Rotate { token, rotation } => self.look_up(id, token, Ask::Rotate(rotation)),
             Request::Revoke { principal, acks } => self.revoke(id, principal, acks),
-            Request::Sessions { principal } => {
-                let sessions = self.sessions_of(&principal);
-                self.respond(id, Ok(Response::Sessions(sessions)));
+            Request::Sessions { principal, after, most } => {
+                self.list(id, &principal, after, most);
             }
             Request::Leave => self.leave(id),
+            Request::Verify { within } => self.verify(id, within),
         }
     }
 
@@ -209,6 +214,10 @@ impl Engine {
             Command::Delta(delta) => self.on_delta(from, delta),
             Command::Ack { applied } => self.on_ack(from, applied, Mark::AckedByAck),
             Command::Leave { end } => self.on_leave(from, end),
+            Command::Verify(verify) => self.on_verify(from, verify),
+            Command::Verified(verified) => self.on_verified(from, verified),
+            Command::Mend(mend) => self.on_mend(from, mend),
+            Command::Mended { number, sessions } => self.on_mended(from, number, sessions),
         }
     }
 
@@ -232,6 +241,7 @@ impl Engine {
                 }
                 Timer::Leave => self.review_leaving(),
                 Timer::Gone => self.review_gone(),
+                Timer::Verify => self.review_verification(),
             }
         }
         self.next = self.find_next();
@@ -288,6 +298,7 @@ impl Engine {
             (self.facts.next_deadline(), Timer::Expiry),
             (self.leaving.as_ref().and_then(Leaving::next_review), Timer::Leave),
             (self.gone.next_review(), Timer::Gone),
+            (self.verification.next_review(), Timer::Verify),
         ];
         let due = timers.into_iter().filter_map(|(due, timer)| Some((due?, timer)));
         due.min()

@@ -78,6 +78,9 @@ pub enum Unavailable {
     /// Too many requests wait already.
     #[error("too many requests wait already; {0} are allowed")]
     TooManyWaiting(u32),
+    /// A verification is under way already.
+    #[error("this server is verifying its copies already")]
+    Verifying,
     /// This server hears from fewer than a majority of the farm, and the farm is configured to serve
     /// nothing then.
     #[error("this server is cut off from the majority of the farm, and serves nothing meanwhile")]
@@ -129,6 +132,17 @@ pub enum LimitError {
         /// What is allowed.
         allowed: u64,
     },
+    /// `known_servers`: this process has written nothing yet, and so many earlier ones of its number
+    /// are still remembered, because sessions show what they wrote, that there is no place for one
+    /// more. Places come free as those sessions end.
+    /// Until then it serves reads, but for those of which the access is to be written down.
+    #[error(
+        "{allowed} earlier processes of this server are still remembered; this one may not write yet"
+    )]
+    Servers {
+        /// What is allowed: half of the number's share of `known_servers`.
+        allowed: u32,
+    },
     /// The longest principal is [`crate::MAX_PRINCIPAL_BYTES`] bytes.
     #[error("the principal is {bytes} bytes long; {allowed} are allowed")]
     Principal {
@@ -164,6 +178,7 @@ impl LimitError {
             Self::Session { .. } => "session_bytes",
             Self::Slots { .. } => "slots_per_origin",
             Self::Bytes { .. } => "bytes_per_origin",
+            Self::Servers { .. } => "known_servers",
             Self::Principal { .. } => "principal_bytes",
             Self::Lifetime { .. } => "lifetime",
             Self::IdleTimeout { .. } => "idle_timeout",

@@ -6,7 +6,7 @@ use core::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::command::Command;
-use crate::id::ServerId;
+use crate::id::{Address, ServerId};
 use crate::session::{Change, Key, Principal, Value};
 use crate::token::Token;
 
@@ -93,14 +93,29 @@ pub enum Request {
         /// Whom to wait for.
         acks: Acks,
     },
-    /// List the sessions of a principal that this server has.
+    /// List the sessions of a principal that this server has, a page of them.
     Sessions {
         /// Whose.
         principal: Principal,
+        /// Where the page before ended; `None` for the first.
+        after: Option<Address>,
+        /// How many at most; more than [`MAX_LISTED`] are never listed at once.
+        most: u16,
     },
     /// Leave the farm in order: answered when the others have everything, or `leave_timeout` has
     /// passed. After it, every request is refused.
     Leave,
+    /// Compare all copies with those of every other server, and mend what differs. One at a time.
+    Verify {
+        /// How long it may take; times beyond [`Request::LONGEST_VERIFY`] are cut to it. What was not
+        /// compared by then is named in the report.
+        within: Duration,
+    },
+}
+
+impl Request {
+    /// The longest time that a verification may take.
+    pub const LONGEST_VERIFY: Duration = Duration::from_secs(3600);
 }
 
 /// A new session's particulars.
@@ -117,6 +132,9 @@ pub struct Create {
     /// Whom to wait for.
     pub acks: Acks,
 }
+
+/// How many sessions of a principal one page of a list holds at most.
+pub const MAX_LISTED: u16 = 100;
 
 /// How a session gets a new ID.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

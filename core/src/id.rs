@@ -3,6 +3,7 @@
 use core::fmt;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 
 use crate::stamp::{Stamp, Timestamp};
@@ -124,6 +125,38 @@ pub struct SessionId {
     pub created: Stamp,
     /// What makes the ID unguessable.
     pub secret: Secret,
+}
+
+impl SessionId {
+    /// A name for logs and reports, from which nobody can find the ID: the first eight bytes of a
+    /// SHA-256 of all of it.
+    pub fn hashed(&self) -> HashedId {
+        let mut hash = Sha256::new();
+        hash.update(b"grapevine session");
+        hash.update(self.address.origin.to_bits().to_le_bytes());
+        hash.update(self.address.slot.to_le_bytes());
+        hash.update(self.created.to_bits().to_le_bytes());
+        hash.update(self.secret.as_bytes());
+        let mut short = [0; 8];
+        short.copy_from_slice(&hash.finalize()[..8]);
+        HashedId(u64::from_be_bytes(short))
+    }
+}
+
+/// A session's name for logs and reports: see [`SessionId::hashed`]. Shown as 16 hex digits.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct HashedId(#[serde(with = "crate::wire::fixed")] u64);
+
+impl fmt::Display for HashedId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for HashedId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 impl fmt::Display for SessionId {

@@ -77,6 +77,7 @@ impl Engine {
             repair,
             leaving,
             gone,
+            verification,
             outbox,
             counters: _,
             config: _,
@@ -87,7 +88,8 @@ impl Engine {
             next: _,
         } = self;
         let time = (now, steady, trusted, clock, random.drawn());
-        (time, facts, applied, members, lookups, waiting, repair, leaving, gone, outbox)
+        let talks = (lookups, waiting, repair, leaving, gone, verification);
+        (time, facts, applied, members, talks, outbox)
     }
 
     /// A number that changes when the state does, cheap enough to take after every event: for

@@ -43,15 +43,16 @@ mod status;
 mod token;
 mod vector;
 
-pub use action::{Action, Notice, Response, Served, To};
+pub use action::{Action, Listed, Notice, Response, Served, To};
 pub use command::Command;
 pub use config::{Config, ConfigError, Farm, Local, WhenIsolated};
 pub use engine::{Engine, Timer};
 pub use error::{LimitError, NotFound, RequestError, Unavailable};
-pub use event::{Acks, Create, Event, ReadPolicy, Request, RequestId, Rotation};
-pub use id::{Address, Secret, ServerId, SessionId};
+pub use event::{Acks, Create, Event, MAX_LISTED, ReadPolicy, Request, RequestId, Rotation};
+pub use id::{Address, HashedId, Secret, ServerId, SessionId};
 pub use member::{Member, State};
 pub use protocol::serve::{Locally, serve_locally};
+pub use protocol::verify::{Compared, Missed, Report};
 pub use session::{
     Attribute, Change, ChangeError, Counter, Expiry, Fixed, Key, KeyError, Life, Principal,
     Replaces, Session, Shown, Subtotal, Value,

@@ -156,6 +156,24 @@ rare_names! {
         RoundTimeoutTiny,
         /// Batches from beyond a gap are not noted: a repair brings them again.
         RunForgotten,
+        /// One session at a time is compared with another server's.
+        VerifyOne,
+        /// A question about a range is not answered, as if it had been lost.
+        VerifyIgnored,
+    }
+}
+
+rare_names! {
+    /// Damage that a server's memory may be made to take: see `Engine::damage`.
+    pub enum Memory {
+        /// A whole copy is gone.
+        LostCopy,
+        /// One attribute of a copy is gone.
+        LostAttribute,
+        /// A bit of an attribute's value is another one, at the same version.
+        FlippedValue,
+        /// What one server added to a counter is gone.
+        LostAdd,
     }
 }
 
@@ -312,6 +330,8 @@ rare_names! {
         ToldOfGoneWriter,
         /// Entries of gone writers were closed on everybody's word.
         GoneWriterClosed,
+        /// What a server had of a closed stream was forgotten, for no copy shows anything of it.
+        WriterForgotten,
         /// Entries were closed because another server had closed them.
         ClosedAsAnotherSaid,
         /// A part was lost beyond a closed entry.
@@ -350,5 +370,19 @@ rare_names! {
         CrowdSharedOneQuery,
         /// A large session was fetched from another holder than the first.
         FetchFailedOver,
+        /// A range of copies was the same at two servers.
+        RangeSame,
+        /// A range differed only by sessions that one of the two servers leaves out.
+        RangeDifferedByWhatIsLeftOut,
+        /// A server could not compare when it was asked to.
+        VerificationRefused,
+        /// A question about a range was not answered in time.
+        VerificationUnanswered,
+        /// Copies differed though both servers have the same writes.
+        MismatchFound,
+        /// Copies that differed were merged.
+        MismatchRepaired,
+        /// A server took its own session back, whose copy it had lost.
+        OwnLostCopyTakenBack,
     }
 }

@@ -63,6 +63,16 @@ pub struct Counters {
     pub published_again: u64,
     /// Entries of writers who are gone closed: as many as processes came after them.
     pub closed: u64,
+    /// Ranges of copies compared with another server's to the end, whatever was found.
+    pub verified_ranges: u64,
+    /// Sessions compared in them.
+    pub verified_sessions: u64,
+    /// Ranges that could not be compared: the other was not ready, or did not answer.
+    pub verifications_failed: u64,
+    /// Sessions that differed from another server's, though both have the same writes.
+    pub mismatches: u64,
+    /// Of those, how many were merged with the other's copy.
+    pub mismatches_repaired: u64,
     /// Requests refused by a limit.
     pub limited: u64,
     /// Commands ignored: a stamp too far ahead of this server's clock.

@@ -21,6 +21,9 @@ pub(crate) enum Command {
     Serve(ServeArgs),
     /// Run a farm of three servers on this machine, with customers, and a server that is killed.
     Demo(DemoArgs),
+    /// Ask servers whether they hold the same sessions, and mend what differs. Ends with 0 if they
+    /// do, with 1 if any differed, with 2 if that could not be found out.
+    Verify(VerifyArgs),
 }
 
 /// One server. What stands here overrides the file; see docs/http.md for the HTTP interface.
@@ -58,6 +61,22 @@ pub(crate) struct ServeArgs {
     /// Stop as on SIGTERM when standard input ends: so that children die with their parent
     #[arg(long, hide = true)]
     pub(crate) stop_with_stdin: bool,
+}
+
+/// A verification.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// A server to ask, such as http://127.0.0.1:8401; it compares itself with all others of its
+    /// farm. Several are asked one after another
+    #[arg(long = "http", value_name = "URL", required = true, num_args = 1..)]
+    pub(crate) urls: Vec<String>,
+    /// How many seconds each may take
+    #[arg(long, value_name = "S", default_value_t = 30,
+          value_parser = clap::value_parser!(u64).range(1..=3600))]
+    pub(crate) within: u64,
+    /// Print the reports as JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// The demo.

@@ -9,6 +9,7 @@ mod demo;
 mod http;
 mod serve;
 mod signals;
+mod verify;
 
 use std::process::ExitCode;
 
@@ -24,6 +25,7 @@ fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Serve(args) => runtime.block_on(run_server(args)),
         Command::Demo(args) => runtime.block_on(demo::run(args)),
+        Command::Verify(args) => runtime.block_on(verify::run(args)),
     };
     // A task that hangs must not keep the program from ending.
     runtime.shutdown_background();

@@ -286,6 +286,14 @@ impl Driver {
             }
             Notice::Joined => tracing::info!("joined"),
             Notice::Misbehaving { server, why } => self.parts.links.cut(server, why),
+            Notice::Mismatch { server, sessions } => {
+                let other = server.number();
+                tracing::warn!(
+                    other,
+                    ?sessions,
+                    "copies differ from another server's; mending them"
+                );
+            }
             Notice::Expired { session } => tracing::debug!(id = %session.id, "a session expired"),
         }
     }

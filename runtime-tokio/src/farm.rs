@@ -2,10 +2,12 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use grapevine_core::{
-    Acks, Change, Create, Farm, Key, Locally, ReadPolicy, Request, RequestError, Response,
-    ServerId, Session, Status, Token, TokenKey, Value, serve_locally,
+    Acks, Address, Change, Create, Farm, Key, Listed, Locally, Principal, ReadPolicy, Report,
+    Request, RequestError, Response, Rotation, ServerId, Session, Status, Token, TokenKey, Value,
+    serve_locally,
 };
 
 use crate::builder::Builder;
@@ -18,6 +20,9 @@ use crate::link::Links;
 use crate::metrics::LinkStatus;
 use crate::net::sync::{mpsc, oneshot};
 use crate::net::task::AbortHandle;
+
+/// The longest time that [`Grapevine::verify`] may take.
+pub const LONGEST_VERIFY: Duration = Request::LONGEST_VERIFY;
 
 /// A running server of the farm, as the application holds it. Cheap to clone.
 ///
@@ -185,6 +190,56 @@ impl Grapevine {
         self.ask(Request::Delete { token, acks }).await.map(drop)
     }
 
+    /// Gives a session a new ID, with its contents, and ends the old one, everywhere: at log-in and
+    /// at every other change of privilege, so that an ID planted or seen before is worth nothing.
+    /// [`Rotation::default`] has no grace, and waits for one other server at least, so that one crash
+    /// can't bring the old ID back; a farm of one server waits for nobody.
+    ///
+    /// # Errors
+    /// As [`Grapevine::read`]; [`Error::Request`] with `Rotated` if it has a new ID already (the
+    /// response to that rotation has the token), or with a limit: nothing changed.
+    /// [`Error::NotReplicated`]: the session **has** its new ID, and the error has the token.
+    pub async fn rotate(&self, token: &str, rotation: Rotation) -> Result<Served, Error> {
+        let token = Token::decode(token, &self.0.tokens)?;
+        self.session(Request::Rotate { token, rotation }).await
+    }
+
+    /// Ends all sessions of a principal ("sign out everywhere"): those that the farm has, and those
+    /// of servers that are cut off, when they are back. Sessions that are made from now on where
+    /// this is known live. Returns how many sessions ended at this server. With [`Acks::Farm`] it
+    /// waits for one other server at least, so that one crash can't undo it; a farm of one server
+    /// waits for nobody.
+    ///
+    /// # Errors
+    /// [`Error::Request`] with a limit (the principal is too long, or no slot is free): nothing
+    /// changed. [`Error::NotReplicated`]: the sessions **are** over.
+    pub async fn revoke(&self, principal: &Principal, acks: Acks) -> Result<u64, Error> {
+        let principal = principal.clone();
+        match self.ask(Request::Revoke { principal, acks }).await? {
+            Response::Revoked { sessions, .. } => Ok(sessions),
+            other => unreachable!("a revocation was answered with {other:?}"),
+        }
+    }
+
+    /// Lists the sessions of a principal that this server has and could serve, as far as it knows:
+    /// at most `most` ([`MAX_LISTED`](crate::MAX_LISTED) at once), from after where the page before
+    /// ended.
+    ///
+    /// # Errors
+    /// [`Error::Request`] with a limit if the principal is too long; [`Error::Stopped`].
+    pub async fn sessions_of(
+        &self,
+        principal: &Principal,
+        after: Option<Address>,
+        most: u16,
+    ) -> Result<Listed, Error> {
+        let principal = principal.clone();
+        match self.ask(Request::Sessions { principal, after, most }).await? {
+            Response::Sessions(listed) => Ok(listed),
+            other => unreachable!("a list was answered with {other:?}"),
+        }
+    }
+
     /// A token in two parts, for applications whose session cookie can hold only an ID: see
     /// [`Token::split`]. The first part stays the same as long as the session lives and is a token by
     /// itself; the second, the context, is to be carried beside it and may be empty.
@@ -237,6 +292,25 @@ impl Grapevine {
             }
         });
         sessions
+    }
+
+    /// Compares all copies with those of every other server, and mends what differs. `within` is how
+    /// long it may take, at most [`LONGEST_VERIFY`]; what was not compared by then is named in
+    /// the report. Sessions that were written to within the last moments, or are close to their end,
+    /// are left out. It goes through 256 sessions, or 256 KiB of them, per question and answer, one server
+    /// after another, and only one verification at a time.
+    ///
+    /// # Errors
+    /// [`RequestError::Unavailable`] with [`Unavailable::Verifying`] if one is under way already, or
+    /// with [`Unavailable::Leaving`]; [`Error::Stopped`].
+    ///
+    /// [`Unavailable::Verifying`]: grapevine_core::Unavailable::Verifying
+    /// [`Unavailable::Leaving`]: grapevine_core::Unavailable::Leaving
+    pub async fn verify(&self, within: Duration) -> Result<Report, Error> {
+        match self.ask(Request::Verify { within }).await? {
+            Response::Verified(report) => Ok(report),
+            other => unreachable!("a verification was answered with {other:?}"),
+        }
     }
 
     /// Leaves the farm in order: takes no more requests, waits (at most `leave_timeout`) until the

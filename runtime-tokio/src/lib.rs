@@ -57,12 +57,12 @@ pub use builder::{Builder, LOOPBACK_KEY};
 pub use digest::Digest;
 pub use edit::Edit;
 pub use error::{Error, StartError, StopReason};
-pub use farm::{Grapevine, Served};
+pub use farm::{Grapevine, LONGEST_VERIFY, Served};
 pub use metrics::{Incoming, LinkState, LinkStatus, Outgoing, Reason};
 
 pub use grapevine_core::{
-    Acks, Address, Change, ChangeError, ConfigError, Counters, Create, Farm, Key, KeyError,
-    LimitError, Local, Member, NotFound, Principal, ReadPolicy, RequestError, ServerId, Session,
-    SessionId, Shown, Stamp, State, Status, Timestamp, TokenError, Unavailable, Value, Vector,
-    WhenIsolated,
+    Acks, Address, Change, ChangeError, Compared, ConfigError, Counters, Create, Farm, HashedId,
+    Key, KeyError, LimitError, Listed, Local, MAX_LISTED, Member, Missed, NotFound, Principal,
+    ReadPolicy, Report, RequestError, Rotation, ServerId, Session, SessionId, Shown, Stamp, State,
+    Status, Timestamp, TokenError, Unavailable, Value, Vector, WhenIsolated,
 };

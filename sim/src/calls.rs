@@ -8,6 +8,9 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::{Source, verdict};
 
+/// How the program is called from this repository.
+const CALL: &str = "cargo run --release -p grapevine-sim --";
+
 /// The arguments of `shrink`.
 #[derive(Args)]
 pub(crate) struct ShrinkArgs {
@@ -83,8 +86,8 @@ fn summary(shrunk: &Shrunk, before: (usize, usize), out: &Path) -> String {
     format!(
         "{guarantee} is broken by {} faults and {} requests ({} and {} before), {} servers; \
          {runs} runs, {end}.\n{}\n\
-         Replay it:  grapevine-sim run --scenario {out}\n\
-         See it:     grapevine-sim report --scenario {out} --out failure.html",
+         Replay it:  {CALL} run --scenario {out}\n\
+         See it:     {CALL} report --scenario {out} --out failure.html",
         scenario.faults.len(),
         scenario.requests.len(),
         before.0,
@@ -122,9 +125,9 @@ pub(crate) fn save_failure(folder: &Path, failure: &Outcome, draw: bool) -> Resu
     let small = folder.join(format!("seed-{seed}-small.toml"));
     let text = format!(
         "Seed {seed}\n{}\n\n\
-         Replay it:  grapevine-sim run --seed {seed}\n\
-         Shrink it:  grapevine-sim shrink --seed {seed} --out {}\n\
-         See it:     grapevine-sim report --seed {seed} --out {}\n",
+         Replay it:  {CALL} run --seed {seed}\n\
+         Shrink it:  {CALL} shrink --seed {seed} --out {}\n\
+         See it:     {CALL} report --seed {seed} --out {}\n",
         verdict(failure),
         small.display(),
         file("html").display(),

@@ -52,7 +52,8 @@ impl World {
             for &(wrote, copy) in own[other].iter().filter(|&&(wrote, _)| wrote <= claimed) {
                 let has = engine.copy(copy.id.address);
                 let fine = has.is_some_and(|has| has.id > copy.id || has.seen.get(id) >= wrote)
-                    || copy.fixed.deadline <= self.now();
+                    || copy.fixed.deadline <= self.now()
+                    || self.damaged().contains(&(copy.id.address, copy.id.created));
                 if !fine && !knows_revocation(engine, copy, Version::new(wrote, id)) {
                     return Some(format!(
                         "{} says it has everything of {id} up to {claimed}, but lacks its write \

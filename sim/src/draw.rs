@@ -9,6 +9,7 @@ use crate::scenario::{
 };
 
 mod faults;
+mod memory;
 mod shapes;
 
 /// What a run may have, apart from what it always has.
@@ -81,6 +82,7 @@ impl Scenario {
         shapes::shape(&mut scenario);
         shapes::give_up(&mut scenario);
         cut_off(&mut scenario);
+        memory::add(&mut scenario);
         scenario
     }
 }

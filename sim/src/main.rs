@@ -179,6 +179,11 @@ fn verdict(outcome: &Outcome) -> String {
     }
 }
 
+/// Failures told while a swarm runs; the others are in its files.
+const TOLD: u64 = 20;
+/// A swarm says how far it is at least so often, in seconds.
+const SILENCE_S: u64 = 30;
+
 fn swarm(args: &SwarmArgs) -> Result<bool, String> {
     let swarm = args.swarm()?;
     let end = swarm.end;
@@ -191,14 +196,19 @@ fn swarm(args: &SwarmArgs) -> Result<bool, String> {
         end.map_or_else(ProgressBar::new_spinner, |_| ProgressBar::new(swarm.seeds().unwrap_or(0)));
     let style = "{elapsed_precise} {wide_bar} {pos} runs, {msg}";
     bar.set_style(ProgressStyle::with_template(style).map_err(|error| error.to_string())?);
-    let failed = AtomicU64::new(0);
+    let (failed, told) = (AtomicU64::new(0), AtomicU64::new(0));
     let summary = swarm.run(&|outcome| {
         bar.inc(1);
-        if outcome.broken.is_some() {
-            failed.fetch_add(1, Ordering::Relaxed);
-            bar.println(format!("seed {}: {}", outcome.seed, verdict(outcome)));
+        if outcome.broken.is_some() && failed.fetch_add(1, Ordering::Relaxed) < TOLD {
+            bar.suspend(|| println!("seed {}: {}", outcome.seed, verdict(outcome)));
         }
-        bar.set_message(format!("{} failed", failed.load(Ordering::Relaxed)));
+        let failed = failed.load(Ordering::Relaxed);
+        bar.set_message(format!("{failed} failed"));
+        // Where nobody sees the bar, a line now and then.
+        let lines = bar.elapsed().as_secs() / SILENCE_S;
+        if bar.is_hidden() && told.fetch_max(lines, Ordering::Relaxed) < lines {
+            eprintln!("{} s: {} runs, {failed} failed", lines * SILENCE_S, bar.position());
+        }
     });
     bar.finish_and_clear();
     report_swarm(&summary, args)

@@ -18,6 +18,8 @@ pub const LARGEST: usize = 8 << 20;
 const PAGE: &str = include_str!("report/page.html");
 const STYLE: &str = include_str!("report/page.css");
 const SCRIPT: &str = include_str!("report/page.js");
+/// Runs only when the address ends with `#self-test`.
+const SELF_TEST: &str = include_str!("report/self_test.js");
 
 /// Runs a scenario and draws it: how it ended, and the HTML.
 pub fn report(scenario: &Scenario) -> (Outcome, String) {
@@ -44,6 +46,7 @@ fn page(scenario: &Scenario, data: &str) -> String {
     // The data is put in last: nothing in it is taken for a place to fill.
     PAGE.replace("{{seed}}", &scenario.seed.to_string())
         .replace("{{style}}", STYLE)
+        .replace("{{self_test}}", SELF_TEST)
         .replace("{{script}}", SCRIPT)
         .replace("{{data}}", &data)
 }

@@ -14,6 +14,7 @@ mod workload;
 
 pub use buggify::Buggify;
 pub use check::ScenarioError;
+pub(crate) use fault::Memory;
 pub use fault::{Fault, Timed};
 pub use limits::Limits;
 pub use network::{Delay, Links, OwnDelay};

@@ -14,6 +14,7 @@ use crate::scenario::{Kind, Scenario, Scripted, Workload};
 
 mod again;
 mod login;
+pub(crate) use login::LOGIN;
 mod tabs;
 
 /// The counter that customers only ever add to.
@@ -32,8 +33,10 @@ pub(crate) enum Intent {
     Delete,
     /// A new ID, and whom to wait for.
     Rotate(Acks),
-    Revoke,
+    /// Everybody of a name is signed out, and whom to wait for.
+    Revoke(Acks),
     Leave,
+    Verify,
 }
 
 /// A request that was handed to a server.
@@ -264,7 +267,7 @@ impl Shop {
             flight.stale_will_do = best_effort(policy);
             return vec![(read, flight)];
         };
-        let acks = if let Intent::Rotate(acks) = intent { acks } else { acks };
+        let acks = if let Intent::Rotate(own) | Intent::Revoke(own) = intent { own } else { acks };
         let flight = flight(n, intent, acks, Some(token), carried.known, now);
         if kind == Some(Kind::DoubleSubmit) {
             self.customers[n].waits = 2;

@@ -1,13 +1,14 @@
 //! A world: servers, the network between them, and the queue of what happens next.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use grapevine_core::command::Write;
 use grapevine_core::{
-    Address, Engine, Event, Farm, Life, Local, Notice, RequestError, RequestId, Response, ServerId,
-    Session, SessionId, Status, Timestamp, Vector,
+    Address, Engine, Event, Farm, Local, Notice, RequestError, RequestId, Response, ServerId,
+    Session, Stamp, Status, Timestamp, Vector,
 };
 
 use crate::network::{Link, Network};
@@ -37,7 +38,7 @@ pub(crate) enum Observation {
     /// A request was answered.
     Answered { server: usize, id: RequestId, outcome: Result<Response, RequestError> },
     /// A server keeps this copy now, for request threads to read.
-    Stored { by: ServerId, id: SessionId, life: Life },
+    Stored { by: ServerId, copy: Arc<Session> },
     /// A server died; whoever waits for it gets no answer.
     Crashed { server: usize },
 }
@@ -87,6 +88,10 @@ pub struct World {
     answers: BTreeMap<RequestId, Result<Response, RequestError>>,
     notices: Vec<(usize, Notice)>,
     observations: Vec<Observation>,
+    /// Sessions of which some server's memory was damaged.
+    damaged: BTreeSet<(Address, Stamp)>,
+    /// How often two servers' copies differed, as they say.
+    mismatches: u64,
     /// What each dead process had applied.
     obituaries: BTreeMap<ServerId, Vector>,
     messages: u64,
@@ -150,6 +155,8 @@ impl World {
             answers: BTreeMap::new(),
             notices: Vec::new(),
             observations: Vec::new(),
+            damaged: BTreeSet::new(),
+            mismatches: 0,
             obituaries: BTreeMap::new(),
             messages: 0,
             events: 0,
@@ -205,6 +212,16 @@ impl World {
         &self.notices
     }
 
+    /// How often a server found that its copies and another's differ.
+    pub const fn mismatches(&self) -> u64 {
+        self.mismatches
+    }
+
+    /// Sessions of which some server's memory was damaged, by address and create.
+    pub(crate) const fn damaged(&self) -> &BTreeSet<(Address, Stamp)> {
+        &self.damaged
+    }
+
     /// The number of configured servers.
     pub fn size(&self) -> usize {
         self.nodes.len()
@@ -213,6 +230,11 @@ impl World {
     /// What the farm agrees on.
     pub const fn farm(&self) -> &Farm {
         &self.farm
+    }
+
+    /// What each server chooses for itself.
+    pub(crate) const fn local(&self) -> &Local {
+        &self.local
     }
 
     /// What was observed since the last call. Hand the list back to [`World::reuse`].

@@ -96,6 +96,18 @@ impl Array {
         self.origins.contains_key(&origin)
     }
 
+    /// The copies from this address on, by address.
+    pub(crate) fn from(&self, first: Address) -> impl Iterator<Item = &Arc<Session>> {
+        self.origins.range(first.origin..).flat_map(move |(&origin, held)| {
+            let (chunk, slot) = if origin == first.origin { place(first) } else { (0, 0) };
+            let chunks = held.chunks.iter().skip(chunk).enumerate();
+            chunks.flat_map(move |(nth, chunk)| {
+                let skipped = if nth == 0 { slot } else { 0 };
+                chunk.iter().flat_map(move |chunk| chunk[skipped..].iter()).flatten()
+            })
+        })
+    }
+
     /// Checks that the sums are those of the copies.
     pub(crate) fn check_invariants(&self) {
         let bytes = self.iter().map(|copy| copy.weight() as u64).sum::<u64>();

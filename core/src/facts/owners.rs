@@ -2,6 +2,7 @@
 //! way of putting and dropping them, so nothing can be left in it.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use core::ops::Bound;
 
 use crate::id::Address;
 use crate::session::{Principal, Session};
@@ -63,7 +64,18 @@ impl Owners {
 
     /// The sessions of this principal that are here, partial ones and tombstones included.
     pub(crate) fn sessions(&self, principal: &Principal) -> impl Iterator<Item = Address> + '_ {
-        self.of.get(principal).into_iter().flat_map(|owned| owned.sessions.iter().copied())
+        self.sessions_after(principal, None)
+    }
+
+    /// The same from after one address.
+    pub(crate) fn sessions_after(
+        &self,
+        principal: &Principal,
+        after: Option<Address>,
+    ) -> impl Iterator<Item = Address> + '_ {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let owned = self.of.get(principal).into_iter();
+        owned.flat_map(move |owned| owned.sessions.range((from, Bound::Unbounded)).copied())
     }
 
     /// Whether this copy is noted as it should be.

@@ -71,7 +71,11 @@ impl Engine {
                     self.counters.dropped += 1;
                     self.store(address);
                 }
-                Expiry::Idle if self.ends_sessions_of(&copy) && self.idle_is_certain(&copy) => {
+                Expiry::Idle
+                    if self.ends_sessions_of(&copy)
+                        && self.idle_is_certain(&copy)
+                        && self.check_place().is_ok() =>
+                {
                     self.end_idle(&copy);
                     self.facts.rearm(address, self.now);
                 }

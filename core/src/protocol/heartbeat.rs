@@ -31,19 +31,6 @@ impl Engine {
         self.check_joined();
     }
 
-    /// Drops what this server has of streams that ended longer ago than any session lives: nobody
-    /// can lack anything of them any more, and vectors stay small however often servers restart. A
-    /// live server's entry is never dropped.
-    fn forget_expired_writers(&mut self) {
-        let mut applied = core::mem::take(&mut self.applied);
-        applied.retain(|server, stamp| {
-            !self.is_of_long_ago(stamp)
-                || server == self.config.server
-                || self.members.counts(server)
-        });
-        self.applied = applied;
-    }
-
     fn heartbeat(&mut self) -> Heartbeat {
         self.note_gone_writers();
         let members = self.members.newest(self.config.server);
@@ -122,7 +109,9 @@ impl Engine {
         }
         let mut missing = heartbeat.applied.clone();
         missing.raise(from, heartbeat.end);
-        missing.retain(|server, stamp| !self.covered_entry(&self.applied, server, stamp));
+        missing.retain(|server, stamp| {
+            !self.covered_entry(&self.applied, server, stamp) && !self.is_forgotten(server)
+        });
         missing
     }
 }

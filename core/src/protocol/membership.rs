@@ -248,6 +248,9 @@ impl Members {
         peer.introduced = true;
         peer.joining = heartbeat.joining;
         peer.end = peer.end.max(heartbeat.end);
+        if let Some(target) = &mut peer.named_me_at {
+            target.retain(|server, _| !heartbeat.has_forgotten(server));
+        }
         if peer.offsets.len() == CLOCK_READINGS {
             peer.offsets.remove(0);
         }
@@ -378,7 +381,7 @@ impl Engine {
 
     /// Counts the processes that another server counts. One that this server can't hear must count
     /// all the same: the other may have fed it, long after its predecessor left and was counted out
-    /// (`docs/decisions/0005-processes-count-by-hearsay.md`).
+    /// (`docs/decisions/0006-processes-count-by-hearsay.md`).
     pub(crate) fn hear_of_members(&mut self, members: &[ServerId]) {
         for &server in members {
             let counted = self.members.of(server).is_some();

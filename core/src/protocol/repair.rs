@@ -212,6 +212,7 @@ impl Engine {
     fn lacks(&self, writer: ServerId, stamp: Stamp) -> bool {
         writer != self.config.server
             && !self.covered_entry(&self.applied, writer, stamp)
+            && !self.is_forgotten(writer)
             && stamp.time() <= self.now + self.config.farm.max_drift
     }
 
@@ -240,7 +241,7 @@ impl Engine {
             self.misbehaving(from, "it sent a session over the farm's limits in a repair");
         } else {
             for &(writer, stamp) in &delta.complete {
-                if writer != self.config.server {
+                if writer != self.config.server && !self.is_forgotten(writer) {
                     let gap = !self.applied.covers_entry(writer, stamp);
                     self.rare.mark_if(gap && writer == from, Mark::GapRepairedFromWriter);
                     self.rare.mark_if(gap && writer != from, Mark::GapRepairedFromThirdServer);

@@ -7,16 +7,20 @@
 //! then every session that was made before it is past its deadline.
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
-use crate::action::Response;
+use crate::action::{Listed, Response};
 use crate::command::Write;
 use crate::engine::Engine;
-use crate::error::RequestError;
-use crate::event::{Acks, RequestId};
+use crate::error::{LimitError, RequestError};
+use crate::event::{Acks, MAX_LISTED, RequestId};
+use crate::id::Address;
 use crate::protocol::serve::{Standing, standing};
 use crate::protocol::write::Particulars;
 use crate::session::{Life, Principal, Session};
+use crate::wire::MAX_PRINCIPAL_BYTES;
+
+/// Copies looked at for one page of a list: tombstones are passed over.
+const LOOKED: usize = 4096;
 
 impl Engine {
     /// Ends all sessions of a principal, here and wherever the record comes.
@@ -26,11 +30,12 @@ impl Engine {
                 let sessions = self.facts.owners().sessions(&principal);
                 let copies = sessions.filter_map(|address| self.facts.array().get(address));
                 let sessions = copies.filter(|copy| copy.life != Life::Deleted).count() as u64;
-                let stamp = record.id.created;
+                let version = record.created();
                 self.counters.revocations += 1;
                 let acks = self.acks_of_end(acks);
                 self.publish(Write::Revoke(Arc::new(record)), acks);
-                self.wait_for_acks(id, stamp, acks, Response::Revoked { sessions });
+                let response = Response::Revoked { sessions, version };
+                self.wait_for_acks(id, version.stamp, acks, response);
             }
             Err(error) => self.respond(id, Err(error)),
         }
@@ -46,11 +51,41 @@ impl Engine {
         Ok(record)
     }
 
-    /// The sessions of a principal that this server could serve now, as far as it knows.
-    pub fn sessions_of(&self, principal: &Principal) -> Vec<Arc<Session>> {
-        let copies = self.facts.owners().sessions(principal);
-        let copies = copies.filter_map(|address| self.facts.array().get(address));
-        let ready = copies.filter(|copy| standing(copy, self.now) == Standing::Ready);
-        ready.map(Arc::clone).collect()
+    /// Lists a page of the sessions of a principal that this server could serve now.
+    pub(crate) fn list(
+        &mut self,
+        id: RequestId,
+        principal: &Principal,
+        after: Option<Address>,
+        most: u16,
+    ) {
+        let outcome = check_principal(principal);
+        let outcome = outcome.map(|()| Response::Sessions(self.listed(principal, after, most)));
+        self.respond(id, outcome.map_err(RequestError::from));
     }
+
+    fn listed(&self, principal: &Principal, after: Option<Address>, most: u16) -> Listed {
+        let most = usize::from(most.clamp(1, MAX_LISTED));
+        let mut listed = Listed::default();
+        let mut last = None;
+        let addresses = self.facts.owners().sessions_after(principal, after);
+        for (looked, address) in addresses.enumerate() {
+            if listed.sessions.len() == most || looked == LOOKED {
+                listed.next = last;
+                break;
+            }
+            last = Some(address);
+            let copy = self.facts.array().get(address);
+            let ready = copy.filter(|copy| standing(copy, self.now) == Standing::Ready);
+            listed.sessions.extend(ready.cloned());
+        }
+        listed
+    }
+}
+
+/// # Errors
+/// A principal longer than any may be.
+pub(crate) fn check_principal(principal: &Principal) -> Result<(), LimitError> {
+    let (bytes, allowed) = (principal.as_str().len(), MAX_PRINCIPAL_BYTES);
+    if bytes > allowed { Err(LimitError::Principal { bytes, allowed }) } else { Ok(()) }
 }

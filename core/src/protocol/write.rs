@@ -17,12 +17,12 @@ use crate::error::{LimitError, RequestError, Unavailable};
 use crate::event::{Acks, Create, RequestId};
 use crate::facts::Merged;
 use crate::id::{Address, ServerId, SessionId};
+use crate::protocol::revoke::check_principal;
 use crate::protocol::serve::Grounds;
 use crate::rare::{Mark, Point};
 use crate::session::{Change, Expiry, Fixed, Key, Life, Principal, Replaces, Session, Value};
 use crate::stamp::{Stamp, Timestamp, Version};
 use crate::vector::Vector;
-use crate::wire::MAX_PRINCIPAL_BYTES;
 
 /// A batch is closed at this many writes or bytes, so that it stays far below any frame limit.
 const BATCH_WRITES: usize = 64;
@@ -101,14 +101,11 @@ impl Engine {
         if !(second..=max).contains(&idle_timeout) {
             return Err(LimitError::IdleTimeout { asked: idle_timeout, allowed: max }.into());
         }
-        if let Some(bytes) = wanted.principal.as_ref().map(|p| p.as_str().len())
-            && bytes > MAX_PRINCIPAL_BYTES
-        {
-            return Err(LimitError::Principal { bytes, allowed: MAX_PRINCIPAL_BYTES }.into());
-        }
+        wanted.principal.as_ref().map_or(Ok(()), check_principal)?;
         if self.members.self_skewed() {
             return Err(RequestError::Unavailable(Unavailable::Skewed));
         }
+        self.check_place()?;
         let allowed = farm.slots_per_origin;
         let slots = self.facts.slots();
         let fresh = slots.fresh(allowed).filter(|_| self.rare.force(Point::SlotFresh));
@@ -149,6 +146,7 @@ impl Engine {
         acks: Acks,
     ) -> Result<(), RequestError> {
         assert!(copy.complete && copy.life == Life::Live, "only whole live copies are written to");
+        self.check_place()?;
         let acks = match wanted {
             Wanted::Delete => self.acks_of_end(acks),
             Wanted::Update(_) | Wanted::Replace(_) => self.acks_of_write(acks),
@@ -343,7 +341,7 @@ impl Engine {
             self.rare.mark(Mark::ExpiredSessionIgnored);
             return Ok(());
         }
-        if origin == self.config.server && !self.is_own(session) {
+        if origin == self.config.server && !self.is_own(session) && !self.was_lost(session) {
             // Only the origin gives slots out, and this one is not in use, or not for this session.
             self.counters.ignored_superseded += 1;
             self.rare.mark(Mark::SupersededSessionIgnored);
@@ -393,6 +391,16 @@ impl Engine {
     fn is_own(&self, session: &Session) -> bool {
         let copy = self.facts.array().get(session.id.address);
         copy.is_some_and(|copy| copy.id == session.id)
+    }
+
+    /// Whether this server made the session and has lost its own copy, by damage to its memory: a copy
+    /// is dropped only once its deadline has passed here, and the slot has no other.
+    fn was_lost(&self, session: &Session) -> bool {
+        let lost = self.facts.slots().is_freed(session.id.address.slot)
+            && session.id.created <= self.end()
+            && self.now < session.fixed.deadline;
+        self.rare.mark_if(lost, Mark::OwnLostCopyTakenBack);
+        lost
     }
 
     /// Whether the servers named in it still fit into what this server remembers.

@@ -13,6 +13,7 @@ use crate::facts::{Facts, Place};
 use crate::session::{Life, Session};
 use crate::stamp::Timestamp;
 
+mod damage;
 mod meeting;
 
 /// Which points fire, how often, and by which coin flips.

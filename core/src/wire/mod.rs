@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 use postcard::ser_flavors::Flavor;
 
-use crate::command::{Command, Found};
+use crate::command::{Command, Found, Mend};
 use crate::config::Farm;
 use crate::session::Session;
 
@@ -187,7 +187,15 @@ fn check(command: &Command, farm: &Farm) -> Result<(), WireError> {
             vector(delta.next.as_ref().map_or(0, |cursor| cursor.start.len()))?;
             delta.sessions.iter().try_for_each(|s| session(s))
         }
+        Command::Verify(verify) => {
+            vector(verify.terms.base.len())?;
+            vector(verify.terms.closed.len())
+        }
+        Command::Mend(Mend { sessions, .. }) | Command::Mended { sessions, .. } => {
+            sessions.iter().try_for_each(|s| session(s))
+        }
         Command::Fetch(_)
+        | Command::Verified(_)
         | Command::HeartbeatRequest
         | Command::Ack { .. }
         | Command::Leave { .. } => Ok(()),

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use grapevine_core::command::{
-    Answer, Batch, Command, Cursor, Delta, Fetch, Found, Heartbeat, Offer, Pull, Query, Write,
+    Answer, Batch, Command, Cursor, Delta, Fetch, Found, Heartbeat, Held, Mend, Offer, Pull, Query,
+    Seen, Terms, Verified, Verify, Write,
 };
 use grapevine_core::{Address, Secret, ServerId, Session, SessionId, Stamp, Timestamp};
 use proptest::collection::vec;
@@ -174,6 +175,40 @@ fn repairs() -> BoxedStrategy<Command> {
     .boxed()
 }
 
+fn verifications() -> BoxedStrategy<Command> {
+    let terms = (number(), number(), vector(), vec(server(), 0..4)).prop_map(
+        |(at, until, base, closed)| {
+            let [at, until] = [at, until].map(Timestamp::from_micros);
+            Terms { at, until, base, closed }
+        },
+    );
+    let hash = any::<[u8; 16]>;
+    let held = (address(), drawn_id(), option::of(hash())).prop_map(|(address, id, hash)| Held {
+        address,
+        id: id.hashed(),
+        hash,
+    });
+    let found = prop_oneof![
+        Just(Seen::Same),
+        Just(Seen::NotNow),
+        (vec(held, 0..4), address()).prop_map(|(held, to)| Seen::Other { held, to }),
+    ];
+    prop_oneof![
+        (number(), terms, address(), address(), hash()).prop_map(
+            |(number, terms, from, to, hash)| {
+                Command::Verify(Verify { number, terms, from, to, hash })
+            }
+        ),
+        (number(), found).prop_map(|(number, found)| Command::Verified(Verified { number, found })),
+        (number(), vec(session(), 0..3), vec(address(), 0..3)).prop_map(
+            |(number, sessions, lacking)| Command::Mend(Mend { number, sessions, lacking })
+        ),
+        (number(), vec(session(), 0..3))
+            .prop_map(|(number, sessions)| Command::Mended { number, sessions }),
+    ]
+    .boxed()
+}
+
 pub(crate) fn command() -> BoxedStrategy<Command> {
-    prop_oneof![batch(), lookups(), heartbeats(), repairs()].boxed()
+    prop_oneof![batch(), lookups(), heartbeats(), repairs(), verifications()].boxed()
 }

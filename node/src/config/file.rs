@@ -164,6 +164,7 @@ section! {
         pending_requests: u32,
         cold_start_after: Span,
         leave_timeout: Span,
+        verify_every: Span,
     }
 }
 

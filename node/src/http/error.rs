@@ -44,6 +44,7 @@ codes! {
     Ended NOT_FOUND "ended"
     Expired NOT_FOUND "expired"
     Lost NOT_FOUND "lost"
+    Rotated CONFLICT "rotated"
     MethodNotAllowed METHOD_NOT_ALLOWED "method_not_allowed"
     BodyTimeout REQUEST_TIMEOUT "body_timeout"
     BodyTooLarge PAYLOAD_TOO_LARGE "body_too_large"
@@ -158,6 +159,7 @@ impl From<RequestError> for Problem {
                 Self::new(code, message)
             }
             RequestError::Lost => Self::new(Code::Lost, message),
+            RequestError::Rotated => Self::new(Code::Rotated, message),
             RequestError::Unavailable(why) => {
                 let reason = match why {
                     Unavailable::NoAnswer(_) => "no_answer",
@@ -165,6 +167,7 @@ impl From<RequestError> for Problem {
                     Unavailable::Skewed => "skewed",
                     Unavailable::TooManyWaiting(_) => "too_many_waiting",
                     Unavailable::Leaving => "leaving",
+                    Unavailable::Verifying => "verifying",
                     Unavailable::Isolated => "isolated",
                     _ => "other",
                 };
@@ -203,7 +206,7 @@ impl Problem {
             | LimitError::Session { allowed, .. } => u64::from(*allowed),
             LimitError::Principal { allowed, .. } => *allowed as u64,
             // Not the customer's doing, and another server may have room: so it is a 503.
-            LimitError::Slots { .. } | LimitError::Bytes { .. } => {
+            LimitError::Slots { .. } | LimitError::Bytes { .. } | LimitError::Servers { .. } => {
                 return Self::new(Code::Full, message).with("limit", limit.name());
             }
             LimitError::Lifetime { .. } | LimitError::IdleTimeout { .. } => {

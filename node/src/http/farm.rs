@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::Shared;
 use super::error::{Code, Problem};
+use super::query::WithinQuery;
 
 /// `GET /farm`: what this server knows of itself and the others.
 pub(super) async fn farm(State(app): State<Shared>) -> Result<Json<Value>, Problem> {
@@ -154,6 +155,33 @@ pub(super) async fn digest(State(app): State<Shared>) -> Result<Json<Value>, Pro
     let digest = tokio::task::spawn_blocking(move || grapevine.digest());
     let digest = digest.await.map_err(|error| Problem::new(Code::Internal, error.to_string()))?;
     Ok(Json(json!({ "sessions": digest.sessions, "hash": hex(&digest.hash) })))
+}
+
+/// `POST /verify`: compares all sessions with those of every other server, and mends what differs.
+pub(super) async fn verify(
+    State(app): State<Shared>,
+    WithinQuery(within): WithinQuery,
+) -> Result<Json<Value>, Problem> {
+    let report = app.grapevine.verify(within).await?;
+    let peers = report.peers.iter().map(|peer| {
+        json!({
+            "server": peer.number,
+            "id": peer.server.map(|server| server.to_string()),
+            "sessions": peer.sessions,
+            "left_out": peer.left_out,
+            "differing": peer.differing,
+            "repaired": peer.repaired,
+            "named": peer.named.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            "missed": peer.missed,
+            "why": peer.missed.map(|missed| missed.to_string()),
+        })
+    });
+    Ok(Json(json!({
+        "server": app.number(),
+        "identical": report.identical(),
+        "unheard": report.unheard,
+        "peers": peers.collect::<Vec<_>>(),
+    })))
 }
 
 #[cfg(test)]

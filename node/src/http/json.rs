@@ -2,9 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use grapevine_tokio::{Change, Farm, Key, Served, Session, Shown, Value};
+use grapevine_tokio::{
+    Change, Farm, Key, Listed, Principal, Rotation, Served, Session, Shown, Value,
+};
 use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::error::Category;
@@ -23,6 +26,20 @@ pub(super) struct NewSession {
     attributes: Option<Entries>,
     idle_timeout_s: Option<Box<RawValue>>,
     lifetime_s: Option<Box<RawValue>>,
+    principal: Option<String>,
+}
+
+/// The body of `POST .../rotate`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(super) struct NewId {
+    principal: Option<String>,
+    grace_s: Option<Box<RawValue>>,
+    idle_timeout_s: Option<Box<RawValue>>,
+    lifetime_s: Option<Box<RawValue>>,
+    set: Option<Entries>,
+    remove: Option<Vec<String>>,
+    add: Option<Entries>,
 }
 
 /// The body of `PATCH`.
@@ -103,8 +120,54 @@ impl NewSession {
             attributes: self.attributes.unwrap_or_default().into_registers()?,
             idle_timeout: seconds("idle_timeout_s", self.idle_timeout_s.as_deref(), farm)?,
             lifetime: seconds("lifetime_s", self.lifetime_s.as_deref(), farm)?,
+            principal: self.principal.as_deref().map(principal).transpose()?,
             ..Default::default()
         })
+    }
+}
+
+impl NewId {
+    /// The engine's words for it.
+    ///
+    /// # Errors
+    /// [`Problem`] names what can't be.
+    pub(super) fn into_rotation(self, farm: &Farm) -> Result<Rotation, Problem> {
+        let Self { set, remove, add, .. } = self;
+        Ok(Rotation {
+            principal: self.principal.as_deref().map(principal).transpose()?,
+            changes: Changes { set, remove, add }.into_changes()?,
+            grace: grace(self.grace_s.as_deref())?,
+            idle_timeout: seconds("idle_timeout_s", self.idle_timeout_s.as_deref(), farm)?,
+            lifetime: seconds("lifetime_s", self.lifetime_s.as_deref(), farm)?,
+            ..Rotation::default()
+        })
+    }
+}
+
+/// Whose a session is. How long a name may be the engine says.
+///
+/// # Errors
+/// `out_of_range` for nobody's name.
+pub(super) fn principal(name: &str) -> Result<Principal, Problem> {
+    if name.is_empty() {
+        let message = "`principal` is empty; it must have 1 to 256 bytes";
+        return Err(Problem::new(Code::OutOfRange, message).with("field", "principal"));
+    }
+    Ok(Principal::new(name))
+}
+
+fn grace(given: Option<&RawValue>) -> Result<Duration, Problem> {
+    const LONGEST: u64 = 60;
+    let Some(given) = given else { return Ok(Duration::ZERO) };
+    match given.get().parse::<u64>() {
+        Ok(seconds) if seconds <= LONGEST => Ok(Duration::from_secs(seconds)),
+        _ => {
+            let message = format!(
+                "`grace_s` is {}, but must be a whole number of seconds from 0 to {LONGEST}",
+                short(given.get())
+            );
+            Err(Problem::new(Code::OutOfRange, message).with("field", "grace_s"))
+        }
     }
 }
 
@@ -256,20 +319,61 @@ struct Shape<'a> {
     attributes: BTreeMap<&'a str, Box<RawValue>>,
     deadline: u64,
     idle_timeout_s: serde_json::Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    principal: Option<&'a str>,
+}
+
+impl<'a> Shape<'a> {
+    fn of(session: &'a Session) -> Self {
+        Self {
+            attributes: attributes(session),
+            deadline: session.fixed.deadline.as_millis() / 1000,
+            idle_timeout_s: in_seconds(session.fixed.idle_timeout),
+            principal: session.fixed.principal.as_ref().map(Principal::as_str),
+        }
+    }
+}
+
+/// The body of a list of sessions.
+#[derive(Debug, Serialize)]
+pub(super) struct List<'a> {
+    sessions: Vec<Entry<'a>>,
+    next: Option<String>,
+    served_by: u16,
+}
+
+/// A session without its token: who lists it is not who carries it.
+#[derive(Debug, Serialize)]
+struct Entry<'a> {
+    #[serde(flatten)]
+    session: Shape<'a>,
+    created: u64,
+    accessed: u64,
+}
+
+impl<'a> List<'a> {
+    /// What an application sees of a page of its user's sessions.
+    pub(super) fn new(listed: &'a Listed, number: u16) -> Self {
+        let entry = |session: &'a Arc<Session>| Entry {
+            session: Shape::of(session),
+            created: session.id.created.time().as_millis() / 1000,
+            accessed: session.accessed.time().as_millis() / 1000,
+        };
+        Self {
+            sessions: listed.sessions.iter().map(entry).collect(),
+            next: listed.next.map(|next| format!("{}-{}", next.origin.to_bits(), next.slot)),
+            served_by: number,
+        }
+    }
 }
 
 impl<'a> Reply<'a> {
     /// What a customer sees of a session that this server serves.
     pub(super) fn new(served: &'a Served, parts: &'a Parts, number: u16) -> Self {
-        let fixed = &served.session.fixed;
         Self {
             token: &parts.token,
             context: parts.context.as_deref(),
-            session: Shape {
-                attributes: attributes(&served.session),
-                deadline: fixed.deadline.as_millis() / 1000,
-                idle_timeout_s: in_seconds(fixed.idle_timeout),
-            },
+            session: Shape::of(&served.session),
             served_by: number,
             stale: served.stale,
             lost: served.lost,

@@ -20,6 +20,7 @@ mod farm;
 mod json;
 mod listen;
 mod page;
+mod principals;
 mod query;
 mod sessions;
 
@@ -65,11 +66,15 @@ fn routes(app: Shared) -> Router {
     Router::new()
         .route("/sessions", post(sessions::create))
         .route("/sessions/{token}", one())
+        .route("/sessions/{token}/rotate", post(principals::rotate))
         .route("/session", one())
+        .route("/session/rotate", post(principals::rotate))
+        .route("/principals/{principal}/sessions", get(principals::list).delete(principals::revoke))
         .route("/farm", get(farm::farm))
         .route("/health", get(farm::health))
         .route("/ready", get(farm::ready))
         .route("/digest", get(farm::digest))
+        .route("/verify", post(farm::verify))
         .route("/", get(page::show))
         .route("/shop/add/{sku}", post(page::add))
         .route("/shop/leave", post(page::leave))

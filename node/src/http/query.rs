@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
-use grapevine_tokio::{Acks, ReadPolicy};
+use grapevine_tokio::{Acks, Address, MAX_LISTED, ReadPolicy, ServerId};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -23,11 +23,85 @@ struct RawAcks {
     acks: Option<String>,
 }
 
+/// `?within_ms=` of a verification.
+pub(super) struct WithinQuery(pub(super) Duration);
+
+/// How long a verification may take, if the call doesn't say.
+const WITHIN_MS: u64 = 30_000;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawWithin {
+    within_ms: Option<u64>,
+}
+
+impl FromRequestParts<Shared> for WithinQuery {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, Problem> {
+        let raw: RawWithin = parse(parts)?;
+        let ms = raw.within_ms.unwrap_or(WITHIN_MS);
+        let most = grapevine_tokio::LONGEST_VERIFY.as_millis() as u64;
+        if !(1..=most).contains(&ms) {
+            let message = format!("within_ms={ms} is not allowed; it must be from 1 to {most}");
+            return Err(Problem::new(Code::InvalidQuery, message).with("field", "within_ms"));
+        }
+        Ok(Self(Duration::from_millis(ms)))
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawPolicy {
     stale: Option<String>,
     wait_ms: Option<String>,
+}
+
+/// `?after=` and `?most=` of a list.
+pub(super) struct PageQuery {
+    pub(super) after: Option<Address>,
+    pub(super) most: u16,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPage {
+    after: Option<String>,
+    most: Option<String>,
+}
+
+impl FromRequestParts<Shared> for PageQuery {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, Problem> {
+        let raw: RawPage = parse(parts)?;
+        page(raw.after.as_deref(), raw.most.as_deref())
+    }
+}
+
+fn page(after: Option<&str>, most: Option<&str>) -> Result<PageQuery, Problem> {
+    let refuse = |field: &str, value: &str, allowed: String| {
+        let message = format!("{field}={value:?} is not allowed; it must be {allowed}");
+        Problem::new(Code::InvalidQuery, message).with("field", field)
+    };
+    let place = |text: &str| {
+        let (origin, slot) = text.split_once('-')?;
+        let origin = ServerId::from_bits(origin.parse().ok()?);
+        Some(Address { origin, slot: slot.parse().ok()? })
+    };
+    let after = after.map(|text| {
+        place(text).ok_or_else(|| refuse("after", text, "the `next` of an earlier page".into()))
+    });
+    let most = match most {
+        None => MAX_LISTED,
+        Some(text) => match text.parse::<u16>() {
+            Ok(most) if (1..=MAX_LISTED).contains(&most) => most,
+            _ => {
+                return Err(refuse("most", text, format!("a whole number from 1 to {MAX_LISTED}")));
+            }
+        },
+    };
+    Ok(PageQuery { after: after.transpose()?, most })
 }
 
 fn parse<T: DeserializeOwned>(parts: &Parts) -> Result<T, Problem> {
@@ -118,6 +192,22 @@ mod tests {
         for text in ["", "3", "-1", "1.0", "ALL", "99999999999", "two"] {
             let error = acks(text, 2).unwrap_err();
             assert!(error.message().contains("from 0 to 2"), "{}", error.message());
+        }
+    }
+
+    #[test]
+    fn a_page_begins_where_one_ended_and_is_bounded() {
+        let first = page(None, None).unwrap();
+        assert_eq!((first.after, first.most), (None, MAX_LISTED));
+        let next = page(Some("77-3"), Some("5")).unwrap();
+        let after = Address { origin: ServerId::from_bits(77), slot: 3 };
+        assert_eq!((next.after, next.most), (Some(after), 5));
+        for after in ["", "77", "-3", "77-", "a-b", "99999999999999999999-1"] {
+            assert!(page(Some(after), None).is_err(), "{after}");
+        }
+        for most in ["", "0", "-1", "101", "all"] {
+            let error = page(None, Some(most)).err().unwrap();
+            assert!(error.message().contains("from 1 to 100"), "{}", error.message());
         }
     }
 

@@ -84,13 +84,22 @@ pub(super) async fn delete(
 /// ones, for "from then on 404 everywhere", and settles for one, so that no single crash can undo
 /// a logout.
 pub(super) async fn end(app: &App, token: &str, acks: Option<Acks>) -> Result<(), Error> {
-    let by_default = acks.is_none();
-    let acks = match acks {
+    let wait = wait_for_end(app, acks).await;
+    settled(acks, app.grapevine.delete(token, wait).await)
+}
+
+/// Whom the end of a session, or of many, waits for.
+pub(super) async fn wait_for_end(app: &App, acks: Option<Acks>) -> Acks {
+    match acks {
         Some(acks) => acks,
         None => default_end(app.grapevine.farm().size > 1 && nobody_else_lives(app).await),
-    };
-    match app.grapevine.delete(token, acks).await {
-        Err(Error::NotReplicated { acked: 1.., .. }) if by_default => Ok(()),
+    }
+}
+
+/// If the customer didn't say whom to wait for, one is enough.
+pub(super) fn settled(acks: Option<Acks>, outcome: Result<(), Error>) -> Result<(), Error> {
+    match outcome {
+        Err(Error::NotReplicated { acked: 1.., .. }) if acks.is_none() => Ok(()),
         outcome => outcome,
     }
 }
@@ -106,7 +115,7 @@ async fn nobody_else_lives(app: &App) -> bool {
     app.grapevine.status().await.is_ok_and(|status| !status.members.iter().any(lives))
 }
 
-fn answer(app: &App, carried: &Carried, outcome: Result<Served, Error>) -> Response {
+pub(super) fn answer(app: &App, carried: &Carried, outcome: Result<Served, Error>) -> Response {
     match outcome {
         Ok(served) => show(app, StatusCode::OK, &served, carried.way),
         Err(error) => carried.way.refuse(app, error.into()),

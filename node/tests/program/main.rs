@@ -7,5 +7,7 @@ mod farm;
 mod faults;
 mod input;
 mod page;
+mod principals;
 mod sessions;
 mod start;
+mod verify;

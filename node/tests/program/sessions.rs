@@ -7,7 +7,7 @@ use crate::farm::{Farm, token};
 fn shape(body: &Value) {
     let mut fields: Vec<&String> = body.as_object().unwrap().keys().collect();
     fields.sort();
-    assert_eq!(fields, ["lost", "served_by", "session", "stale", "token"]);
+    assert_eq!(fields, ["isolated", "lost", "served_by", "session", "stale", "token"]);
     let mut fields: Vec<&String> = body["session"].as_object().unwrap().keys().collect();
     fields.sort();
     assert_eq!(fields, ["attributes", "deadline", "idle_timeout_s"]);

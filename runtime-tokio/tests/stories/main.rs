@@ -5,5 +5,7 @@ mod common;
 mod faults;
 mod members;
 mod numbers;
+mod principals;
 mod raw;
 mod sharing;
+mod verify;

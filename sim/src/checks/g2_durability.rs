@@ -1,11 +1,15 @@
 //! G2: acknowledged writes survive.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use grapevine_core::command::Write;
-use grapevine_core::{Acks, Member, Response, ServerId, SessionId, Stamp, Timestamp};
+use grapevine_core::{
+    Acks, Member, Response, ServerId, Session, SessionId, Stamp, Timestamp, Version,
+};
 
 use super::{About, Answered, Check, Judgement, Scene};
+use crate::model::name;
 use crate::world::World;
 
 /// Writes remembered.
@@ -25,10 +29,10 @@ struct Acknowledged {
 pub(super) struct Durability {
     looked: u64,
     writes: Vec<Acknowledged>,
-    /// The latest writes: the number of each, and how many servers had died when it was made.
-    made: BTreeMap<(ServerId, Stamp), (u64, usize)>,
-    /// How many writes were made.
-    count: u64,
+    /// The latest writes, and how many servers had died when each was made.
+    made: BTreeMap<(ServerId, Stamp), usize>,
+    /// The same writes, as they were made.
+    order: VecDeque<(ServerId, Stamp)>,
 }
 
 static ABOUT: About = About {
@@ -37,7 +41,7 @@ static ABOUT: About = About {
     source: "Section 7 of the protocol.",
     rule: "At each answer with n acknowledgements: of at least n other numbers the newest process that \
            the writer knows of has applied the write (or had when it died). After each death and at \
-           the end: for every write that was answered with n \
+           the end: for every write (a new ID and a revocation too) that was answered with n \
            acknowledgements, and since which was made at most n servers died, a running server has a copy \
            (or tombstone) that has seen it, unless the session's lifetime is over.",
     file: "sim/src/checks/g2_durability.rs",
@@ -48,7 +52,9 @@ impl Durability {
     fn check(&mut self, scene: &Scene<'_>) -> Judgement {
         let deaths = scene.damage.deaths.len();
         self.writes.retain(|write| {
-            deaths - write.deaths <= write.copies && scene.world.now() < write.deadline
+            deaths - write.deaths <= write.copies
+                && scene.world.now() < write.deadline
+                && !scene.damaged.contains(&name(&write.id))
         });
         for write in &self.writes {
             self.looked += 1;
@@ -88,12 +94,13 @@ impl Check for Durability {
     fn wrote(&mut self, scene: &Scene<'_>, by: ServerId, write: &Write, _: bool) -> Judgement {
         let stamp = write.session().seen.get(by);
         // Long before so many others are made, a write is acknowledged or has waited long enough.
-        if self.made.len() >= REMEMBERED {
-            let oldest = self.made.iter().min_by_key(|(_, made)| made.0).map(|(&write, _)| write);
-            self.made.remove(&oldest.unwrap_or((by, stamp)));
+        if self.order.len() >= REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.made.remove(&oldest);
         }
-        self.count += 1;
-        self.made.insert((by, stamp), (self.count, scene.damage.deaths.len()));
+        self.order.push_back((by, stamp));
+        self.made.insert((by, stamp), scene.damage.deaths.len());
         Ok(())
     }
 
@@ -105,36 +112,42 @@ impl Check for Durability {
             Acks::Farm | Acks::Local | Acks::All => return Ok(()),
         };
         let Some(engine) = scene.world.running(answered.server) else { return Ok(()) };
-        if let Ok(Response::Session(served)) = answered.outcome {
-            let by = engine.server();
-            let stamp = served.session.seen.get(by);
-            let applied = |member: &Member| {
-                let vector = scene.world.applied_by(member.server);
-                vector.is_some_and(|applied| applied.covers_entry(by, stamp))
+        let by = engine.server();
+        // A record of a revocation lies in a slot of the server that made it.
+        let record = |version: &Version| {
+            let is_it = |copy: &&Arc<Session>| {
+                copy.is_revocation()
+                    && Version::new(copy.id.created, copy.id.address.origin) == *version
             };
-            let applied = engine.status().members.iter().filter(|member| applied(member)).count();
-            self.looked += 1;
-            if applied < copies {
-                return Err(format!(
-                    "the write {stamp} of {by} to {} was answered as acknowledged by {copies} \
-                     others, and the newest processes of only {applied} have applied it",
-                    served.token.id
-                ));
+            engine.copies().find(is_it).map(|copy| (copy.id, copy.fixed.deadline, version.stamp))
+        };
+        let (id, deadline, stamp) = match answered.outcome {
+            Ok(Response::Session(served)) => {
+                (served.token.id, served.token.deadline, served.session.seen.get(by))
             }
-            self.writes.push(Acknowledged {
-                id: served.token.id,
-                by,
-                stamp,
-                copies,
-                // A server may die between its acknowledgement and the answer; one that died before
-                // the write was made has acknowledged nothing.
-                deaths: self
-                    .made
-                    .get(&(by, stamp))
-                    .map_or(scene.damage.deaths.len(), |made| made.1),
-                deadline: served.token.deadline,
-            });
+            Ok(Response::Revoked { version, .. }) => match record(version) {
+                Some(record) => record,
+                None => return Err(format!("{by} has not got its revocation {version:?}")),
+            },
+            _ => return Ok(()),
+        };
+        let applied = |member: &Member| {
+            let vector = scene.world.applied_by(member.server);
+            vector.is_some_and(|applied| applied.covers_entry(by, stamp))
+        };
+        let applied = engine.status().members.iter().filter(|member| applied(member)).count();
+        self.looked += 1;
+        if applied < copies {
+            return Err(format!(
+                "the write {stamp} of {by} to {id} was answered as acknowledged by {copies} \
+                 others, and the newest processes of only {applied} have applied it"
+            ));
         }
+        // A server may die between its acknowledgement and the answer; one that died before the write
+        // was made has acknowledged nothing.
+        let made = self.made.get(&(by, stamp));
+        let deaths = made.map_or(scene.damage.deaths.len(), |&deaths| deaths);
+        self.writes.push(Acknowledged { id, by, stamp, copies, deaths, deadline });
         Ok(())
     }
 

@@ -1,12 +1,14 @@
 //! G3: the four session guarantees.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use grapevine_core::{
-    Engine, Member, NotFound, RequestError, Response, Served, Session, Vector, Version,
+    Engine, Member, NotFound, RequestError, Response, Served, ServerId, Session, Vector, Version,
 };
 
+use super::rotated::Rotated;
 use super::{About, Answered, Check, Judgement, Scene};
 use crate::model::{Name, name, shown};
 use crate::shop::Intent;
@@ -17,6 +19,7 @@ pub(super) struct Sessions {
     /// Per session, its customers' writes, each with what its customer knew when it asked for it.
     /// Taken from requests and responses alone: what servers say of their writes is not believed.
     follows: BTreeMap<Name, Vec<(Version, Vector)>>,
+    rotated: Rotated,
 }
 
 static ABOUT: About = About {
@@ -29,7 +32,9 @@ static ABOUT: About = About {
            the customer read or made before it got the token it came with (read-your-writes, \
            monotonic reads). Whoever is shown a customer's write is shown all that the customer \
            had read and written before it (monotonic writes, writes-follow-reads). The copy shows \
-           exactly what the reference model makes of the writes that it says it has seen. A stale \
+           exactly what the reference model makes of the writes that it says it has seen. A session \
+           that takes the place of another starts with exactly what that one showed where it was \
+           rotated, which shows the same in its grace. A stale \
            response comes only to who asked for it, and keeps the context; of another's context \
            nothing is dropped that a running, level server lacks (one of \
            whose process the answering server can't know counts if it has an older copy); after healing, when all is known \
@@ -46,6 +51,10 @@ impl Check for Sessions {
 
     fn looked(&self) -> u64 {
         self.looked
+    }
+
+    fn stored(&mut self, scene: &Scene<'_>, by: ServerId, copy: &Arc<Session>) -> Judgement {
+        self.rotated.stored(by, copy, scene.damaged)
     }
 
     fn answered(&mut self, scene: &Scene<'_>, answered: &Answered<'_>) -> Judgement {
@@ -182,7 +191,7 @@ fn carries_enough(scene: &Scene<'_>, answered: &Answered<'_>, served: &Served) -
 /// count its process: nobody has told it of that one yet, and there is no copy there that could be
 /// shown without what was dropped. (A number that left is out of the count. And a server that was
 /// paused counts a process that died meanwhile. Whoever feeds the new process names it in each
-/// heartbeat by which others learn that the feeder has the write: see decision 0005.)
+/// heartbeat by which others learn that the feeder has the write: see decision 0006.)
 fn out_of_the_count(
     scene: &Scene<'_>,
     answered: &Answered<'_>,

@@ -1,6 +1,7 @@
 //! G4: what is over stays over.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use grapevine_core::{
@@ -128,7 +129,8 @@ impl Check for Ended {
         self.looked
     }
 
-    fn stored(&mut self, scene: &Scene<'_>, by: ServerId, id: SessionId, life: Life) -> Judgement {
+    fn stored(&mut self, scene: &Scene<'_>, by: ServerId, copy: &Arc<Session>) -> Judgement {
+        let (id, life) = (copy.id, copy.life);
         let entry = (by, name(&id));
         self.hear(scene, by, &id);
         if life == Life::Deleted {
@@ -190,7 +192,9 @@ impl Check for Ended {
             })
         };
         let over = over(copies().map(|(_, copy)| copy));
-        for (server, copy) in copies().filter(|(_, copy)| copy.life != Life::Deleted) {
+        let judged =
+            |copy: &Session| copy.life != Life::Deleted && !scene.damaged.contains(&name(&copy.id));
+        for (server, copy) in copies().filter(|(_, copy)| judged(copy)) {
             let rotated = over
                 .rotated
                 .get(&name(&copy.id))

@@ -71,6 +71,7 @@ impl Check for Counters {
         }
         let pending = scene.flights.values().filter_map(|flight| flight.token.as_ref());
         self.unknown.extend(pending.map(|token| name(&token.id)));
+        self.unknown.extend(scene.damaged);
         for &server in scene.healed {
             for copy in scene.world.copies(server).into_values() {
                 let Some(&sum) = self.sums.get(&name(&copy.id)) else { continue };

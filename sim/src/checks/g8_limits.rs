@@ -11,6 +11,9 @@ pub(super) struct Limits {
 /// Messages per heartbeat and pair at rest: the heartbeat, a request for one, an acknowledgement.
 const MESSAGES_PER_BEAT: u64 = 4;
 
+/// Messages of one comparison: the question and the answer.
+const MESSAGES_PER_COMPARISON: u64 = 2;
+
 static ABOUT: About = About {
     name: "G8",
     promise: "Memory, queues and repair traffic stay within their limits, with no storm after \
@@ -18,7 +21,8 @@ static ABOUT: About = About {
     source: "Section 10 of the protocol.",
     rule: "No frame is longer than the farm allows. No server has more waiting requests, copies per \
            origin or known servers than the limits say. In the last three seconds, when all is \
-           healed and nobody writes, there are at most four messages per heartbeat and pair.",
+           healed and nobody writes, there are at most four messages per heartbeat and pair, and two for \
+           each comparison of copies that the servers' pace allows.",
     file: "sim/src/checks/g8_limits.rs",
     not_applied: Some("Bytes in all, and eviction: the engine has limits per origin only, so far."),
 };
@@ -58,8 +62,11 @@ impl Check for Limits {
             / scene.world.farm().heartbeat_every.as_millis() as u64
             + 1;
         let pairs = (scene.world.size() * (scene.world.size() - 1)) as u64;
-        let (messages, allowed) =
-            (scene.world.messages() - before, beats * pairs * MESSAGES_PER_BEAT);
+        let every = scene.world.local().verify_every;
+        let compared = scene.world.now().since(since).as_micros() / every.as_micros().max(1) + 1;
+        let compared = compared as u64 * scene.world.size() as u64 * MESSAGES_PER_COMPARISON;
+        let messages = scene.world.messages() - before;
+        let allowed = beats * pairs * MESSAGES_PER_BEAT + compared;
         if messages > allowed {
             return Err(format!(
                 "{messages} messages at rest in {beats} beats; {allowed} are allowed"

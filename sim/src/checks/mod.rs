@@ -2,12 +2,13 @@
 //! a run is judged. Each check counts what it looked at: one that never had anything to look at
 //! has shown nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use grapevine_core::command::Write;
-use grapevine_core::{Life, RequestError, Response, ServerId, SessionId, Timestamp};
+use grapevine_core::{RequestError, Response, ServerId, Session, Timestamp};
 
-use crate::model::Model;
+use crate::model::{Model, Name};
 use crate::shop::Flight;
 use crate::world::World;
 
@@ -21,6 +22,7 @@ mod g6_counters;
 mod g7_answers;
 mod g8_limits;
 mod g9_determinism;
+mod rotated;
 
 /// What a guarantee means, and how it is checked.
 #[derive(Clone, Copy, Debug)]
@@ -62,6 +64,9 @@ pub(crate) struct Scene<'a> {
     pub(crate) healed: &'a [usize],
     /// Forged tokens that were refused, and those that were not.
     pub(crate) forged: (u64, u64),
+    /// Sessions of which some server's memory was damaged. What is served of them, and what becomes of
+    /// them, nobody can promise; only that all servers hold the same in the end.
+    pub(crate) damaged: &'a BTreeSet<Name>,
     /// Requests without an answer yet.
     pub(crate) flights: &'a BTreeMap<grapevine_core::RequestId, Flight>,
 }
@@ -83,6 +88,12 @@ pub(crate) trait Check {
     /// How much it has looked at.
     fn looked(&self) -> u64;
 
+    /// Whether it judges what a session shows or whether it is there, which nobody can promise of one
+    /// that was damaged in a server's memory.
+    fn is_about_contents(&self) -> bool {
+        matches!(self.about().name, "G2" | "G3" | "G4" | "G5" | "G6")
+    }
+
     fn wrote(
         &mut self,
         _: &Scene<'_>,
@@ -93,7 +104,7 @@ pub(crate) trait Check {
         Ok(())
     }
 
-    fn stored(&mut self, _: &Scene<'_>, _by: ServerId, _id: SessionId, _life: Life) -> Judgement {
+    fn stored(&mut self, _: &Scene<'_>, _by: ServerId, _copy: &Arc<Session>) -> Judgement {
         Ok(())
     }
 

@@ -15,10 +15,10 @@ const failedAt = data.broken ? Number(data.broken.at_s) * 1e6 : null;
 const last = Math.max(failedAt ?? data.end, data.from + 1000);
 const shown = new Set(Object.keys(COLOURS));
 const view = { from: 0, to: 1 };
-let chosen = -1, moment = failedAt ?? last, height = 0, hovered = null, drawn = [];
+let chosen = -1, moment = failedAt ?? last, height = 0, hovered = null, drawn = [], crowded = false;
 
 const seconds = (t) => (t / 1e6).toFixed(6).replace(/0{1,3}$/, "") + " s";
-const name = (n) => "S" + (n + 1);
+const name = (n) => "session " + (n + 1);
 // A sentence with short names and with times since the start.
 function plain(sentence) {
   data.sessions.map((full, n) => [full, name(n)]).sort((a, b) => b[0].length - a[0].length)
@@ -72,6 +72,7 @@ function arrow(x1, y1, x2, y2, colour, alpha) {
   pen.globalAlpha = alpha;
   pen.strokeStyle = pen.fillStyle = colour;
   pen.beginPath(); pen.moveTo(x1, y1); pen.lineTo(x2, y2); pen.stroke();
+  if (crowded && alpha < 1) { pen.globalAlpha = 1; return; }
   const angle = Math.atan2(y2 - y1, x2 - x1);
   pen.beginPath(); pen.moveTo(x2, y2);
   pen.lineTo(x2 - 7 * Math.cos(angle - 0.35), y2 - 7 * Math.sin(angle - 0.35));
@@ -86,7 +87,11 @@ function cross(px, py, size, colour) {
   pen.stroke(); pen.lineWidth = 1;
 }
 function text(words, px, py, colour, align = "left") {
-  pen.fillStyle = colour; pen.textAlign = align; pen.fillText(words, px, py);
+  pen.textAlign = align;
+  // Words stay legible on top of lines.
+  pen.strokeStyle = "rgba(255, 255, 255, 0.85)"; pen.lineWidth = 3; pen.lineJoin = "round";
+  pen.strokeText(words, px, py); pen.lineWidth = 1;
+  pen.fillStyle = colour; pen.fillText(words, px, py);
 }
 
 function drawAxis() {
@@ -118,18 +123,23 @@ function drawServers() {
     pen.font = "12px system-ui, sans-serif";
   }
 }
+// In a long view there are more messages than places: heads and crosses would hide everything.
+const MANY = 1500;
+const inView = (row) => row[0] >= view.from && row[0] <= view.to;
 function drawMessages() {
+  crowded = lists.sent.filter(inView).length > MANY;
   for (const row of lists.sent) {
     const [at, due, from, to, command, about, damaged] = row;
     if (due < view.from || at > view.to || !shown.has(command) || !wanted(about)) continue;
     const line = [x(at), y(from), x(due), y(to)];
-    const quiet = command === "Heartbeat" ? 0.35 : 0.85;
+    // Many heartbeats lie side by side in a long view: they are only hinted at.
+    const quiet = command === "Heartbeat" ? (view.to - view.from > 5e6 ? 0.1 : 0.35) : crowded ? 0.35 : 0.85;
     if (row === hovered) pen.lineWidth = 3;
     pen.setLineDash(damaged ? [4, 3] : []);
     arrow(...line, damaged ? "#c81e3a" : COLOURS[command], row === hovered ? 1 : quiet);
     pen.setLineDash([]); pen.lineWidth = 1;
     if (damaged) cross(line[2], line[3], 4, "#c81e3a");
-    drawn.push({ row, line, about: () => `${command}${damaged ? ", damaged on the way: refused" : ""}\nfrom server ${from + 1} at ${seconds(at)} to server ${to + 1} at ${seconds(due)}\n${names(about)}\nserver ${from + 1} had applied: ${appliedAt(from, at)}\nserver ${to + 1} has then applied: ${appliedAt(to, due)}` });
+    drawn.push({ kind: "arrow", row, line, about: () => `${command}${damaged ? ", damaged on the way: refused" : ""}\nfrom server ${from + 1} at ${seconds(at)} to server ${to + 1} at ${seconds(due)}\n${names(about)}\nserver ${from + 1} had applied: ${appliedAt(from, at)}\nserver ${to + 1} has then applied: ${appliedAt(to, due)}` });
   }
   for (const row of lists.lost) {
     const [at, from, to, command, about, why] = row;
@@ -139,39 +149,48 @@ function drawMessages() {
     pen.strokeStyle = COLOURS[command]; pen.globalAlpha = command === "Heartbeat" ? 0.5 : 0.9;
     pen.beginPath(); pen.moveTo(line[0], line[1]); pen.lineTo(line[2], line[3]); pen.stroke();
     pen.setLineDash([]);
-    cross(line[2], line[3], command === "Heartbeat" ? 3 : 4, why === "clogged" ? "#f79009" : "#c81e3a");
+    cross(line[2], line[3], crowded ? 1.5 : command === "Heartbeat" ? 3 : 4, why === "clogged" ? "#f79009" : "#c81e3a");
     pen.globalAlpha = 1;
-    drawn.push({ row, line, about: () => `${command} from server ${from + 1} to server ${to + 1} ${why === "clogged" ? "waits on a clogged link" : "lost: " + why}\nat ${seconds(at)}\n${names(about)}` });
+    drawn.push({ kind: "lost", row, line, about: () => `${command} from server ${from + 1} to server ${to + 1} ${why === "clogged" ? "waits on a clogged link" : "lost: " + why}\nat ${seconds(at)}\n${names(about)}` });
   }
 }
 function drawRequests() {
   const point = (row, px, py, about) => drawn.push({ row, line: [px - 1, py, px + 1, py], about, near: 8 });
+  const seen = (row) => inView(row) && (wanted(row[3]) || !row[3].length);
+  const perServerCount = Array(data.servers).fill(0);
+  for (const row of lists.asked) if (seen(row)) perServerCount[row[1]]++;
+  // Where they stand close, each is a stroke, and words come when there is room.
+  const close = perServerCount.map((count) => count > (canvas.clientWidth - LEFT) / 22);
   // A label that would lie on another one is left out.
-  const ends = Array(data.servers).fill(-1), ends2 = Array(data.servers).fill(-1);
-  for (const row of lists.asked) {
-    const [at, server, what, about] = row;
-    if (at < view.from || at > view.to || !wanted(about) && about.length) continue;
-    const px = x(at), py = y(server);
+  const ends = Array(data.servers).fill(LEFT), ends2 = Array(data.servers).fill(LEFT);
+  const label = (words, px, py, colour, until, server) => {
+    const half = pen.measureText(words).width / 2;
+    if (close[server] || px - half < until[server]) return;
+    text(words, px, py, colour, "center");
+    until[server] = px + half + 4;
+  };
+  for (const row of lists.asked.filter(seen)) {
+    const [at, server, what, about] = row, px = x(at), py = y(server);
     pen.fillStyle = "#1d2433";
-    pen.beginPath(); pen.moveTo(px, py - 3); pen.lineTo(px - 5, py - 12); pen.lineTo(px + 5, py - 12); pen.fill();
-    const half = pen.measureText(what).width / 2;
-    if (px - half > ends[server]) { text(what, px, py - 15, "#1d2433", "center"); ends[server] = px + half + 4; }
+    if (close[server]) { pen.globalAlpha = 0.6; pen.fillRect(px - 0.5, py - 10, 1, 7); pen.globalAlpha = 1; }
+    else { pen.beginPath(); pen.moveTo(px, py - 3); pen.lineTo(px - 5, py - 12); pen.lineTo(px + 5, py - 12); pen.fill(); }
+    label(what, px, py - 15, "#1d2433", ends, server);
     point(row, px, py - 8, () => `A customer asks server ${server + 1}: ${what}\nat ${seconds(at)}\n${names(about)}`);
   }
-  for (const row of lists.answered) {
+  // What was refused lies on top.
+  for (const row of lists.answered.filter(seen).sort((a, b) => b[4] - a[4])) {
     const [at, server, what, about, good] = row;
-    if (at < view.from || at > view.to || !wanted(about) && about.length) continue;
     const px = x(at), py = y(server), colour = good ? "#099250" : "#c81e3a";
     pen.fillStyle = colour;
-    pen.beginPath(); pen.arc(px, py + 7, 4, 0, 7); pen.fill();
-    const words = what.length > 34 ? what.slice(0, 33) + "…" : what;
-    const half = pen.measureText(words).width / 2;
-    if (!good && px - half > ends2[server]) { text(words, px, py + 23, colour, "center"); ends2[server] = px + half + 4; }
+    if (close[server]) pen.fillRect(px - (good ? 0.5 : 1), py + 3, good ? 1 : 2, good ? 6 : 11);
+    else { pen.beginPath(); pen.arc(px, py + 7, 4, 0, 7); pen.fill(); }
+    if (!good) label(what.length > 34 ? what.slice(0, 33) + "…" : what, px, py + 23, colour, ends2, server);
     point(row, px, py + 7, () => `Server ${server + 1} answers: ${what}\nat ${seconds(at)}\n${names(about)}\napplied: ${appliedAt(server, at)}`);
   }
 }
 function drawFaults() {
-  let end = -1;
+  let end = -1, bolt = -20;
+  const ends = Array(data.servers).fill(-1);
   for (const row of lists.scheduled) {
     const [at, what] = row;
     if (at < view.from || at > view.to) continue;
@@ -179,7 +198,10 @@ function drawFaults() {
     pen.strokeStyle = "#f79009"; pen.setLineDash([2, 4]);
     pen.beginPath(); pen.moveTo(px, 22); pen.lineTo(px, height - BOTTOM); pen.stroke();
     pen.setLineDash([]);
-    if (px > end) { text("⚡ " + what, px + 2, 17, "#b54708"); end = px + pen.measureText("⚡ " + what).width + 10; }
+    // Where there is no room for words, the sign alone says that there is something.
+    const words = px > end ? "⚡ " + what : px > bolt + 9 ? "⚡" : "";
+    if (words) { text(words, px + 2, words === "⚡" ? 30 : 17, "#b54708"); bolt = px; }
+    if (words.length > 1) end = px + pen.measureText(words).width + 10;
     drawn.push({ row, line: [px, 4, px, 24], about: () => `Fault of the schedule: ${what}\nat ${seconds(at)}` });
   }
   for (const row of lists.faults) {
@@ -190,7 +212,10 @@ function drawFaults() {
     const px = x(at), py = y(server);
     if (what === "crash") cross(px, py, 8, "#c81e3a");
     else { pen.fillStyle = { start: "#099250", resume: "#099250" }[what] || "#f79009"; pen.fillRect(px - 4, py - 4, 8, 8); }
-    text(what, px + 9, py - 6, what === "crash" ? "#c81e3a" : "#b54708");
+    if (px > ends[server]) {
+      text(what, px + 9, py - 6, what === "crash" ? "#c81e3a" : "#b54708");
+      ends[server] = px + 9 + pen.measureText(what).width;
+    }
     drawn.push({ row, line: [px - 4, py, px + 4, py], near: 8, about: () => `Server ${server + 1}: ${what}\nat ${seconds(at)}` });
   }
 }
@@ -204,8 +229,12 @@ function drawMarks() {
   pen.beginPath(); pen.moveTo(px, 22); pen.lineTo(px, height - BOTTOM); pen.stroke(); pen.lineWidth = 1;
   const right = px > canvas.clientWidth / 2;
   pen.font = "600 13px system-ui, sans-serif";
-  const words = `${data.broken.guarantee} broken: ${plain(data.broken.sentence)}`;
-  text(words.length > 110 ? words.slice(0, 110) + "…" : words, px + (right ? -6 : 6), 36, "#c81e3a", right ? "right" : "left");
+  const whole = `${data.broken.guarantee} broken: ${plain(data.broken.sentence)}`;
+  const room = (right ? px - LEFT : canvas.clientWidth - px) - 14;
+  let words = whole;
+  while (words.length > 10 && pen.measureText(words).width > room) words = words.slice(0, -2).replace(/…?$/, "") + "…";
+  text(words, px + (right ? -6 : 6), 36, "#c81e3a", right ? "right" : "left");
+  drawn.push({ kind: "broken", row: null, line: [px, 22, px, height - BOTTOM], about: () => `${whole}\nat ${seconds(failedAt)}` });
   pen.font = "12px system-ui, sans-serif";
 }
 function draw() {
@@ -247,6 +276,7 @@ function copies() {
       const title = document.createElement("b");
       title.textContent = name(session);
       title.title = data.sessions[session];
+      node.dataset.session = session;
       node.append(title, " " + shows);
     }
     if (mine.size === 0) part("div", "copy", "no sessions");
@@ -338,5 +368,7 @@ for (const [command, colour] of Object.entries(COLOURS)) {
 el("session").append(new Option("all", -1), ...data.sessions.map((full, n) => new Option(`${name(n)}${said(n) ? " (broken)" : ""}  ${full}`, n)));
 el("session").addEventListener("change", (e) => { chosen = Number(e.target.value); draw(); copies(); });
 el("scenario").textContent = data.scenario;
-goToFailure();
+if (data.broken) goToFailure();
+else { el("failure").disabled = true; whole(); copies(); }
 document.body.dataset.drawn = String(drawn.length);
+if (location.hash === "#self-test") selfTest();

@@ -57,6 +57,9 @@ impl Run {
                 self.damage.skew = self.damage.skew.max(far as u64);
                 self.clock_changed(index(*server));
             }
+            Fault::CorruptMemory { server, what, pick } => {
+                world.damage(index(*server), (*what).into(), *pick);
+            }
         }
         self.observe();
     }

@@ -3,12 +3,14 @@
 
 use std::time::Duration;
 
+use grapevine_core::{Acks, Request, Vector};
 use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use super::Run;
 use crate::scenario::{Delay, Heal};
+use crate::shop::{Flight, Intent};
 
 /// So many heartbeats after healing every customer is served, or gets an answer that is as good (G7 says
 /// which).
@@ -19,6 +21,8 @@ pub const CONVERGED_AFTER_BEATS: u32 = 100;
 /// that is well: a repair whose byte budget takes one session per part needs as many round trips as there
 /// are sessions (section 6: the asker's byte budget sets the pace), and seeds draw such budgets.
 const HEALED_DELAY_MS: f64 = 5.0;
+/// How long a server that is asked to may take to compare its copies with all others'.
+const VERIFY: Duration = Duration::from_secs(3);
 /// How long nothing happens at the end.
 const REST: Duration = Duration::from_secs(3);
 
@@ -39,10 +43,31 @@ impl Run {
             }
         }
         self.run_until(self.world.now() + beat * (CONVERGED_AFTER_BEATS - SERVED_AFTER_BEATS));
+        self.verify();
         self.look();
         self.run_until(self.world.now() + REST);
         self.judge_all(|check, scene| check.end(scene));
         self.world.check_invariants();
+    }
+
+    /// Asks every healed server to compare its copies with all others'.
+    fn verify(&mut self) {
+        for server in self.healed.clone() {
+            let flight = Flight {
+                customer: None,
+                server,
+                intent: Intent::Verify,
+                acks: Acks::Local,
+                token: None,
+                known: Vector::default(),
+                sent: self.world.now(),
+                prompt: true,
+                stale_will_do: false,
+                last: true,
+            };
+            self.submit(server, Request::Verify { within: VERIFY }, flight);
+        }
+        self.run_until(self.world.now() + VERIFY);
     }
 
     fn heal(&mut self) {

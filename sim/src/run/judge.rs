@@ -1,9 +1,10 @@
 //! Tells the model, the customers and the checks what happened, and keeps the first complaint.
 
-use grapevine_core::{RequestId, Response};
+use grapevine_core::{RequestId, Response, SessionId};
 
 use super::{Broken, Run, START};
 use crate::checks::{Answered, Check, Judgement, Scene};
+use crate::model::name;
 use crate::world::Observation;
 
 impl Run {
@@ -23,10 +24,14 @@ impl Run {
                     if self.checks.is_empty() => {}
                 Observation::Wrote { by, write } => {
                     let first = self.model.wrote(by, &write, self.world.now());
+                    if self.is_damaged(&write.session().id) {
+                        continue;
+                    }
                     self.judge_all(|check, scene| check.wrote(scene, by, &write, first));
                 }
-                Observation::Stored { by, id, life } => {
-                    self.judge_all(|check, scene| check.stored(scene, by, id, life));
+                Observation::Stored { copy, .. } if self.is_damaged(&copy.id) => {}
+                Observation::Stored { by, copy } => {
+                    self.judge_all(|check, scene| check.stored(scene, by, &copy));
                 }
                 Observation::Answered { server, id, outcome } => {
                     self.answered(server, id, &outcome);
@@ -52,7 +57,14 @@ impl Run {
                 .fail("G7", "a request was answered twice, or after its server died".into());
         };
         let answered = Answered { server, flight: &flight, outcome };
-        self.judge_all(|check, scene| check.answered(scene, &answered));
+        let about = flight.token.as_ref().map(|token| token.id);
+        let damaged = about.is_some_and(|id| self.is_damaged(&id));
+        self.judge_all(|check, scene| {
+            if damaged && check.is_about_contents() {
+                return Ok(());
+            }
+            check.answered(scene, &answered)
+        });
         if let Ok(Response::Session(served)) = outcome
             && !served.stale
             && let Some(known) = self.model.get_mut(&served.session.id)
@@ -68,6 +80,12 @@ impl Run {
         self.shop.take(&flight, outcome, self.world.now(), &mut self.rng);
     }
 
+    /// Whether some server's copy of this session was damaged in its memory. What is served of it, and
+    /// what becomes of it, nobody can promise; only that all servers hold the same in the end.
+    fn is_damaged(&self, id: &SessionId) -> bool {
+        self.world.damaged().contains(&name(id))
+    }
+
     pub(super) fn judge_all(
         &mut self,
         mut judge: impl FnMut(&mut dyn Check, &Scene<'_>) -> Judgement,
@@ -78,6 +96,7 @@ impl Run {
             damage: &self.damage,
             healed: &self.healed,
             forged: self.shop.forged,
+            damaged: self.world.damaged(),
             flights: &self.shop.flights,
         };
         let mut broken = None;

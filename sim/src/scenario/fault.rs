@@ -132,11 +132,45 @@ pub enum Fault {
         /// By how much, in parts per million.
         ppm: i64,
     },
+    /// A copy in a server's memory is damaged, and nothing tells of it: verification must find it.
+    CorruptMemory {
+        /// Which.
+        server: u16,
+        /// What happens to the copy.
+        what: Memory,
+        /// Chooses the copy, among those that can be damaged so.
+        pick: u32,
+    },
+}
+
+/// What happens to a copy in a server's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Memory {
+    /// It is gone.
+    LostCopy,
+    /// One of its attributes is gone.
+    LostAttribute,
+    /// A bit of a value is another one.
+    FlippedValue,
+    /// What one server added to a counter is gone.
+    LostAdd,
+}
+
+impl From<Memory> for grapevine_core::rare::Memory {
+    fn from(memory: Memory) -> Self {
+        match memory {
+            Memory::LostCopy => Self::LostCopy,
+            Memory::LostAttribute => Self::LostAttribute,
+            Memory::FlippedValue => Self::FlippedValue,
+            Memory::LostAdd => Self::LostAdd,
+        }
+    }
 }
 
 impl Fault {
     /// All kinds, as a scenario file names them.
-    pub const KINDS: [&'static str; 17] = [
+    pub const KINDS: [&'static str; 18] = [
         "crash",
         "start",
         "pause",
@@ -154,6 +188,7 @@ impl Fault {
         "weather",
         "step",
         "drift",
+        "corrupt_memory",
     ];
 
     /// Its kind, as a scenario file names it.
@@ -176,6 +211,7 @@ impl Fault {
             Self::Weather { .. } => "weather",
             Self::Step { .. } => "step",
             Self::Drift { .. } => "drift",
+            Self::CorruptMemory { .. } => "corrupt_memory",
         }
     }
 
@@ -190,7 +226,8 @@ impl Fault {
             | Self::Isolate { server }
             | Self::Slow { server, .. }
             | Self::Step { server, .. }
-            | Self::Drift { server, .. } => vec![*server],
+            | Self::Drift { server, .. }
+            | Self::CorruptMemory { server, .. } => vec![*server],
             Self::Cut { from, to } | Self::Clog { from, to } | Self::Unclog { from, to } => {
                 vec![*from, *to]
             }
@@ -211,7 +248,8 @@ impl Fault {
             | Self::Isolate { server }
             | Self::Slow { server, .. }
             | Self::Step { server, .. }
-            | Self::Drift { server, .. } => change(server),
+            | Self::Drift { server, .. }
+            | Self::CorruptMemory { server, .. } => change(server),
             Self::Cut { from, to } | Self::Clog { from, to } | Self::Unclog { from, to } => {
                 change(from);
                 change(to);

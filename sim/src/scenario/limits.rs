@@ -36,6 +36,9 @@ pub struct Limits {
     /// Silent for this long: given up, in ms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub give_up_after_ms: Option<u64>,
+    /// How often a range of copies is compared with another server's, in ms; 0 is never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verify_every_ms: Option<u64>,
     /// Whether a server that hears from no majority serves nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refuse_when_isolated: Option<bool>,
@@ -76,6 +79,7 @@ impl Limits {
             answer_all: self.answer_all.unwrap_or(default.answer_all),
             pending_forwards: self.pending_forwards.unwrap_or(default.pending_forwards),
             pending_requests: self.pending_requests.unwrap_or(default.pending_requests),
+            verify_every: self.verify_every_ms.map_or(default.verify_every, Duration::from_millis),
             ..default
         }
     }

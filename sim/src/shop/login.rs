@@ -51,6 +51,6 @@ impl Shop {
     pub(super) fn sign_out_everywhere(rng: &mut ChaCha8Rng) -> (Intent, Request) {
         let acks = if rng.random_bool(0.5) { Acks::Local } else { Acks::Peers(1) };
         let principal = somebody(rng);
-        (Intent::Revoke, Request::Revoke { principal, acks })
+        (Intent::Revoke(acks), Request::Revoke { principal, acks })
     }
 }

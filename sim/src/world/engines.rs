@@ -3,7 +3,7 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use grapevine_core::{Action, Command, Engine, Event, ServerId, To, wire};
+use grapevine_core::{Action, Command, Engine, Event, Notice, ServerId, To, wire};
 
 use super::{ACTIONS_PER_EVENT, Happening, Observation, World};
 use crate::coins::Coins;
@@ -150,12 +150,14 @@ impl World {
                 self.trace.answered(self.now, server, &outcome);
                 self.observations.push(Observation::Answered { server, id, outcome });
             }
-            Action::Notify(notice) => self.notices.push((server, notice)),
+            Action::Notify(notice) => {
+                self.mismatches += u64::from(matches!(notice, Notice::Mismatch { .. }));
+                self.notices.push((server, notice));
+            }
             Action::Store { address, copy, .. } => {
                 self.changed.push(address);
                 if let Some(copy) = copy {
-                    let (id, life) = (copy.id, copy.life);
-                    self.observations.push(Observation::Stored { by: from, id, life });
+                    self.observations.push(Observation::Stored { by: from, copy });
                 }
             }
         }

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use grapevine_core::rare::Memory;
 use grapevine_core::wire;
-use grapevine_core::{Config, Engine, Event, ServerId, Timestamp};
+use grapevine_core::{Config, Engine, Event, ServerId, SessionId, Timestamp};
 
 use super::{Happening, Observation, World};
 use crate::coins::Coins;
@@ -104,6 +105,17 @@ impl World {
     fn connection(&mut self, server: usize, peer: ServerId, up: bool) {
         let boot = self.nodes[server].boot;
         self.happen(Happening::Connection { server, boot, peer, up });
+    }
+
+    /// Damages a server's memory: one copy of those that can be damaged so, chosen by `pick`. No
+    /// vector says so. Returns the session, if there was one.
+    pub fn damage(&mut self, server: usize, what: Memory, pick: u32) -> Option<SessionId> {
+        let engine = self.nodes[server].engine.as_mut()?;
+        let id = engine.damage(what, pick as usize)?;
+        self.damaged.insert((id.address, id.created));
+        self.trace.note(self.now, server, "damage");
+        self.rare.mark(HarnessMark::MemoryDamaged);
+        Some(id)
     }
 
     /// Sets how far a server's clock is ahead of the world's (behind, if negative). For a server

@@ -77,6 +77,8 @@ const SET_ADD_READ: [Op; 3] =
     [op(0, 0, Ask::Set, ONE), op(1, 1, Ask::Add, LOCAL), op(0, 1, Ask::Read, LOCAL)];
 const SET_READ: [Op; 2] = [op(0, 0, Ask::Set, ONE), op(0, 1, Ask::Read, LOCAL)];
 const SET_ADD: [Op; 2] = [op(0, 0, Ask::Set, ONE), op(1, 1, Ask::Add, LOCAL)];
+/// Two wait at one server for an acknowledgement.
+const SET_SET: [Op; 2] = [op(0, 0, Ask::Set, ONE), op(1, 0, Ask::Set, ONE)];
 /// A session is made at one server, and handed to who writes at another.
 const CREATE_SET: [Op; 2] = [op(0, 0, Ask::Create, ONE), op(1, 1, Ask::Set, LOCAL)];
 const ADD_ADD_DELETE: [Op; 3] =
@@ -88,15 +90,16 @@ const SAME_DELETE_READ: [Op; 4] = [
     op(0, 1, Ask::Delete, ONE),
     op(1, 0, Ask::Read, LOCAL),
 ];
-const ADD_TWICE: [Op; 3] =
-    [op(0, 0, Ask::Add, LOCAL), op(0, 0, Ask::Add, ONE), op(1, 1, Ask::Add, LOCAL)];
+/// Two writes of one server, of which the one may be lost and the other not.
+const SET_ADD_ADD: [Op; 3] =
+    [op(0, 0, Ask::Set, LOCAL), op(0, 0, Ask::Add, ONE), op(1, 1, Ask::Add, LOCAL)];
 
 #[test]
 fn two_servers_that_lose_and_repeat_messages() {
     let b = bounds(2, &SET_ADD, (2, 1), Crash::Never, 2);
     search("two servers, set and add", b, 60_000);
-    let b = bounds(2, &ADD_TWICE, (2, 1), Crash::Never, 1);
-    search("two servers, three adds", b, 60_000);
+    let b = bounds(2, &SET_ADD_ADD, (2, 1), Crash::Never, 1);
+    search("two servers, set, add and add", b, 60_000);
     let b = bounds(2, &SAME_DELETE_READ, (1, 1), Crash::Never, 0);
     search("two servers, delete", b, 15_000);
 }
@@ -105,6 +108,8 @@ fn two_servers_that_lose_and_repeat_messages() {
 fn two_servers_one_of_which_dies_and_comes_back() {
     let b = bounds(2, &SET_ADD_READ, (1, 0), Crash::One, 0);
     search("two servers, a restart, set, add and read", b, 100_000);
+    let b = bounds(2, &SET_SET, (1, 0), Crash::One, 0);
+    search("two servers, a restart, set and set", b, 120_000);
     let b = bounds(2, &CREATE_SET, (1, 0), Crash::One, 0);
     search("two servers, a restart, create and set", b, 20_000);
     let b = bounds(2, &ADD_ADD_DELETE, (0, 0), Crash::One, 0);
@@ -131,6 +136,8 @@ fn three_servers_that_lose_and_repeat_messages() {
 fn three_servers_one_of_which_dies_for_good() {
     let b = bounds(3, &SET_ADD_READ, (1, 1), Crash::OneForGood, 0);
     search("three servers, a death, set, add and read", b, 18_000);
+    let b = bounds(3, &SET_SET, (2, 0), Crash::OneForGood, 0);
+    search("three servers, a death, set and set", b, 4_000);
     let b = bounds(3, &CREATE_SET, (1, 1), Crash::OneForGood, 0);
     search("three servers, a death, create and set", b, 2_000);
     let b = bounds(3, &ADD_ADD_DELETE, (1, 0), Crash::OneForGood, 0);

@@ -12,4 +12,5 @@ mod membership;
 mod repair;
 mod revoke;
 mod rotate;
+mod verify;
 mod write;

@@ -123,6 +123,29 @@ fn in_its_grace_the_old_id_shows_its_own_contents_read_only_and_then_nothing() {
 }
 
 #[test]
+fn of_two_graces_that_two_servers_gave_at_once_the_shorter_one_counts() {
+    let mut world = farm(78);
+    let old = create(&mut world, 0);
+    settle(&mut world);
+    world.network.partition(&[2], &[0, 1]);
+    let grace = |seconds| Rotation { grace: Duration::from_secs(seconds), ..plain() };
+    let long = rotate(&mut world, 0, &old.token, grace(600)).expect("rotated");
+    let short = rotate(&mut world, 2, &old.token, grace(8)).expect("rotated");
+    world.network.heal();
+    settle(&mut world);
+    for server in 0..3 {
+        assert!(world.ask(server, read(&old.token)).is_ok(), "server {server}");
+    }
+    settle(&mut world);
+    for server in 0..3 {
+        assert_eq!(world.ask(server, read(&old.token)), Err(ENDED), "server {server}");
+        assert!(world.read(server, &long.token).is_ok(), "server {server}");
+        assert!(world.read(server, &short.token).is_ok(), "server {server}");
+    }
+    assert_eq!(world.differences(), Vec::<String>::new());
+}
+
+#[test]
 fn the_old_id_stays_over_when_the_new_session_ends_before_the_old_one_would_have() {
     let mut world = farm(74);
     let old = create(&mut world, 0);

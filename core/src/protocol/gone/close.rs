@@ -18,6 +18,13 @@ impl Engine {
             covers.raise(from, heartbeat.end);
             covers
         };
+        if !self.gone.nothing_to_close() {
+            let kept = |server, _| !heartbeat.has_forgotten(server);
+            self.gone.target.retain(kept);
+            if let Some((_, covers)) = self.gone.offered.get_mut(&from.number()) {
+                covers.retain(kept);
+            }
+        }
         if heartbeat.published && !self.gone.said.contains(&from.number()) {
             let theirs = Line::drawn(&heartbeat.members, &heartbeat.left);
             if theirs == self.gone.line {

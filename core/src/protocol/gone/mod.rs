@@ -81,6 +81,11 @@ impl Gone {
         self.closed.has_passed(writer)
     }
 
+    /// Whether this server has closed all that one has closed that says this list.
+    pub(crate) fn has_closed(&self, list: &[ServerId]) -> bool {
+        list.iter().all(|&first| self.closed.reaches_process(first))
+    }
+
     /// Per number, the first process that is not closed.
     pub(crate) fn closed(&self) -> Vec<ServerId> {
         self.closed.list()

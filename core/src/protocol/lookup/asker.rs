@@ -232,6 +232,13 @@ impl Engine {
         }
         let (wanted, acks) = match ask {
             Ask::Read(_) => {
+                if copy.wants_touch(self.now)
+                    && copy.life == Life::Live
+                    && let Err(full) = self.check_place()
+                {
+                    // An access that isn't written down could end the session early (G5).
+                    return self.respond(id, Err(full.into()));
+                }
                 let touched = self.touch(copy);
                 let served = self.served(&touched, grounds);
                 return self.respond(id, Ok(Response::Session(served)));

@@ -101,6 +101,8 @@ impl Engine {
         let mut needed = token.context.clone();
         needed.join(&copy.seen);
         needed.retain(|server, stamp| !self.covered_entry(&known, server, stamp));
+        // Older than the session: about one that it came after, whose copies are dropped.
+        needed.retain(|server, stamp| stamp > token.id.created || !self.is_forgotten(server));
         needed
     }
 

@@ -1,0 +1,70 @@
+//! What a new ID starts with, for G3: exactly what the old one showed, and that one still shows it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use grapevine_core::{Life, ServerId, Session};
+
+use super::Judgement;
+use crate::model::{Contents, Name, name, shown};
+use crate::shop::LOGIN;
+
+/// Follows what each server keeps, to know what a session was like when it was rotated.
+#[derive(Default)]
+pub(super) struct Rotated {
+    /// The last copy of each live session that each server kept.
+    live: BTreeMap<(ServerId, Name), Arc<Session>>,
+    /// Sessions that were rotated by this server just now: the old copy comes next.
+    replaced: BTreeMap<(ServerId, Name), Contents>,
+}
+
+impl Rotated {
+    /// Judges a copy that a server keeps from now on. What a `damaged` session hands on nobody knows.
+    pub(super) fn stored(
+        &mut self,
+        by: ServerId,
+        copy: &Arc<Session>,
+        damaged: &BTreeSet<Name>,
+    ) -> Judgement {
+        let entry = (by, name(&copy.id));
+        if let Some(replaces) = &copy.fixed.replaces
+            && by == copy.id.address.origin
+            && copy.life == Life::Live
+            && !self.live.contains_key(&entry)
+            && !damaged.contains(&name(&replaces.id))
+        {
+            let old = (by, name(&replaces.id));
+            let Some(before) = self.live.get(&old) else {
+                return Err(format!("{by} rotated {}, which did not live there", replaces.id));
+            };
+            let mut started = shown(copy);
+            let mut had = shown(before);
+            self.replaced.insert(old, had.clone());
+            // What customers change when they log in.
+            started.retain(|key, _| key.as_str() != LOGIN);
+            had.retain(|key, _| key.as_str() != LOGIN);
+            if started != had {
+                return Err(format!(
+                    "{} took the place of {}, which showed {had:?}, and starts with {started:?}",
+                    copy.id, replaces.id
+                ));
+            }
+        }
+        if let Some(had) = self.replaced.remove(&entry)
+            && copy.life != Life::Deleted
+            && (copy.life == Life::Live || shown(copy) != had)
+        {
+            let (life, now) = (copy.life, shown(copy));
+            return Err(format!(
+                "{} was rotated when it showed {had:?}, and is {life:?} with {now:?}",
+                copy.id
+            ));
+        }
+        if copy.life == Life::Live {
+            self.live.insert(entry, Arc::clone(copy));
+        } else {
+            self.live.remove(&entry);
+        }
+        Ok(())
+    }
+}

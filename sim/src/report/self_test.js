@@ -1,0 +1,50 @@
+// Uses the page as a reader does, by its controls, and writes down what is drawn then; a test compares
+// that with the data. Runs only when the address ends with `#self-test`.
+function selfTest() {
+  const done = {};
+  const counted = (kind) => {
+    const counts = {};
+    for (const thing of drawn.filter((thing) => thing.kind === kind)) {
+      const command = thing.row[kind === "arrow" ? 4 : 3];
+      counts[command] = (counts[command] || 0) + 1;
+    }
+    return counts;
+  };
+  const set = (node, key, value, event) => { node[key] = value; node.dispatchEvent(new Event(event)); };
+  const all = () => { el("all").click(); return { arrows: counted("arrow"), lost: counted("lost") }; };
+  done.all = all();
+  const heartbeats = [...el("commands").querySelectorAll("label")].find((label) => label.textContent === "Heartbeat").firstChild;
+  set(heartbeats, "checked", false, "change");
+  done.withoutHeartbeats = all();
+  set(heartbeats, "checked", true, "change");
+  set(el("session"), "value", "1", "change");
+  done.onlySession1 = all();
+  done.listed = [...el("copies").querySelectorAll("[data-session]")].map((node) => Number(node.dataset.session));
+  set(el("session"), "value", "-1", "change");
+  done.again = all();
+  done.moments = [25000, 60000].map((value) => {
+    set(el("scrubber"), "value", value, "input");
+    const servers = [...el("copies").querySelectorAll("article")];
+    const shows = (node) => [Number(node.dataset.session), node.textContent];
+    return { at: moment, servers: servers.map((box) => [...box.querySelectorAll("[data-session]")].map(shows)) };
+  });
+  el("failure").click();
+  done.broken = drawn.filter((thing) => thing.kind === "broken").map((thing) => thing.about());
+  el("all").click();
+  const thing = drawn.find((thing) => thing.kind === "arrow" && thing.row[5].length > 0);
+  look(thing.row[0] - 5000, thing.row[1] + 5000);
+  const there = drawn.find((other) => other.row === thing.row), box = canvas.getBoundingClientRect();
+  const [x1, y1, x2, y2] = there.line;
+  canvas.dispatchEvent(new PointerEvent("pointermove", { clientX: box.left + (x1 + x2) / 2, clientY: box.top + (y1 + y2) / 2 }));
+  done.hover = { row: hovered, hidden: el("hint").hidden, says: el("hint").textContent };
+  done.scale = [view.to - view.from];
+  canvas.dispatchEvent(new WheelEvent("wheel", { deltaY: -1, cancelable: true }));
+  done.scale.push(view.to - view.from);
+  el("out").click();
+  done.scale.push(view.to - view.from);
+  done.requests = performance.getEntriesByType("resource").map((entry) => entry.name);
+  const node = document.createElement("script");
+  node.type = "application/json"; node.id = "tested";
+  node.textContent = JSON.stringify(done).replaceAll("<", "\\u003c");
+  document.body.append(node);
+}
