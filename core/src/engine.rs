@@ -24,6 +24,10 @@ use crate::stamp::{HybridClock, Stamp, Timestamp};
 use crate::status::{Counters, Status, View};
 use crate::vector::Vector;
 
+/// Timers that one call sees to. Each review does all that is due of its kind, so that a call has one
+/// of each kind, and a few that these have set.
+const DUE_AT_ONCE: usize = 64;
+
 /// Why the engine wants to be called at a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Timer {
@@ -217,9 +221,10 @@ impl Engine {
         }
     }
 
-    /// Does what is due, in the order of [`Timer`].
+    /// Does what is due, in the order of [`Timer`]: a bounded part, so that no call holds up the next
+    /// one for ever. What is left comes up again at the next call.
     fn run_due(&mut self) {
-        loop {
+        for _ in 0..DUE_AT_ONCE {
             self.next = self.find_next();
             let Some((_, timer)) = self.next.filter(|&(due, _)| due <= self.now) else { return };
             match timer {
@@ -239,6 +244,7 @@ impl Engine {
                 Timer::Verify => self.review_verification(),
             }
         }
+        self.next = self.find_next();
     }
 
     /// Does what is not due, where a rare choice says so: a review that finds nothing to do does no

@@ -80,6 +80,7 @@ impl Scenario {
             requests,
         };
         shapes::shape(&mut scenario);
+        shapes::give_up(&mut scenario);
         cut_off(&mut scenario);
         memory::add(&mut scenario);
         scenario

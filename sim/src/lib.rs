@@ -36,7 +36,7 @@ pub use checks::{About, guarantees};
 pub use network::{Link, Network};
 pub use rare::rare_page;
 pub use report::{LARGEST, report};
-pub use run::{Broken, CONVERGE, Outcome, Run};
+pub use run::{Broken, CONVERGED_AFTER_BEATS, Outcome, Run, SERVED_AFTER_BEATS};
 pub use scenario::{
     Buggify, Delay, FIELDS, Fault, Field, Heal, Kind, Limits, Links, OwnDelay, Scenario,
     ScenarioError, Scripted, Timed, Workload,

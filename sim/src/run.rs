@@ -20,7 +20,7 @@ mod healing;
 mod judge;
 mod outcome;
 
-pub use healing::CONVERGE;
+pub use healing::{CONVERGED_AFTER_BEATS, SERVED_AFTER_BEATS};
 pub use outcome::{Broken, Outcome};
 
 /// How long servers run before the customers come and the faults begin.
@@ -29,6 +29,11 @@ const WARM_UP: Duration = Duration::from_secs(2);
 /// to see grows as pairs of servers do, and so do the events of a second: a large farm is looked at
 /// as often in its own time.
 const LOOK_EVERY: u64 = 256;
+/// Events of one simulated second that even the busiest run stays far below: so many for each pair of
+/// servers, and so many besides. A run with more would never come to its end, and is stopped: that is
+/// a failure like any other (no run ends undecided).
+const EVENTS_PER_PAIR: u64 = 1_000;
+const EVENTS_BESIDES: u64 = 200_000;
 
 /// A run under way.
 pub struct Run {
@@ -44,6 +49,8 @@ pub struct Run {
     asked: Option<Vec<Scripted>>,
     coverage: BTreeMap<String, u64>,
     next_look: u64,
+    /// The simulated second under way, what has happened in it, and how much may.
+    second: (u64, u64, u64),
 }
 
 impl std::fmt::Debug for Run {
@@ -64,6 +71,8 @@ impl Run {
             own.map(|own| ((index(own.from), index(own.to)), own.delay)).collect();
         world.keep_answers = false;
         world.buggify(&scenario.buggify, scenario.seed);
+        let pairs = u64::from(scenario.servers).pow(2);
+        let allowed = EVENTS_BESIDES + pairs * EVENTS_PER_PAIR;
         Self {
             scenario: scenario.clone(),
             shop: Shop::new(scenario, START + WARM_UP),
@@ -77,6 +86,7 @@ impl Run {
             asked: None,
             coverage: BTreeMap::new(),
             next_look: LOOK_EVERY,
+            second: (0, 0, allowed),
         }
     }
 
@@ -153,6 +163,7 @@ impl Run {
                 _ => self.world.step(),
             }
             self.observe();
+            self.goes_on();
             if self.world.events() >= self.next_look {
                 let pairs = u64::from(self.scenario.servers).pow(2);
                 self.next_look = self.world.events() + LOOK_EVERY * (pairs / 64).max(1);
@@ -160,6 +171,36 @@ impl Run {
             }
         }
         self.world.advance(until);
+    }
+}
+
+impl Run {
+    /// Allows so many events per simulated second, to see what happens beyond.
+    pub const fn allow_events(&mut self, per_second: u64) {
+        self.second.2 = per_second;
+    }
+
+    /// Stops a run that does not come to its end.
+    fn goes_on(&mut self) {
+        let second = self.world.now().as_millis() / 1000;
+        let (current, events, allowed) = &mut self.second;
+        if *current != second {
+            (*current, *events) = (second, 0);
+        }
+        *events += 1;
+        if *events > *allowed {
+            let sentence = format!(
+                "the run does not come to its end: more than {allowed} events in one simulated second"
+            );
+            self.fail("undecided", sentence);
+        } else if let Some(server) = self.world.endless() {
+            let sentence = format!(
+                "the run does not come to its end: one event has server {} do more than {} things",
+                server + 1,
+                crate::world::ACTIONS_PER_EVENT
+            );
+            self.fail("undecided", sentence);
+        }
     }
 }
 

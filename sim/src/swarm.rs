@@ -178,6 +178,13 @@ impl Summary {
         all.filter(|(_, hits)| hits.seeds == 0).map(|(name, _)| name.as_str()).collect()
     }
 
+    /// Whether all is well: no run failed, every check had something to look at, and, if that is asked
+    /// for, every rare path was taken and every rare choice forced.
+    pub fn good(&self, require_marks: bool) -> bool {
+        let marks = !require_marks || self.missing().is_empty();
+        self.failed == 0 && self.blind().is_empty() && marks
+    }
+
     /// Checks that looked at nothing: they have shown nothing.
     pub fn blind(&self) -> Vec<&str> {
         let blind = self.looked.iter().filter(|&(_, &count)| count == 0);

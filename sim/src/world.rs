@@ -23,6 +23,10 @@ mod requests;
 
 use queue::{Happening, Queue};
 
+/// What an engine may want done after one event: batches, answers, copies to store, messages. Far more
+/// than there can be to do, so that an engine that never stops is noticed.
+pub(crate) const ACTIONS_PER_EVENT: usize = 200_000;
+
 /// When every world starts.
 pub const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
@@ -75,6 +79,8 @@ pub struct World {
     farm: Farm,
     local: Local,
     nodes: Vec<Node>,
+    /// A server that wanted more done after one event than there can be to do.
+    endless: Option<usize>,
     queue: Queue,
     clogged: BTreeMap<Link, Vec<Waiting>>,
     seed: u64,
@@ -139,6 +145,7 @@ impl World {
         let mut world = Self {
             now: START,
             nodes: (0..farm.size).map(|_| node()).collect(),
+            endless: None,
             farm,
             local,
             queue: Queue::default(),
@@ -178,6 +185,11 @@ impl World {
     /// How many messages were delivered.
     pub const fn messages(&self) -> u64 {
         self.messages
+    }
+
+    /// The server that wanted more done after one event than there can be to do, if one did.
+    pub(crate) const fn endless(&self) -> Option<usize> {
+        self.endless
     }
 
     /// How many events were handled.

@@ -1,17 +1,24 @@
 //! G2: acknowledged writes survive.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use grapevine_core::{Acks, Member, Response, Session, SessionId, Stamp, Timestamp, Version};
+use grapevine_core::command::Write;
+use grapevine_core::{
+    Acks, Member, Response, ServerId, Session, SessionId, Stamp, Timestamp, Version,
+};
 
 use super::{About, Answered, Check, Judgement, Scene};
 use crate::model::name;
 use crate::world::World;
 
+/// Writes remembered.
+const REMEMBERED: usize = 4096;
+
 #[derive(Debug)]
 struct Acknowledged {
     id: SessionId,
-    by: grapevine_core::ServerId,
+    by: ServerId,
     stamp: Stamp,
     copies: usize,
     deaths: usize,
@@ -22,6 +29,10 @@ struct Acknowledged {
 pub(super) struct Durability {
     looked: u64,
     writes: Vec<Acknowledged>,
+    /// The latest writes, and how many servers had died when each was made.
+    made: BTreeMap<(ServerId, Stamp), usize>,
+    /// The same writes, as they were made.
+    order: VecDeque<(ServerId, Stamp)>,
 }
 
 static ABOUT: About = About {
@@ -31,7 +42,7 @@ static ABOUT: About = About {
     rule: "At each answer with n acknowledgements: of at least n other numbers the newest process that \
            the writer knows of has applied the write (or had when it died). After each death and at \
            the end: for every write (a new ID and a revocation too) that was answered with n \
-           acknowledgements, and since whose request at most n servers died, a running server has a copy \
+           acknowledgements, and since which was made at most n servers died, a running server has a copy \
            (or tombstone) that has seen it, unless the session's lifetime is over.",
     file: "sim/src/checks/g2_durability.rs",
     not_applied: None,
@@ -80,6 +91,19 @@ impl Check for Durability {
         self.looked
     }
 
+    fn wrote(&mut self, scene: &Scene<'_>, by: ServerId, write: &Write, _: bool) -> Judgement {
+        let stamp = write.session().seen.get(by);
+        // Long before so many others are made, a write is acknowledged or has waited long enough.
+        if self.order.len() >= REMEMBERED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.made.remove(&oldest);
+        }
+        self.order.push_back((by, stamp));
+        self.made.insert((by, stamp), scene.damage.deaths.len());
+        Ok(())
+    }
+
     fn answered(&mut self, scene: &Scene<'_>, answered: &Answered<'_>) -> Judgement {
         let copies = match answered.flight.acks {
             Acks::Peers(peers) => usize::from(peers),
@@ -119,8 +143,10 @@ impl Check for Durability {
                  others, and the newest processes of only {applied} have applied it"
             ));
         }
-        // A server may die between its acknowledgement and the answer.
-        let deaths = scene.damage.deaths.iter().filter(|&&at| at < answered.flight.sent).count();
+        // A server may die between its acknowledgement and the answer; one that died before the write
+        // was made has acknowledged nothing.
+        let made = self.made.get(&(by, stamp));
+        let deaths = made.map_or(scene.damage.deaths.len(), |&deaths| deaths);
         self.writes.push(Acknowledged { id, by, stamp, copies, deaths, deadline });
         Ok(())
     }

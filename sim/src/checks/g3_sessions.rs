@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use grapevine_core::{
     Engine, Member, NotFound, RequestError, Response, Served, ServerId, Session, Vector, Version,
@@ -37,8 +38,8 @@ static ABOUT: About = About {
            response comes only to who asked for it, and keeps the context; of another's context \
            nothing is dropped that a running, level server lacks (one of \
            whose process the answering server can't know counts if it has an older copy); after healing, when all is known \
-           to all, one entry is left at most. No session is lost, or unknown, while no server died \
-           or left.",
+           to all, one entry is left at most. No session is lost, or unknown, while no server died, \
+           left, or was silent for `give_up_after`.",
     file: "sim/src/checks/g3_sessions.rs",
     not_applied: None,
 };
@@ -62,7 +63,7 @@ impl Check for Sessions {
             Ok(Response::Session(served)) => {
                 self.looked += 1;
                 if served.lost {
-                    return lost_for_a_reason(scene, "a part of a session");
+                    return lost_for_a_reason(scene, answered, "a part of a session");
                 }
                 if !matches!(answered.flight.intent, Intent::Rotate(_)) {
                     own_view(answered, &served.session)?;
@@ -73,7 +74,7 @@ impl Check for Sessions {
                 self.note(scene, answered, &served.session);
                 Ok(())
             }
-            Err(RequestError::Lost) => lost_for_a_reason(scene, "a session"),
+            Err(RequestError::Lost) => lost_for_a_reason(scene, answered, "a session"),
             Err(RequestError::NotFound(NotFound::Unknown)) => {
                 Err("a session ID that was issued is said to be unknown".to_owned())
             }
@@ -205,9 +206,19 @@ fn out_of_the_count(
         && other.copy(id.address).is_none_or(|copy| harmless(copy))
 }
 
-fn lost_for_a_reason(scene: &Scene<'_>, what: &str) -> Judgement {
-    if scene.damage.deaths.is_empty() && !scene.damage.left {
-        return Err(format!("{what} is said to be lost, and no server died or left"));
+/// What is lost was with a server that died, left, or was silent for `give_up_after`. Leaving is a reason
+/// by itself: a server that leaves "waits (bounded) for its stream to be applied elsewhere" (section 8 of
+/// the protocol), so what it alone has of a third server's stream goes with it; and "what the context
+/// asks for was written by a server that is gone or silent for `give_up_after`" may be said to be lost
+/// (section 5), where one that left is gone (section 6), though it may have stopped only later.
+fn lost_for_a_reason(scene: &Scene<'_>, answered: &Answered<'_>, what: &str) -> Judgement {
+    // Silences are measured by the server's own clock.
+    let longest = scene.world.farm().give_up_after.saturating_sub(Duration::from_secs(1));
+    let silent = |member: &Member| scene.world.now().since(member.heard) >= longest;
+    let by = scene.world.running(answered.server);
+    let given_up = by.is_some_and(|engine| engine.status().members.iter().any(silent));
+    if scene.damage.deaths.is_empty() && !scene.damage.left && !given_up {
+        return Err(format!("{what} is said to be lost, and no server died, left or was given up"));
     }
     Ok(())
 }

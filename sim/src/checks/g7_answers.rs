@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use grapevine_core::{Life, RequestError};
+
 use super::{About, Answered, Check, Judgement, Scene};
 
 #[derive(Default)]
@@ -18,11 +20,40 @@ static ABOUT: About = About {
     source: "Section 11 of the protocol.",
     rule: "No request waits longer than the query and acknowledgement time-outs and two seconds, at \
            a server that was not paused, slow or stepped meanwhile and did not die. A second \
-           response stops the run. After healing, every customer is served by a healed server, or \
-           told for certain that the session is over or lost.",
+           response stops the run. From 50 heartbeats after healing on, every customer that asks a \
+           healed server is served, or told for certain that the session is over or lost. If a \
+           majority only is healed, `unavailable` counts as an answer too, but only while the copy \
+           there looks idle (the rest may know better, section 9), or while no healed server has \
+           something that the token or the copy asks for and the rest, which runs or was not silent \
+           for `give_up_after`, may have it (section 5).",
     file: "sim/src/checks/g7_answers.rs",
     not_applied: None,
 };
+
+/// Whether the servers outside of the healed majority may have what a customer asks for, or know that
+/// an idle session is in use.
+fn may_be_elsewhere(scene: &Scene<'_>, answered: &Answered<'_>) -> bool {
+    let Some(token) = &answered.flight.token else { return false };
+    let healed = || scene.healed.iter().filter_map(|&server| scene.world.running(server));
+    let copies = || {
+        let copies = healed().filter_map(|engine| engine.copy(token.id.address));
+        copies.filter(|copy| copy.id == token.id)
+    };
+    if copies().any(|copy| copy.life == Life::Live && copy.idle_deadline() <= scene.world.now()) {
+        return true;
+    }
+    let mut needed = token.context.clone();
+    needed.raise(token.id.address.origin, token.id.created);
+    copies().for_each(|copy| needed.join(&copy.seen));
+    let here =
+        |(server, stamp)| healed().any(|engine| engine.applied().covers_entry(server, stamp));
+    let all_here = needed.iter().all(here) && copies().any(|copy| copy.complete);
+    let rest = (0..scene.world.size()).filter(|server| !scene.healed.contains(server));
+    let given_up = scene.world.farm().give_up_after
+        < scene.world.farm().heartbeat_every * crate::run::SERVED_AFTER_BEATS;
+    let nobody_else = given_up && rest.into_iter().all(|server| !scene.world.is_up(server));
+    !all_here && !nobody_else
+}
 
 impl Check for Answers {
     fn about(&self) -> &'static About {
@@ -37,11 +68,19 @@ impl Check for Answers {
         self.looked += 1;
         let flight = answered.flight;
         if flight.last
-            && scene.healed.len() == scene.world.size()
             && !scene.damage.far
-            && let Err(grapevine_core::RequestError::Unavailable(why)) = answered.outcome
+            && let Err(RequestError::Unavailable(why)) = answered.outcome
         {
-            return Err(format!("all is healed, and a customer is told that {why}"));
+            let all = scene.healed.len() == scene.world.size();
+            if all {
+                return Err(format!("all is healed, and a customer is told that {why}"));
+            }
+            if !may_be_elsewhere(scene, answered) {
+                return Err(format!(
+                    "a majority is healed and has what a customer asks for, or nobody else can have \
+                     it, and it is told that {why}"
+                ));
+            }
         }
         Ok(())
     }

@@ -44,7 +44,8 @@ pub struct About {
 /// What has gone wrong on purpose so far: some promises hold only without.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Damage {
-    /// Servers that died, by time.
+    /// Servers that died, by time. Stopping after a leave is a death too: a server that leaves waits
+    /// until its own stream is applied elsewhere (section 8), not what it alone has of others' streams.
     pub(crate) deaths: Vec<Timestamp>,
     /// Whether a server has left: what it alone had is given up.
     pub(crate) left: bool,

@@ -30,6 +30,14 @@ pub(super) fn shape(scenario: &mut Scenario) {
     }
 }
 
+/// In some runs silent servers are given up within the run, not only after a minute.
+pub(super) fn give_up(scenario: &mut Scenario) {
+    let mut rng = ChaCha8Rng::seed_from_u64(scenario.seed ^ 0x91_7e);
+    if rng.random_bool(0.15) {
+        scenario.limits.give_up_after_ms = Some(rng.random_range(2_000..9_000));
+    }
+}
+
 /// Seconds, rounded, because people read them.
 fn seconds(rng: &mut ChaCha8Rng, least: f64, most: f64) -> f64 {
     (rng.random_range(least..most) * 1000.0).round() / 1000.0

@@ -9,8 +9,12 @@ const LEFT = 74, TOP = 46, BOTTOM = 30;
 const COLOURS = {
   Batch: "#1570ef", Query: "#dc6803", Offer: "#b54708", Fetch: "#93370d", Answer: "#099250",
   Heartbeat: "#98a2b3", HeartbeatRequest: "#667085", Pull: "#7a5af8", Delta: "#c11574",
-  Ack: "#0e9384", Leave: "#101828",
+  Ack: "#0e9384", Leave: "#101828", Verify: "#9e77ed", Verified: "#9e77ed", Mend: "#e31b54",
+  Mended: "#e31b54",
 };
+// A command that is new is drawn all the same.
+for (const row of lists.sent) COLOURS[row[4]] ??= "#475467";
+for (const row of lists.lost) COLOURS[row[3]] ??= "#475467";
 const failedAt = data.broken ? Number(data.broken.at_s) * 1e6 : null;
 const last = Math.max(failedAt ?? data.end, data.from + 1000);
 const shown = new Set(Object.keys(COLOURS));

@@ -1,6 +1,6 @@
 //! Tells the model, the customers and the checks what happened, and keeps the first complaint.
 
-use grapevine_core::{RequestId, SessionId};
+use grapevine_core::{RequestId, Response, SessionId};
 
 use super::{Broken, Run, START};
 use crate::checks::{Answered, Check, Judgement, Scene};
@@ -50,7 +50,7 @@ impl Run {
         &mut self,
         server: usize,
         id: RequestId,
-        outcome: &Result<grapevine_core::Response, grapevine_core::RequestError>,
+        outcome: &Result<Response, grapevine_core::RequestError>,
     ) {
         let Some(flight) = self.shop.flights.remove(&id) else {
             return self
@@ -65,7 +65,7 @@ impl Run {
             }
             check.answered(scene, &answered)
         });
-        if let Ok(grapevine_core::Response::Session(served)) = outcome
+        if let Ok(Response::Session(served)) = outcome
             && !served.stale
             && let Some(known) = self.model.get_mut(&served.session.id)
         {

@@ -10,7 +10,7 @@ use super::{Run, START};
 /// A broken guarantee.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Broken {
-    /// Which: `G1` to `G10`, or `panic`.
+    /// Which: `G1` to `G10`, `panic`, or `undecided` for a run that does not come to its end.
     pub guarantee: String,
     /// How.
     pub sentence: String,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use grapevine_core::{Action, Command, Engine, Event, Notice, ServerId, To, wire};
 
-use super::{Happening, Observation, World};
+use super::{ACTIONS_PER_EVENT, Happening, Observation, World};
 use crate::coins::Coins;
 use crate::network::{Extra, Fate, Link};
 use crate::rare::{HarnessMark, HarnessPoint};
@@ -51,8 +51,14 @@ impl World {
         }
         engine.handle(now, event);
         let late = self.rare.force(HarnessPoint::DrainLate);
+        let mut done = 0;
         while !late && let Some(action) = engine.poll_action() {
             self.act(server, engine.server(), action);
+            done += 1;
+            if done == ACTIONS_PER_EVENT {
+                self.endless = Some(server);
+                break;
+            }
         }
         self.rare.see(server, &engine);
         self.check(&engine);
