@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use grapevine_core::command::{Batch, Command, Write};
-use grapevine_core::{Life, ServerId, Session, Timestamp, wire};
+use grapevine_core::{Fixed, Life, ServerId, Session, Timestamp, wire};
 use grapevine_fuzz::{Ask, Step, to_bytes};
 use proptest::prelude::*;
 
@@ -47,6 +47,12 @@ fn mended(command: Command, from: ServerId) -> Command {
                 Write::Update(Arc::new(session))
             }
             Write::Again(_) => Write::Again(Arc::new(session)),
+            Write::Revoke(_) => {
+                session.complete = true;
+                session.id.address.origin = batch.publisher;
+                session.fixed = Arc::new(Fixed { revokes: true, ..(*session.fixed).clone() });
+                Write::Revoke(Arc::new(session))
+            }
             Write::Delete(_) => {
                 let dead = Session { life: Life::Deleted, ..session.clone() };
                 session.merge(&dead);
