@@ -87,7 +87,7 @@ impl Replaces {
 }
 
 impl Session {
-    /// Whether it says no more than that another replaced it ([`Replaces::retired`]): nobody can
+    /// Whether it says no more than that another replaced it (`Replaces::retired`): nobody can
     /// make a session without an idle timeout.
     pub fn stands_in(&self) -> bool {
         self.fixed.idle_timeout.is_zero()
