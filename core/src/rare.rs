@@ -156,6 +156,10 @@ rare_names! {
         RoundTimeoutTiny,
         /// Batches from beyond a gap are not noted: a repair brings them again.
         RunForgotten,
+        /// Sessions that show writes of one who is gone wait long before they are published again.
+        AgainLate,
+        /// One session at a time is published again.
+        AgainOne,
         /// One session at a time is compared with another server's.
         VerifyOne,
         /// A question about a range is not answered, as if it had been lost.

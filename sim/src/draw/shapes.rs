@@ -157,6 +157,11 @@ fn last_words(rng: &mut ChaCha8Rng, scenario: &mut Scenario) {
     (links.own, links.queue) = (Vec::new(), 10_000);
     links.delay = Delay::Uniform { min_ms: 0.1, max_ms: seconds(rng, 1.0, 150.0) };
     (links.loss, links.repeats) = (seconds(rng, 0.0, 0.5), 0.0);
+    // Who holds them may die before they are in a stream that lives.
+    if rng.random_bool(0.5) {
+        let points = vec!["again_late".to_owned(), "again_one".to_owned()];
+        scenario.buggify = Buggify { points, probability: seconds(rng, 0.3, 1.0) };
+    }
     let mut at = seconds(rng, 0.5, 2.0);
     while at < scenario.duration_s - 3.0 {
         let server = rng.random_range(1..=scenario.servers);

@@ -11,7 +11,7 @@ use crate::id::{Address, ServerId};
 use crate::member::State;
 use crate::protocol::membership::{Members, Peer};
 use crate::protocol::repair::after_base;
-use crate::rare::Mark;
+use crate::rare::{Mark, Point};
 use crate::session::{Attribute, Expiry, Key, Life, Session};
 use crate::stamp::{Stamp, Timestamp, Version};
 
@@ -150,8 +150,9 @@ impl Engine {
     }
 
     /// When to begin: somebody else may publish what is here too, and then this server need not.
-    fn my_turn(&self) -> Timestamp {
-        let turn = self.members.turn(self.config.server) as u32;
+    fn my_turn(&mut self) -> Timestamp {
+        let late = if self.rare.force(Point::AgainLate) { 2 * TURNS } else { 0 };
+        let turn = (self.members.turn(self.config.server) + late) as u32;
         self.now + self.config.local.repair_delay + self.config.farm.heartbeat_every * turn
     }
 
@@ -217,8 +218,9 @@ impl Engine {
     }
 
     fn publish_waiting(&mut self) {
+        let most = if self.rare.force(Point::AgainOne) { 1 } else { SESSIONS };
         let (mut sessions, mut bytes) = (0, 0);
-        while sessions < SESSIONS && bytes < BYTES {
+        while sessions < most && bytes < BYTES {
             let Some(address) = self.gone.waiting.pop_first() else { return };
             let Some(copy) = self.facts.array().get(address) else { continue };
             if self.beyond(copy).is_empty()
