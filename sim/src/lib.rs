@@ -30,6 +30,7 @@ mod shop;
 mod shrink;
 mod swarm;
 mod trace;
+pub mod turmoil;
 mod world;
 
 pub use checks::{About, guarantees};
