@@ -282,8 +282,7 @@ impl Publisher {
             Some(Refusal { reason: Reason::NumberInUse | Reason::OwnNumber, about, text })
                 if *about < own =>
             {
-                let farm = &self.links.farm;
-                let patience = farm.down_after + farm.heartbeat_every * 2;
+                let patience = self.links.farm.in_use_for();
                 let since = self.links.dialled.lock().contested(self.id, Instant::now());
                 if since.is_some_and(|since| since.elapsed() > patience) {
                     let (number, holder) = (own.number(), *about);
