@@ -63,6 +63,8 @@ pub(crate) struct Links {
     pub(crate) dialled: Mutex<Dialled>,
     /// Whether this process knows that its number is its own.
     pub(crate) started: AtomicBool,
+    /// A server dialled this one: what failed before may not fail now.
+    pub(crate) redial: Notify,
     /// Something in `dialled` changed, or `started`.
     pub(crate) changed: Notify,
     peers: Mutex<Peers>,
@@ -88,6 +90,7 @@ impl Links {
             stop: watch::Sender::new(None),
             dialled: Mutex::default(),
             started: AtomicBool::new(false),
+            redial: Notify::new(),
             changed: Notify::new(),
             inputs,
         }

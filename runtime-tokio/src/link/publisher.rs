@@ -114,7 +114,11 @@ impl Publisher {
                 Reason::Itself | Reason::Duplicate => PARKED,
                 _ => backoff.next(&self.links.random),
             };
-            time::sleep(wait).await;
+            select! { biased;
+                // Without waiting, this server could not answer what a starting one asks, in time.
+                () = self.links.redial.notified(), if wait != PARKED => {}
+                () = time::sleep(wait) => {}
+            }
         }
         self.links.dialled.lock().remove(self.id);
     }

@@ -118,7 +118,10 @@ fn requests_wait_for_a_start_that_takes_no_longer_than_they_may() {
     world.crash(2);
     world.start(2);
     assert!(world.engine(2).starting());
-    assert!(world.read(2, &served.token).is_ok(), "it waited for the start, and then for an answer");
+    assert!(
+        world.read(2, &served.token).is_ok(),
+        "it waited for the start, and then for an answer"
+    );
 }
 
 #[test]

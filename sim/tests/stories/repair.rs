@@ -103,8 +103,7 @@ fn batch(publisher: ServerId, prev: Stamp, created: Stamp, slot: u32) -> Command
 fn a_write_that_reaches_the_holder_behind_its_place_in_the_list_is_not_claimed() {
     let now = Timestamp::from_millis(1_700_000_000_000);
     let [holder, writer, asker] = [1, 2, 3].map(|number| ServerId::new(number, now));
-    let mut engine =
-        Engine::new(at_once(holder), [1; 32], now).expect("valid");
+    let mut engine = Engine::new(at_once(holder), [1; 32], now).expect("valid");
     let stamps: Vec<Stamp> =
         (1..=4).map(|n| Stamp::from_bits(Stamp::at(now).to_bits() + n)).collect();
     let publish = |engine: &mut Engine, n: usize| {
