@@ -47,6 +47,7 @@ mod local;
 mod metrics;
 mod net;
 mod random;
+mod witness;
 
 /// The example of the README is compiled too.
 #[cfg(doctest)]
@@ -58,6 +59,9 @@ pub use digest::Digest;
 pub use edit::Edit;
 pub use error::{Error, StartError, StopReason};
 pub use farm::{Grapevine, LONGEST_VERIFY, Served};
+#[cfg(feature = "turmoil")]
+pub use witness::{Witness, Witnessed};
+
 pub use metrics::{Incoming, LinkState, LinkStatus, Outgoing, Reason};
 
 pub use grapevine_core::{

@@ -20,6 +20,7 @@ mod claims;
 mod coins;
 mod coverage;
 mod draw;
+mod harness;
 mod model;
 mod network;
 mod rare;
@@ -34,6 +35,7 @@ pub mod turmoil;
 mod world;
 
 pub use checks::{About, guarantees};
+pub use harness::On;
 pub use network::{Link, Network};
 pub use rare::rare_page;
 pub use report::{LARGEST, report};
@@ -43,6 +45,6 @@ pub use scenario::{
     ScenarioError, Scripted, Timed, Workload,
 };
 pub use shrink::{Effort, Progress, Shrunk, script, shrink};
-pub use swarm::{Hits, Summary, Swarm, run_scenario};
+pub use swarm::{Hits, Summary, Swarm, run_on, run_scenario};
 pub use trace::Record;
 pub use world::{START, World};

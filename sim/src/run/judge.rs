@@ -46,7 +46,7 @@ impl Run {
         self.world.reuse(observations);
     }
 
-    fn answered(
+    pub(super) fn answered(
         &mut self,
         server: usize,
         id: RequestId,
