@@ -2,6 +2,7 @@
 //! world has a twin of each of their engines, which gets the same events: so the same model and the same
 //! checks judge both. What a harness can't do is said with the outcome.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use grapevine_core::{
@@ -26,8 +27,7 @@ pub enum On {
 
 impl On {
     /// All there are, by name.
-    pub const ALL: [(&'static str, Self); 2] =
-        [("queue", Self::Queue), ("turmoil", Self::Turmoil)];
+    pub const ALL: [(&'static str, Self); 2] = [("queue", Self::Queue), ("turmoil", Self::Turmoil)];
 
     /// Its name.
     pub const fn name(self) -> &'static str {
@@ -45,6 +45,9 @@ pub(crate) const KEY: [u8; 32] = [42; 32];
 pub(crate) fn token_key() -> TokenKey {
     TokenKey::new(&KEY)
 }
+
+/// An answer.
+pub(crate) type Outcome = Result<Response, RequestError>;
 
 /// What happened at a server that runs elsewhere.
 #[derive(Debug)]
@@ -66,7 +69,7 @@ pub(crate) enum What {
     /// All that its engine wanted was done.
     CarriesOut,
     /// A customer got an answer; none, if the server stopped meanwhile.
-    Answers { id: RequestId, outcome: Option<Result<Response, RequestError>> },
+    Answers { id: RequestId, outcome: Option<Outcome> },
     /// It shows these sessions, at rest.
     Shows(Vec<Arc<Session>>),
     /// It stopped by itself, and why.
@@ -101,6 +104,45 @@ pub(crate) trait Harness {
 
     /// What of a fault it can't do, in a sentence; `None` if it does all of it.
     fn cannot(&self, fault: &Fault) -> Option<&'static str>;
+}
+
+/// Servers that run elsewhere, and what is under way there.
+pub(crate) struct Elsewhere {
+    pub(crate) servers: Box<dyn Harness>,
+    /// Requests that no engine has got yet, and perhaps none will: some are answered without.
+    asked: Vec<(usize, RequestId, Request)>,
+    /// Answers that engines decided, and by which server, until their customers have them.
+    pub(crate) decided: BTreeMap<RequestId, (usize, Outcome)>,
+}
+
+impl Elsewhere {
+    pub(crate) fn new(servers: Box<dyn Harness>) -> Self {
+        Self { servers, asked: Vec::new(), decided: BTreeMap::new() }
+    }
+
+    /// Has a customer ask a server. `false` if nobody is there to take it.
+    pub(crate) fn ask(&mut self, server: usize, id: RequestId, request: Request) -> bool {
+        self.asked.push((server, id, request.clone()));
+        self.servers.submit(server, id, request)
+    }
+
+    /// A server's engine got a request: whose it is. Of two that are the same it is the first.
+    pub(crate) fn came(&mut self, server: usize, request: &Request) -> Option<RequestId> {
+        let is_it = |(at, _, asked): &(usize, _, Request)| *at == server && asked == request;
+        let place = self.asked.iter().position(is_it)?;
+        Some(self.asked.remove(place).1)
+    }
+
+    /// A request needs no engine any more.
+    pub(crate) fn forget(&mut self, id: RequestId) {
+        self.asked.retain(|(_, asked, _)| *asked != id);
+    }
+
+    /// A process died, and who waited there.
+    pub(crate) fn died(&mut self, server: usize) {
+        self.asked.retain(|(at, ..)| *at != server);
+        self.decided.retain(|_, (at, _)| *at != server);
+    }
 }
 
 /// A harness of this kind for a scenario, and what of the scenario (but for its faults) it leaves out.

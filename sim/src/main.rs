@@ -108,7 +108,9 @@ struct SwarmArgs {
 
 fn main() -> ExitCode {
     // A run's panic is reported as a broken guarantee.
-    std::panic::set_hook(Box::new(|_| {}));
+    if std::env::var("PDBG").is_err() {
+        std::panic::set_hook(Box::new(|_| {}));
+    }
     let done = match Cli::parse().call {
         Call::Run(args) => run(&args),
         Call::Swarm(args) => swarm(&args),

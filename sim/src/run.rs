@@ -9,7 +9,7 @@ use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
 use crate::checks::{self, Check, Damage};
-use crate::harness::{Harness, On, harness};
+use crate::harness::{Elsewhere, On, harness};
 use crate::model::Model;
 use crate::scenario::{Scenario, Scripted};
 use crate::shop::Shop;
@@ -59,7 +59,7 @@ pub struct Run {
     next_look: u64,
     on: On,
     /// The servers, if they run elsewhere; the world has their twins.
-    harness: Option<Box<dyn Harness>>,
+    harness: Option<Elsewhere>,
     /// What the harness leaves out.
     left_out: BTreeSet<&'static str>,
     /// The simulated second under way, what has happened in it, and how much may.
@@ -112,7 +112,7 @@ impl Run {
             coverage: BTreeMap::new(),
             next_look: LOOK_EVERY,
             on,
-            harness: servers,
+            harness: servers.map(Elsewhere::new),
             left_out: left_out.unwrap_or_default().into_iter().collect(),
             second: (0, 0, allowed),
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use grapevine_core::command::Write;
 use grapevine_core::{
     Address, Engine, Event, Farm, Local, Notice, RequestError, RequestId, Response, ServerId,
-    Session, Stamp, Status, Stop, Timestamp, Vector, Version,
+    Session, Stamp, Status, Stop, Timestamp, Vector,
 };
 
 use crate::network::{Link, Network};
@@ -95,8 +95,8 @@ pub struct World {
     observations: Vec<Observation>,
     /// Sessions of which some server's memory was damaged.
     damaged: BTreeSet<(Address, Stamp)>,
-    /// Revocations that servers answered with: the server, how many sessions, and which.
-    revoked: Vec<(usize, u64, Version)>,
+    /// Requests that twins' servers were asked: by server and its own number of it, ours.
+    asked: BTreeMap<(usize, RequestId), RequestId>,
     /// How often two servers' copies differed, as they say.
     mismatches: u64,
     /// What each dead process had applied.
@@ -168,7 +168,7 @@ impl World {
             notices: Vec::new(),
             observations: Vec::new(),
             damaged: BTreeSet::new(),
-            revoked: Vec::new(),
+            asked: BTreeMap::new(),
             mismatches: 0,
             obituaries: BTreeMap::new(),
             messages: 0,

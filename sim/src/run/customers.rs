@@ -60,7 +60,7 @@ impl Run {
         match &mut self.harness {
             None => self.world.submit(server, id, request),
             Some(harness) => {
-                if !harness.submit(server, id, request) {
+                if !harness.ask(server, id, request) {
                     // Nobody is there: no connection, and no answer.
                     self.shop.flights.remove(&id);
                 }

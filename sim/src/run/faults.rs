@@ -137,7 +137,7 @@ impl Run {
         self.shop.flights.insert(id, flight);
         match &mut self.harness {
             None => self.world.submit(server, id, Request::Leave),
-            Some(harness) => drop(harness.submit(server, id, Request::Leave)),
+            Some(harness) => drop(harness.ask(server, id, Request::Leave)),
         }
         self.observe();
         // It stops once it has left; a server that can't be told any more is stopped all the same.

@@ -94,7 +94,7 @@ impl Run {
         }
         self.links_elsewhere();
         if let Some(harness) = &mut self.harness {
-            harness.calm(HEALED_DELAY_MS);
+            harness.servers.calm(HEALED_DELAY_MS);
         }
         for &server in &servers {
             self.world.slow(server, Duration::ZERO);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use grapevine_core::command::Write;
 use grapevine_core::{
-    Action, Command, Config, Engine, Event, Farm, Life, Local, Response, Session, Timestamp, Version,
+    Action, Command, Config, Engine, Event, Farm, Life, Local, RequestId, Session, Timestamp,
 };
 
 use super::{Observation, World};
@@ -68,10 +68,10 @@ impl World {
                     let wrote = |write: Write| Observation::Wrote { by: from, write };
                     self.observations.extend(batch.writes.into_iter().map(wrote));
                 }
-                Action::Respond { outcome, .. } => {
+                Action::Respond { id, outcome } => {
                     self.trace.answered(self.now, server, &outcome);
-                    if let Ok(Response::Revoked { sessions, version }) = outcome {
-                        self.revoked.push((server, sessions, version));
+                    if let Some(id) = self.asked.remove(&(server, id)) {
+                        self.observations.push(Observation::Answered { server, id, outcome });
                     }
                 }
                 Action::Publish { .. } | Action::Stop(_) => {}
@@ -89,7 +89,7 @@ impl World {
         let Some(engine) = self.nodes[server].engine.take() else { return };
         self.obituaries.insert(engine.server(), engine.applied().clone());
         self.trace.note(self.now, server, "crash");
-        self.revoked.retain(|&(by, ..)| by != server);
+        self.asked.retain(|&(by, _), _| by != server);
         self.observations.push(Observation::Crashed { server });
     }
 
@@ -99,10 +99,9 @@ impl World {
         self.nodes[server].answered_from = self.now;
     }
 
-    /// Which revocation a server answered with so many sessions: public handles don't say.
-    pub(crate) fn revocation_of(&mut self, server: usize, sessions: u64) -> Option<Version> {
-        let place = self.revoked.iter().position(|&(by, n, _)| (by, n) == (server, sessions))?;
-        Some(self.revoked.remove(place).2)
+    /// A twin was given a request of this number, which is ours of that.
+    pub(crate) fn twin_asked(&mut self, server: usize, own: RequestId, id: RequestId) {
+        self.asked.insert((server, own), id);
     }
 
     /// Copies of a server that everybody should be shown: for a comparison with what it does show.
@@ -110,9 +109,8 @@ impl World {
     pub(crate) fn to_be_shown(&self, server: usize) -> Vec<&Session> {
         let soon = self.now + Duration::from_secs(1);
         let mut copies: Vec<&Session> = self.copies(server).into_values().collect();
-        copies.retain(|copy| {
-            copy.life == Life::Live && copy.complete && copy.fixed.deadline > soon
-        });
+        copies
+            .retain(|copy| copy.life == Life::Live && copy.complete && copy.fixed.deadline > soon);
         copies
     }
 }
