@@ -30,6 +30,7 @@ mod shop;
 mod shrink;
 mod swarm;
 mod trace;
+#[cfg(feature = "turmoil")]
 pub mod turmoil;
 mod world;
 
