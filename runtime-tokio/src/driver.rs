@@ -339,7 +339,16 @@ mod tests {
         let (_, asks) = mpsc::channel(1);
         let (_, inputs) = mpsc::channel(1);
         let shown = Arc::default();
-        Driver::new(Parts { engine, witness: Witness, clock, shown, links, asks, inputs, tasks: JoinSet::new() })
+        Driver::new(Parts {
+            engine,
+            witness: Witness,
+            clock,
+            shown,
+            links,
+            asks,
+            inputs,
+            tasks: JoinSet::new(),
+        })
     }
 
     fn peer(driver: &mut Driver, number: u16, frames: usize) -> Arc<Queue> {

@@ -12,7 +12,9 @@ use grapevine_core::{
 use crate::network::Network;
 use crate::scenario::{Fault, Scenario};
 
+#[cfg(feature = "turmoil")]
 mod ask;
+#[cfg(feature = "turmoil")]
 mod turmoil;
 
 /// What a scenario can be run on.
@@ -22,17 +24,23 @@ pub enum On {
     #[default]
     Queue,
     /// The adapter that ships, on turmoil's simulated network.
+    #[cfg(feature = "turmoil")]
     Turmoil,
 }
 
 impl On {
-    /// All there are, by name.
-    pub const ALL: [(&'static str, Self); 2] = [("queue", Self::Queue), ("turmoil", Self::Turmoil)];
+    /// All that this program was built with.
+    pub const ALL: &'static [Self] = &[
+        Self::Queue,
+        #[cfg(feature = "turmoil")]
+        Self::Turmoil,
+    ];
 
     /// Its name.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Queue => "queue",
+            #[cfg(feature = "turmoil")]
             Self::Turmoil => "turmoil",
         }
     }
@@ -153,6 +161,7 @@ pub(crate) fn harness(
 ) -> Option<(Box<dyn Harness>, Vec<&'static str>)> {
     match on {
         On::Queue => None,
+        #[cfg(feature = "turmoil")]
         On::Turmoil => {
             let (harness, left_out) = turmoil::Turmoil::new(scenario);
             Some((Box::new(harness), left_out))

@@ -20,6 +20,7 @@ mod claims;
 mod coins;
 mod coverage;
 mod draw;
+#[cfg_attr(not(feature = "turmoil"), allow(dead_code))]
 mod harness;
 mod model;
 mod network;
@@ -31,6 +32,7 @@ mod shop;
 mod shrink;
 mod swarm;
 mod trace;
+#[cfg(feature = "turmoil")]
 pub mod turmoil;
 mod world;
 

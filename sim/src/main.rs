@@ -108,9 +108,7 @@ struct SwarmArgs {
 
 fn main() -> ExitCode {
     // A run's panic is reported as a broken guarantee.
-    if std::env::var("PDBG").is_err() {
-        std::panic::set_hook(Box::new(|_| {}));
-    }
+    std::panic::set_hook(Box::new(|_| {}));
     let done = match Cli::parse().call {
         Call::Run(args) => run(&args),
         Call::Swarm(args) => swarm(&args),
@@ -166,9 +164,9 @@ fn run(args: &RunArgs) -> Result<bool, String> {
 }
 
 fn parse_on(name: &str) -> Result<On, String> {
-    let named = On::ALL.into_iter().find(|(known, _)| *known == name);
-    let names: Vec<&str> = On::ALL.iter().map(|(known, _)| *known).collect();
-    named.map(|(_, on)| on).ok_or_else(|| format!("there are: {}", names.join(", ")))
+    let named = On::ALL.iter().find(|on| on.name() == name);
+    let names: Vec<&str> = On::ALL.iter().map(|on| on.name()).collect();
+    named.copied().ok_or_else(|| format!("there are: {}", names.join(", ")))
 }
 
 fn verdict(outcome: &Outcome) -> String {

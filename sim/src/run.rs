@@ -84,9 +84,9 @@ impl Run {
         let later: Vec<usize> = scenario.later.iter().copied().map(index).collect();
         let (servers, left_out) = harness(on, scenario).unzip();
         let local = scenario.limits.local();
-        let mut world = match on {
-            On::Queue => World::without(scenario.seed, farm, local, &later),
-            On::Turmoil => World::of_twins(scenario.seed, farm, local),
+        let mut world = match servers {
+            None => World::without(scenario.seed, farm, local, &later),
+            Some(_) => World::of_twins(scenario.seed, farm, local),
         };
         world.network.links = scenario.network.clone();
         let own = scenario.network.own.iter();

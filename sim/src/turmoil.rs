@@ -20,7 +20,7 @@
 //! sim.run().unwrap();
 //! ```
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, UNIX_EPOCH};
 
 pub use grapevine_tokio_turmoil::*;
 
@@ -41,7 +41,7 @@ pub fn network(seed: u64) -> turmoil::Builder {
     let mut network = turmoil::Builder::new();
     network
         .rng_seed(seed)
-        .epoch(SystemTime::UNIX_EPOCH + EPOCH)
+        .epoch(UNIX_EPOCH + EPOCH)
         .tick_duration(Duration::from_millis(1))
         .min_message_latency(Duration::from_micros(100))
         .max_message_latency(Duration::from_millis(5))

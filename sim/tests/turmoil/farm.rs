@@ -98,7 +98,7 @@ impl Simulated {
             let answer = asking.await;
             *slot.borrow_mut() = Some(answer);
         });
-        self.jobs.send(job).ok().expect("customers for as long as the farm");
+        self.jobs.send(job).expect("customers for as long as the farm");
         answer
     }
 
