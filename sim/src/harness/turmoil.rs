@@ -23,7 +23,7 @@ const SHORTEST: Duration = Duration::from_micros(100);
 
 /// What a host's customers do next.
 enum Job {
-    Ask(RequestId, Request),
+    Ask(RequestId, Box<Request>),
     Show,
 }
 
@@ -114,7 +114,7 @@ impl Harness for Turmoil {
 
     fn submit(&mut self, server: usize, id: RequestId, request: Request) -> bool {
         let jobs = self.shared.jobs.borrow();
-        jobs[server].as_ref().is_some_and(|jobs| jobs.send(Job::Ask(id, request)).is_ok())
+        jobs[server].as_ref().is_some_and(|jobs| jobs.send(Job::Ask(id, Box::new(request))).is_ok())
     }
 
     fn crash(&mut self, server: usize) {
@@ -251,7 +251,7 @@ async fn serve(index: usize, log: &Log, grapevine: Grapevine, mut jobs: Unbounde
                 Some(Job::Ask(id, request)) => {
                     let (grapevine, log) = (grapevine.clone(), Arc::clone(log));
                     tokio::task::spawn_local(async move {
-                        let outcome = ask::ask(&grapevine, request).await;
+                        let outcome = ask::ask(&grapevine, *request).await;
                         note(&log, index, What::Answers { id, outcome });
                     });
                 }
