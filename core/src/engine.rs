@@ -400,6 +400,7 @@ impl Engine {
             bytes: self.facts.array().total_bytes(),
             waiting: self.waiting() as u64,
             joining: self.members.joining(),
+            progress: self.progress(),
             isolated: self.isolated(),
             skewed: self.members.self_skewed(),
             leaving: self.leaving.is_some(),
