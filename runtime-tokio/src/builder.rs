@@ -74,7 +74,7 @@ impl Builder {
             },
             silence: None,
             wall: wall_micros,
-            witness: Witness::default(),
+            witness: Witness::nobody(),
         }
     }
 

@@ -32,7 +32,7 @@ mod told {
     }
 
     /// Whom a server tells.
-    #[derive(Clone, Default)]
+    #[derive(Clone)]
     pub struct Witness(Option<Arc<dyn Fn(ServerId, Witnessed) + Send + Sync>>);
 
     impl std::fmt::Debug for Witness {
@@ -45,6 +45,11 @@ mod told {
         /// A witness that does this with all that it is told.
         pub fn new(tell: impl Fn(ServerId, Witnessed) + Send + Sync + 'static) -> Self {
             Self(Some(Arc::new(tell)))
+        }
+
+        /// Nobody is told.
+        pub(crate) const fn nobody() -> Self {
+            Self(None)
         }
 
         fn tell(&self, server: ServerId, what: impl FnOnce() -> Witnessed) {
@@ -74,10 +79,14 @@ mod nobody {
     use grapevine_core::{Config, Event, ServerId, Timestamp};
 
     /// Nobody.
-    #[derive(Clone, Debug, Default)]
+    #[derive(Clone, Debug)]
     pub(crate) struct Witness;
 
     impl Witness {
+        pub(crate) const fn nobody() -> Self {
+            Self
+        }
+
         pub(crate) const fn starts(&self, _: &Config, _: [u8; 32], _: Timestamp) {}
         pub(crate) const fn handles(&self, _: ServerId, _: Timestamp, _: &Event) {}
         pub(crate) const fn carries_out(&self, _: ServerId) {}

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, UNIX_EPOCH};
 
 use grapevine_core::{Request, RequestId, ServerId, Timestamp};
 use grapevine_tokio_turmoil::{Grapevine, StopReason, Witness, Witnessed};
@@ -54,7 +54,7 @@ impl Turmoil {
     pub(super) fn new(scenario: &Scenario) -> (Self, Vec<&'static str>) {
         let mut builder = network(scenario.seed);
         builder
-            .epoch(SystemTime::UNIX_EPOCH + Duration::from_micros(START.as_micros()))
+            .epoch(UNIX_EPOCH + Duration::from_micros(START.as_micros()))
             .min_message_latency(SHORTEST)
             .max_message_latency(longest(&scenario.network.delay));
         let mut sim = builder.build();
