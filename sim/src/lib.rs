@@ -20,7 +20,7 @@ mod claims;
 mod coins;
 mod coverage;
 mod draw;
-#[cfg_attr(not(feature = "turmoil"), allow(dead_code))]
+#[cfg_attr(not(feature = "turmoil"), allow(dead_code, unused_variables))]
 mod harness;
 mod model;
 mod network;
