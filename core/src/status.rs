@@ -59,6 +59,8 @@ pub struct Counters {
     pub served_lost: u64,
     /// Sessions ended here by their idle limit.
     pub expired: u64,
+    /// Sessions that ended by either limit and of which this server told its application.
+    pub expired_told: u64,
     /// Copies dropped after their deadline.
     pub dropped: u64,
     /// Sessions published again, because a writer who is gone wrote to them.

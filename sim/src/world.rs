@@ -8,7 +8,7 @@ use std::time::Duration;
 use grapevine_core::command::Write;
 use grapevine_core::{
     Address, Engine, Event, Farm, Local, Notice, RequestError, RequestId, Response, ServerId,
-    Session, Stamp, Status, Stop, Timestamp, Vector,
+    Session, SessionId, Stamp, Status, Stop, Timestamp, Vector,
 };
 
 use crate::network::{Link, Network};
@@ -99,6 +99,7 @@ pub struct World {
     asked: BTreeMap<(usize, RequestId), RequestId>,
     /// How often two servers' copies differed, as they say.
     mismatches: u64,
+    expired: Vec<(ServerId, SessionId)>,
     /// What each dead process had applied.
     obituaries: BTreeMap<ServerId, Vector>,
     messages: u64,
@@ -170,6 +171,7 @@ impl World {
             damaged: BTreeSet::new(),
             asked: BTreeMap::new(),
             mismatches: 0,
+            expired: Vec::new(),
             obituaries: BTreeMap::new(),
             messages: 0,
             events: 0,
@@ -224,6 +226,11 @@ impl World {
     /// Notices so far, with the server that gave them.
     pub fn notices(&self) -> &[(usize, Notice)] {
         &self.notices
+    }
+
+    /// Which sessions expired, as processes told their applications.
+    pub(crate) fn expired(&self) -> &[(ServerId, SessionId)] {
+        &self.expired
     }
 
     /// How often a server found that its copies and another's differ.

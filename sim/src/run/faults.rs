@@ -16,6 +16,7 @@ impl Run {
         if self.is_left_out(fault) {
             return;
         }
+        self.damage.disturbed = true;
         let world = &mut self.world;
         match fault {
             Fault::Crash { server } => self.crash(index(*server)),

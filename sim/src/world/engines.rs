@@ -155,6 +155,9 @@ impl World {
             }
             Action::Notify(notice) => {
                 self.mismatches += u64::from(matches!(notice, Notice::Mismatch { .. }));
+                if let Notice::Expired { session, .. } = &notice {
+                    self.expired.push((from, session.id));
+                }
                 self.notices.push((server, notice));
             }
             Action::Stop(stop) => self.nodes[server].stop = Some(stop),
