@@ -10,8 +10,8 @@ use std::collections::BTreeMap;
 
 use grapevine_core::command::Write;
 use grapevine_core::{
-    Address, Attribute, Key, Life, Principal, Replaces, ServerId, Session, SessionId, Shown, Stamp,
-    Timestamp, Value, Vector, Version,
+    Address, Attribute, Change, Key, Life, Principal, Replaces, ServerId, Session, SessionId,
+    Shown, Stamp, Timestamp, Value, Vector, Version,
 };
 
 mod view;
@@ -57,7 +57,7 @@ pub(crate) struct Known {
     /// When no server keeps it any more, but for a margin: its own deadline, or that of the session that
     /// it took the place of.
     pub(crate) deadline: Timestamp,
-    principal: Option<Principal>,
+    pub(crate) principal: Option<Principal>,
     revocation: Option<Version>,
     /// The session that it took the place of.
     pub(crate) replaces: Option<Replaces>,
@@ -213,6 +213,27 @@ impl Known {
     /// Whether a revocation of this principal and version ends it, wherever both are known.
     pub(crate) fn ends_with(&self, principal: &Principal, version: Version) -> bool {
         self.principal.as_ref() == Some(principal) && self.revocation < Some(version)
+    }
+
+    /// Whether this write did what a change says. A counter's base is not the customer's to say.
+    pub(crate) fn did(&self, version: Version, change: &Change) -> bool {
+        let effects = self.wrote(version).map_or(&[][..], |wrote| &wrote.effects);
+        effects.iter().any(|effect| match (effect, change) {
+            (Effect::Set(key, value), Change::Set(k, v)) => key == k && value == v,
+            (Effect::Remove(key), Change::Remove(k)) => key == k,
+            (Effect::Add { key, amount, .. }, Change::Add(k, a)) => key == k && amount == a,
+            _ => false,
+        })
+    }
+
+    /// Whether this write replaced everything.
+    pub(crate) fn replaced(&self, version: Version) -> bool {
+        self.wrote(version).is_some_and(|wrote| wrote.replaces)
+    }
+
+    fn wrote(&self, version: Version) -> Option<&Wrote> {
+        let all = self.by_writer.get(&version.server)?;
+        all.iter().rev().find(|wrote| wrote.version == version)
     }
 
     fn writes(&self) -> impl Iterator<Item = &Wrote> {

@@ -47,6 +47,8 @@ pub(crate) struct Flight {
     pub(crate) intent: Intent,
     pub(crate) acks: Acks,
     pub(crate) token: Option<Token>,
+    /// What was asked, word for word.
+    pub(crate) request: Option<Request>,
     /// What the customer had read and written when it got the token.
     pub(crate) known: Vector,
     pub(crate) sent: Timestamp,
@@ -267,7 +269,11 @@ impl Shop {
             flight.stale_will_do = best_effort(policy);
             return vec![(read, flight)];
         };
-        let acks = if let Intent::Rotate(own) | Intent::Revoke(own) = intent { own } else { acks };
+        let acks = match (&intent, &request) {
+            (Intent::Rotate(own) | Intent::Revoke(own), _) => *own,
+            (_, Request::Delete { acks: own, .. }) => *own,
+            _ => acks,
+        };
         let flight = flight(n, intent, acks, Some(token), carried.known, now);
         if kind == Some(Kind::DoubleSubmit) {
             self.customers[n].waits = 2;
@@ -332,6 +338,9 @@ impl Shop {
                 (Intent::Replace, Request::Replace { token, attributes, acks })
             }
             Kind::Delete if rng.random_bool(0.3) => {
+                // Mostly as applications do, which leave it to the farm.
+                let choices = [Acks::Farm, Acks::Farm, Acks::Local, Acks::Majority, Acks::All];
+                let acks = choices[rng.random_range(0..choices.len())];
                 (Intent::Delete, Request::Delete { token, acks })
             }
             Kind::Rotate => self.new_id(token, value, rng),
@@ -463,6 +472,7 @@ fn flight(
         intent,
         acks,
         token,
+        request: None,
         known,
         sent,
         prompt: true,

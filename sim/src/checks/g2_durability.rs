@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use grapevine_core::command::Write;
 use grapevine_core::{
-    Acks, Member, Response, ServerId, Session, SessionId, Stamp, Timestamp, Version,
+    Acks, Member, Response, ServerId, Session, SessionId, Stamp, State, Timestamp, Version,
 };
 
 use super::{About, Answered, Check, Judgement, Scene};
-use crate::model::name;
+use crate::model::{Name, name};
+use crate::shop::Intent;
 use crate::world::World;
 
 /// Writes remembered.
@@ -33,6 +34,8 @@ pub(super) struct Durability {
     made: BTreeMap<(ServerId, Stamp), usize>,
     /// The same writes, as they were made.
     order: VecDeque<(ServerId, Stamp)>,
+    /// The ends of sessions that servers wrote because they were asked to, or because time was up.
+    ends: BTreeMap<(Name, ServerId), (Stamp, Timestamp)>,
 }
 
 static ABOUT: About = About {
@@ -41,8 +44,9 @@ static ABOUT: About = About {
     source: "Section 7 of the protocol.",
     rule: "At each answer with n acknowledgements: of at least n other numbers the newest process that \
            the writer knows of has applied the write (or had when it died). After each death and at \
-           the end: for every write (a new ID and a revocation too) that was answered with n \
-           acknowledgements, and since which was made at most n servers died, a running server has a copy \
+           the end, if all servers are healed: for every write (a new ID, an end and a revocation \
+           too) that was answered with n acknowledgements (of `all`: as many as the writer, once it has joined, counts as \
+           live; of an end: one, unless the request or the farm says otherwise), and since which was made at most n servers died, a running server has a copy \
            (or tombstone) that has seen it, unless the session's lifetime is over.",
     file: "sim/src/checks/g2_durability.rs",
     not_applied: None,
@@ -74,6 +78,29 @@ impl Durability {
     }
 }
 
+/// How many others an answer speaks for; `None` if for nobody. What ends a session waits for one other
+/// unless the request or the farm says otherwise, in a farm that has one (section 7).
+fn wanted(world: &World, intent: &Intent, acks: Acks, members: &[Member]) -> Option<usize> {
+    let farm = world.farm();
+    let ends = matches!(intent, Intent::Delete | Intent::Rotate(_) | Intent::Revoke(_));
+    let acks = match (acks, farm.acks) {
+        (Acks::Farm, Acks::Farm | Acks::Local | Acks::Peers(0)) if ends && farm.size > 1 => {
+            Acks::Peers(1)
+        }
+        (Acks::Farm, acks) => acks,
+        (acks, _) => acks,
+    };
+    match acks {
+        Acks::Farm | Acks::Local => None,
+        Acks::Peers(peers) => Some(usize::from(peers)),
+        Acks::Majority => Some(usize::from(farm.majority()) - 1),
+        Acks::All => {
+            let live = |member: &&Member| !matches!(member.state, State::Down | State::Left);
+            Some(members.iter().filter(live).count())
+        }
+    }
+}
+
 fn survives(world: &World, write: &Acknowledged) -> bool {
     (0..world.size()).filter_map(|server| world.running(server)).any(|engine| {
         engine
@@ -93,6 +120,10 @@ impl Check for Durability {
 
     fn wrote(&mut self, scene: &Scene<'_>, by: ServerId, write: &Write, _: bool) -> Judgement {
         let stamp = write.session().seen.get(by);
+        if let Write::Delete(session) = write {
+            let end = (stamp, session.fixed.deadline);
+            self.ends.entry((name(&session.id), by)).or_insert(end);
+        }
         // Long before so many others are made, a write is acknowledged or has waited long enough.
         if self.order.len() >= REMEMBERED
             && let Some(oldest) = self.order.pop_front()
@@ -105,12 +136,6 @@ impl Check for Durability {
     }
 
     fn answered(&mut self, scene: &Scene<'_>, answered: &Answered<'_>) -> Judgement {
-        let copies = match answered.flight.acks {
-            Acks::Peers(peers) => usize::from(peers),
-            Acks::Majority => usize::from(scene.world.farm().majority()) - 1,
-            // `Farm`: customers of a run always say what they want.
-            Acks::Farm | Acks::Local | Acks::All => return Ok(()),
-        };
         let Some(engine) = scene.world.running(answered.server) else { return Ok(()) };
         let by = engine.server();
         // A record of a revocation lies in a slot of the server that made it.
@@ -129,13 +154,36 @@ impl Check for Durability {
                 Some(record) => record,
                 None => return Err(format!("{by} has not got its revocation {version:?}")),
             },
+            Ok(Response::Deleted) => {
+                let Some(token) = &answered.flight.token else { return Ok(()) };
+                match self.ends.get(&(name(&token.id), by)) {
+                    Some(&(stamp, deadline)) => (token.id, deadline, stamp),
+                    None => {
+                        return Err(format!(
+                            "{} is over, says {by}, and wrote no such thing",
+                            token.id
+                        ));
+                    }
+                }
+            }
             _ => return Ok(()),
+        };
+        let status = engine.status();
+        if status.joining && answered.flight.acks == Acks::All {
+            // Who starts knows at first of nobody who lives, and may hear of the first in this very event.
+            return Ok(());
+        }
+        let members = status.members;
+        let Some(copies) =
+            wanted(scene.world, &answered.flight.intent, answered.flight.acks, &members)
+        else {
+            return Ok(());
         };
         let applied = |member: &Member| {
             let vector = scene.world.applied_by(member.server);
             vector.is_some_and(|applied| applied.covers_entry(by, stamp))
         };
-        let applied = engine.status().members.iter().filter(|member| applied(member)).count();
+        let applied = members.iter().filter(|member| applied(member)).count();
         self.looked += 1;
         if applied < copies {
             return Err(format!(

@@ -8,6 +8,7 @@ use grapevine_core::{
     Engine, Member, NotFound, RequestError, Response, Served, ServerId, Session, Stamp, Vector,
 };
 
+use super::asked::as_asked;
 use super::rotated::Rotated;
 use super::{About, Answered, Check, Judgement, Scene};
 use crate::model::{Name, name, shown};
@@ -32,7 +33,8 @@ static ABOUT: About = About {
            the customer read or made before it got the token it came with (read-your-writes, \
            monotonic reads). Whoever is shown a customer's write is shown all that the customer \
            had read and written before it (monotonic writes, writes-follow-reads). The copy shows \
-           exactly what the reference model makes of the writes that it says it has seen. A session \
+           exactly what the reference model makes of the writes that it says it has seen, and the \
+           write that a request is answered with did what the request asked for, word for word. A session \
            that takes the place of another starts with exactly what that one showed where it was \
            rotated, which shows the same in its grace. A stale \
            response comes only to who asked for it, and keeps the context; of another's context \
@@ -70,6 +72,7 @@ impl Check for Sessions {
                     self.in_order(answered, &served.session)?;
                 }
                 as_the_model_says(scene, answered, &served.session)?;
+                written_as_asked(scene, answered, &served.session)?;
                 carries_enough(scene, answered, served)?;
                 self.note(scene, answered, &served.session);
                 Ok(())
@@ -174,6 +177,14 @@ fn as_the_model_says(scene: &Scene<'_>, answered: &Answered<'_>, session: &Sessi
         session.id,
         answered.server + 1
     ))
+}
+
+fn written_as_asked(scene: &Scene<'_>, answered: &Answered<'_>, session: &Session) -> Judgement {
+    let writer = scene.world.running(answered.server).map(Engine::server);
+    match (writer, scene.model.get(&session.id)) {
+        (Some(by), Some(known)) => as_asked(answered, by, known, session),
+        _ => Ok(()),
+    }
 }
 
 fn stale_as_asked(answered: &Answered<'_>, served: &Served) -> Judgement {

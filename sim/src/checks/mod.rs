@@ -12,6 +12,7 @@ use crate::model::{Model, Name};
 use crate::shop::Flight;
 use crate::world::World;
 
+mod asked;
 mod g10_input;
 mod g1_convergence;
 mod g2_durability;

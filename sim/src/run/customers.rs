@@ -55,6 +55,7 @@ impl Run {
         {
             known.end_asked = true;
         }
+        flight.request = Some(request.clone());
         let id = self.world.announce();
         self.shop.flights.insert(id, flight);
         match &mut self.harness {

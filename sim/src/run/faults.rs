@@ -129,6 +129,7 @@ impl Run {
             intent: Intent::Leave,
             acks: Acks::Local,
             token: None,
+            request: None,
             known: Vector::default(),
             sent: self.world.now(),
             prompt: true,

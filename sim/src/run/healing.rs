@@ -60,6 +60,7 @@ impl Run {
                 intent: Intent::Verify,
                 acks: Acks::Local,
                 token: None,
+                request: None,
                 known: Vector::default(),
                 sent: self.world.now(),
                 prompt: true,

@@ -1,0 +1,74 @@
+//! A part of G3: what a server wrote is what the customer asked for. The reference model takes what was
+//! written from the servers' own deltas, so somebody must hold those against the requests.
+
+use grapevine_core::{Change, Key, Request, ServerId, Session, Value, Version};
+
+use super::{Answered, Judgement};
+use crate::model::Known;
+
+/// Judges a session that was answered to a write, by what the model knows of the write that the answering
+/// server made last: responses are made with the write.
+pub(super) fn as_asked(
+    answered: &Answered<'_>,
+    by: ServerId,
+    known: &Known,
+    session: &Session,
+) -> Judgement {
+    let Some(request) = &answered.flight.request else { return Ok(()) };
+    let version = Version::new(session.seen.get(by), by);
+    let wrong = |what: String| {
+        Err(format!(
+            "{} at {by}: {what}, and the write {} did not do that",
+            session.id, version.stamp
+        ))
+    };
+    match request {
+        Request::Create(create) => {
+            if known.principal != create.principal {
+                return wrong(format!("it was to be of {:?}", create.principal));
+            }
+            sets(known, version, &create.attributes).map_or(Ok(()), wrong)
+        }
+        Request::Update { changes, .. } => {
+            all(known, version, changes, Some(session)).map_or(Ok(()), wrong)
+        }
+        Request::Replace { attributes, .. } => {
+            if !known.replaced(version) {
+                return wrong("all of it was to be replaced".to_owned());
+            }
+            sets(known, version, attributes).map_or(Ok(()), wrong)
+        }
+        Request::Rotate { rotation, .. } => {
+            if rotation.principal.is_some() && known.principal != rotation.principal {
+                return wrong(format!("it was to be of {:?}", rotation.principal));
+            }
+            all(known, version, &rotation.changes, None).map_or(Ok(()), wrong)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What of these attributes was not set.
+fn sets(known: &Known, version: Version, attributes: &[(Key, Value)]) -> Option<String> {
+    let missing = |(key, value): &&(Key, Value)| {
+        !known.did(version, &Change::Set(key.clone(), value.clone()))
+    };
+    attributes.iter().find(missing).map(|(key, value)| format!("`{key}` was to be {value:?}"))
+}
+
+/// What of these changes was not made. Removing what is not there is no write: it must not be shown then.
+fn all(
+    known: &Known,
+    version: Version,
+    changes: &[Change],
+    shown: Option<&Session>,
+) -> Option<String> {
+    let missing = |change: &&Change| {
+        let nothing = match (change, shown) {
+            (Change::Remove(key), Some(session)) => session.get(key.as_str()).is_none(),
+            _ => false,
+        };
+        !nothing && !known.did(version, change)
+    };
+    changes.iter().find(missing).map(|change| format!("this was asked for: {change:?}"))
+}
