@@ -136,4 +136,9 @@ pub enum Notice {
         /// The session.
         session: Arc<Session>,
     },
+    /// An anonymous session was ended to make room for another; said by the server that ended it.
+    Evicted {
+        /// The session.
+        session: Arc<Session>,
+    },
 }

@@ -21,7 +21,7 @@ use crate::random::Random;
 use crate::rare::{Mark, Point, Rare};
 use crate::session::Session;
 use crate::stamp::{HybridClock, Stamp, Timestamp};
-use crate::status::{Counters, Status, View};
+use crate::status::{Counters, Status, Usage, View};
 use crate::vector::Vector;
 
 /// Timers that one call sees to. Each review does all that is due of its kind, so that a call has one
@@ -126,7 +126,7 @@ impl Engine {
             trusted: Timestamp::ZERO,
             random: Random::new(seed),
             clock: HybridClock::default(),
-            facts: Facts::new(config.server, config.farm.margin()),
+            facts: Facts::new(config.server, &config.farm),
             applied: Vector::default(),
             members: Members::new(&config, now),
             lookups: Lookups::default(),
@@ -335,6 +335,11 @@ impl Engine {
         self.facts.array().get(address)
     }
 
+    /// What the sessions that a server made take of what they may, as far as this server has them.
+    pub fn usage(&self, origin: ServerId) -> Usage {
+        self.facts.array().usage(origin)
+    }
+
     /// How often things happened since the start.
     pub const fn counters(&self) -> Counters {
         self.counters
@@ -368,6 +373,7 @@ impl Engine {
             partial: totals.partial,
             tombstones: totals.tombstones,
             bytes: self.facts.array().total_bytes(),
+            own: self.usage(self.config.server),
             waiting: self.waiting() as u64,
             joining: self.members.joining(),
             isolated: self.isolated(),

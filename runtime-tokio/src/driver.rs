@@ -295,6 +295,9 @@ impl Driver {
                 );
             }
             Notice::Expired { session } => tracing::debug!(id = %session.id, "a session expired"),
+            Notice::Evicted { session } => {
+                tracing::debug!(id = %session.id, "an anonymous session was ended to make room");
+            }
         }
     }
 

@@ -64,5 +64,5 @@ pub use grapevine_core::{
     Acks, Address, Change, ChangeError, Compared, ConfigError, Counters, Create, Farm, HashedId,
     Key, KeyError, LimitError, Listed, Local, MAX_LISTED, Member, Missed, NotFound, Principal,
     ReadPolicy, Report, RequestError, Rotation, ServerId, Session, SessionId, Shown, Stamp, State,
-    Status, Timestamp, TokenError, Unavailable, Value, Vector, WhenIsolated,
+    Status, Timestamp, TokenError, Unavailable, Value, Vector, WhenFull, WhenIsolated,
 };

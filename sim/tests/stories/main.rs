@@ -3,6 +3,7 @@
 mod acknowledge;
 mod common;
 mod expiry;
+mod full;
 mod gone;
 mod heartbeat;
 mod leave;
