@@ -340,6 +340,12 @@ impl Engine {
         self.facts.array().usage(origin)
     }
 
+    /// The same for every server that made sessions which this one has.
+    pub fn usages(&self) -> impl Iterator<Item = (ServerId, Usage)> + '_ {
+        let array = self.facts.array();
+        array.origins().map(|origin| (origin, array.usage(origin)))
+    }
+
     /// How often things happened since the start.
     pub const fn counters(&self) -> Counters {
         self.counters

@@ -173,6 +173,11 @@ impl Usage {
         footprint
     }
 
+    /// Takes the contents of a copy out, which ends and keeps its place.
+    pub(crate) fn free(&mut self, copy: &Session) {
+        *self.of(copy).1 -= copy.contents() as u64;
+    }
+
     /// Takes a copy out. Returns its bytes.
     pub(crate) fn remove(&mut self, copy: &Session) -> u64 {
         let footprint = copy.footprint() as u64;

@@ -209,6 +209,11 @@ impl Known {
         self.principal.as_ref() == Some(principal) && self.revocation < Some(version)
     }
 
+    /// Whether it has a principal.
+    pub(crate) fn is_named(&self) -> bool {
+        self.principal.is_some()
+    }
+
     fn writes(&self) -> impl Iterator<Item = &Wrote> {
         self.by_writer.values().flatten()
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use grapevine_core::command::Write;
 use grapevine_core::{
     Address, Engine, Event, Farm, Local, Notice, RequestError, RequestId, Response, ServerId,
-    Session, Stamp, Status, Timestamp, Vector,
+    Session, SessionId, Stamp, Status, Timestamp, Vector,
 };
 
 use crate::network::{Link, Network};
@@ -92,6 +92,10 @@ pub struct World {
     damaged: BTreeSet<(Address, Stamp)>,
     /// How often two servers' copies differed, as they say.
     mismatches: u64,
+    /// Sessions that were ended to make room for others.
+    evicted: BTreeSet<(Address, Stamp)>,
+    /// Whether what is observed now was done by an event before the last one.
+    late: bool,
     /// What each dead process had applied.
     obituaries: BTreeMap<ServerId, Vector>,
     messages: u64,
@@ -157,6 +161,8 @@ impl World {
             observations: Vec::new(),
             damaged: BTreeSet::new(),
             mismatches: 0,
+            evicted: BTreeSet::new(),
+            late: false,
             obituaries: BTreeMap::new(),
             messages: 0,
             events: 0,
@@ -222,6 +228,17 @@ impl World {
         &self.damaged
     }
 
+    /// Whether this session was ended to make room for others.
+    pub(crate) fn was_evicted(&self, session: &SessionId) -> bool {
+        self.evicted.contains(&(session.address, session.created))
+    }
+
+    /// Whether what is observed now was done by an event before the last one: then servers may have
+    /// changed since.
+    pub(crate) const fn late(&self) -> bool {
+        self.late
+    }
+
     /// The number of configured servers.
     pub fn size(&self) -> usize {
         self.nodes.len()
@@ -244,6 +261,7 @@ impl World {
 
     /// Takes back a list of observations, for its memory.
     pub(crate) fn reuse(&mut self, mut observations: Vec<Observation>) {
+        self.late = false;
         if self.observations.is_empty() {
             observations.clear();
             self.observations = observations;

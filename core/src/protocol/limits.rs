@@ -105,6 +105,9 @@ impl Engine {
         let growing = before.is_some();
         before.map(|before| used.remove(before));
         used.add(after);
+        if let Some(old) = self.ends_at_once(after) {
+            used.free(old);
+        }
         let beyond = used.bytes().saturating_sub(all);
         let (needed, error) = if after.fixed.principal.is_some() {
             // What anonymous sessions have beyond their part is not taken from the others' part.
@@ -128,6 +131,14 @@ impl Engine {
         let found = self.victims(needed, after);
         self.rare.mark_if(found.is_none(), Mark::RefusedForBytes);
         found.ok_or(error)
+    }
+
+    /// The session of the same origin that ends with this one's create, without a grace.
+    fn ends_at_once(&self, after: &Session) -> Option<&Session> {
+        let replaces = after.fixed.replaces.filter(|replaces| replaces.until.is_none())?;
+        let old = self.facts.array().get(replaces.id.address)?;
+        let same = old.id == replaces.id && old.id.address.origin == after.id.address.origin;
+        same.then_some(old)
     }
 
     /// The sessions to end for so many bytes, if that is how room is made and they are enough.

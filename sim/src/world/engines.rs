@@ -49,6 +49,7 @@ impl World {
         if !self.nodes[server].undrained {
             self.nodes[server].answered_from = now;
         }
+        self.late |= self.nodes[server].undrained;
         engine.handle(now, event);
         let late = self.rare.force(HarnessPoint::DrainLate);
         let mut done = 0;
@@ -152,6 +153,9 @@ impl World {
             }
             Action::Notify(notice) => {
                 self.mismatches += u64::from(matches!(notice, Notice::Mismatch { .. }));
+                if let Notice::Evicted { session } = &notice {
+                    self.evicted.insert((session.id.address, session.id.created));
+                }
                 self.notices.push((server, notice));
             }
             Action::Store { address, copy, .. } => {
