@@ -8,7 +8,7 @@ use crate::scenario::{Fault, Kind, Scenario, Timed};
 
 pub(super) fn add(scenario: &mut Scenario) {
     let mut rng = ChaCha8Rng::seed_from_u64(scenario.seed ^ 0xf1_00d);
-    if !rng.random_bool(0.15) {
+    if !rng.random_bool(0.1) {
         return;
     }
     let limits = &mut scenario.limits;
@@ -31,7 +31,7 @@ pub(super) fn add(scenario: &mut Scenario) {
     for _ in 0..rng.random_range(2..15) {
         let at_s = (rng.random_range(0.0..scenario.duration_s) * 1000.0).round() / 1000.0;
         let server = one.unwrap_or_else(|| rng.random_range(1..=scenario.servers));
-        let (sessions, bytes) = (rng.random_range(1..25), rng.random_range(0..900));
+        let (sessions, bytes) = (rng.random_range(1..16), rng.random_range(0..900));
         let fault = Fault::Flood { server, sessions, bytes };
         let place = scenario.faults.partition_point(|timed| timed.at_s <= at_s);
         scenario.faults.insert(place, Timed { at_s, fault });
