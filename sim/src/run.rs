@@ -29,6 +29,12 @@ const WARM_UP: Duration = Duration::from_secs(2);
 /// to see grows as pairs of servers do, and so do the events of a second: a large farm is looked at
 /// as often in its own time.
 const LOOK_EVERY: u64 = 256;
+/// Of so many seeds one has all of an engine's state checked after every event. The others have what
+/// an event changed checked after every event, and all of it now and then: it is each copy that is
+/// looked at, and most of the time would be spent on what cannot have changed.
+const WHOLE_STATE_SEEDS: u64 = 32;
+/// Events between two looks at all of an engine's state in the other seeds.
+const WHOLE_STATE_EVERY: u64 = 64;
 /// Events of one simulated second that even the busiest run stays far below: so many for each pair of
 /// servers, and so many besides. A run with more would never come to its end, and is stopped: that is
 /// a failure like any other (no run ends undecided).
@@ -70,6 +76,8 @@ impl Run {
         world.network.delays =
             own.map(|own| ((index(own.from), index(own.to)), own.delay)).collect();
         world.keep_answers = false;
+        let all = scenario.seed.is_multiple_of(WHOLE_STATE_SEEDS);
+        world.whole_state_every = if all { 1 } else { WHOLE_STATE_EVERY };
         world.buggify(&scenario.buggify, scenario.seed);
         let pairs = u64::from(scenario.servers).pow(2);
         let allowed = EVENTS_BESIDES + pairs * EVENTS_PER_PAIR;

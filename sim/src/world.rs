@@ -114,6 +114,9 @@ pub struct World {
     pub strict: bool,
     /// Whether engines are checked after every event; see [`grapevine_core::Engine::check_changed`].
     pub checked: bool,
+    /// After how many events all of an engine's state is checked, not only what changed: 1 for after
+    /// every one; see [`grapevine_core::Engine::check_invariants`].
+    pub whole_state_every: u64,
     /// Whether answers are kept for [`World::answer`].
     pub keep_answers: bool,
 }
@@ -175,6 +178,7 @@ impl World {
             network: Network::seeded(seed),
             strict: false,
             checked: true,
+            whole_state_every: 1,
             keep_answers: true,
         };
         for server in (0..world.nodes.len()).filter(|server| !later.contains(server)) {

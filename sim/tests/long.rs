@@ -129,6 +129,7 @@ fn restart_for_ever(world: &mut World, lives: u32, session: Duration) -> Restart
 #[test]
 fn a_server_that_restarts_every_five_seconds_for_a_day_leaves_nothing_behind() {
     let mut world = World::new(301, slow_farm());
+    world.whole_state_every = 64;
     world.run_for(5 * SECOND);
     let restarts = restart_for_ever(&mut world, LIVES_OF_A_DAY, 90 * SECOND);
     let [first, second] = restarts.halves;
@@ -146,6 +147,7 @@ fn a_server_that_restarts_every_five_seconds_for_a_day_leaves_nothing_behind() {
 fn a_server_that_restarts_too_often_may_not_write_until_places_come_free() {
     let hour = 3600 * SECOND;
     let mut world = World::new(302, Farm { known_servers: 48, ..slow_farm() });
+    world.whole_state_every = 64;
     world.run_for(5 * SECOND);
     let restarts = restart_for_ever(&mut world, 100, hour);
     assert!(
@@ -183,6 +185,7 @@ fn a_year_of_little_traffic_leaves_nothing_behind() {
     const DAYS: u32 = 365;
     let day = 24 * 3600 * SECOND;
     let mut world = World::new(303, Farm { max_lifetime: day, ..slow_farm() });
+    world.whole_state_every = 64;
     world.run_for(5 * SECOND);
     let mut halves = [Sizes::default(); 2];
     for quarter in 0..4 * DAYS {
@@ -222,6 +225,7 @@ fn old_tokens_never_reach_the_sessions_that_have_their_slots_now() {
     let farm =
         Farm { slots_per_origin: 3, anonymous_percent: 100, known_servers: 48, ..slow_farm() };
     let mut world = World::new(304, farm);
+    world.whole_state_every = 64;
     world.run_for(5 * SECOND);
     let mut made: Vec<(String, Token)> = Vec::new();
     let (mut full, mut own, mut over) = (0, 0, 0);

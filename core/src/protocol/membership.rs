@@ -109,6 +109,13 @@ impl Members {
         self.peers.get_mut(&server.number()).filter(|peer| peer.server == server)
     }
 
+    /// Whether all of these are the newest of their numbers here. May say no of a list out of order.
+    fn counts_all(&self, members: &[ServerId], me: ServerId) -> bool {
+        let mut known = self.peers.values().map(|peer| peer.server);
+        let mut next = |server| known.by_ref().find(|&known| known >= server);
+        members.iter().all(|&server| server == me || next(server) == Some(server))
+    }
+
     pub(crate) fn suspects(&self) -> Vec<ServerId> {
         let silent =
             self.peers.values().filter(|p| matches!(p.state, State::Suspect | State::Down));
@@ -383,6 +390,10 @@ impl Engine {
     /// all the same: the other may have fed it, long after its predecessor left and was counted out
     /// (`docs/decisions/0006-processes-count-by-hearsay.md`).
     pub(crate) fn hear_of_members(&mut self, members: &[ServerId]) {
+        // Mostly there is nothing new, and lists of one order are compared in one pass.
+        if self.members.counts_all(members, self.config.server) {
+            return;
+        }
         for &server in members {
             let counted = self.members.of(server).is_some();
             if !counted && self.hear_of(server) {

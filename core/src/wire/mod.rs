@@ -9,6 +9,7 @@
 use alloc::vec::Vec;
 
 use postcard::ser_flavors::Flavor;
+use serde::Serialize;
 
 use crate::command::{Command, Found, Mend};
 use crate::config::Farm;
@@ -90,9 +91,14 @@ pub fn open(frame: &[u8]) -> Result<&[u8], WireError> {
 
 /// Appends the encoding of `command` to `out`.
 pub fn encode(command: &Command, out: &mut Vec<u8>) {
-    if let Err(error) = postcard::serialize_with_flavor(command, Appending(out)) {
+    append(command, out);
+}
+
+/// Appends the encoding of any part of a command.
+pub(crate) fn append<T: Serialize>(value: &T, out: &mut Vec<u8>) {
+    if let Err(error) = postcard::serialize_with_flavor(value, Appending(out)) {
         // Memory is the only thing that encoding into a growing buffer can run out of.
-        unreachable!("a command that can't be encoded: {error}");
+        unreachable!("something that can't be encoded: {error}");
     }
 }
 

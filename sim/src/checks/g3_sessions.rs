@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grapevine_core::{
-    Engine, Member, NotFound, RequestError, Response, Served, ServerId, Session, Vector, Version,
+    Engine, Member, NotFound, RequestError, Response, Served, ServerId, Session, Stamp, Vector,
 };
 
 use super::rotated::Rotated;
@@ -16,9 +16,9 @@ use crate::shop::Intent;
 #[derive(Default)]
 pub(super) struct Sessions {
     looked: u64,
-    /// Per session, its customers' writes, each with what its customer knew when it asked for it.
-    /// Taken from requests and responses alone: what servers say of their writes is not believed.
-    follows: BTreeMap<Name, Vec<(Version, Vector)>>,
+    /// What its customers' writes follow, per session and writer. Taken from requests and responses
+    /// alone: what servers say of their writes is not believed.
+    follows: BTreeMap<(Name, ServerId), Followed>,
     rotated: Rotated,
 }
 
@@ -102,19 +102,19 @@ fn own_view(answered: &Answered<'_>, session: &Session) -> Judgement {
 impl Sessions {
     /// Monotonic writes, writes-follow-reads.
     fn in_order(&self, answered: &Answered<'_>, session: &Session) -> Judgement {
-        let writes = self.follows.get(&name(&session.id)).into_iter().flatten();
         let seen = &session.seen;
-        for (write, before) in writes {
-            if seen.covers_entry(write.server, write.stamp) && !seen.covers(before) {
-                return Err(format!(
-                    "{} at server {} shows {}'s write {}, but not all of {before:?}, which its \
-                     customer had read or written before",
-                    session.id,
-                    answered.server + 1,
-                    write.server,
-                    write.stamp
-                ));
+        for (server, stamp) in seen.iter() {
+            let Some(followed) = self.follows.get(&(name(&session.id), server)) else { continue };
+            if followed.up_to(stamp).is_none_or(|before| seen.covers(before)) {
+                continue;
             }
+            let (write, before) = followed.first_not_shown_by(seen);
+            return Err(format!(
+                "{} at server {} shows {server}'s write {write}, but not all of {before:?}, which \
+                 its customer had read or written before",
+                session.id,
+                answered.server + 1,
+            ));
         }
         Ok(())
     }
@@ -125,8 +125,39 @@ impl Sessions {
         let writes = matches!(flight.intent, Intent::Write | Intent::Add(_) | Intent::Replace);
         let Some(engine) = scene.world.running(answered.server).filter(|_| writes) else { return };
         let by = engine.server();
-        let write = Version::new(session.seen.get(by), by);
-        self.follows.entry(name(&session.id)).or_default().push((write, flight.known.clone()));
+        let followed = self.follows.entry((name(&session.id), by)).or_default();
+        followed.add(session.seen.get(by), &flight.known);
+    }
+}
+
+/// One server's writes to one session, by stamp, and what they follow: each with all that its customer,
+/// and those of the writes before it, had read or written. Who shows a write shows those before it, so
+/// one comparison does for all of them.
+#[derive(Default)]
+struct Followed(Vec<(Stamp, Vector)>);
+
+impl Followed {
+    fn add(&mut self, stamp: Stamp, known: &Vector) {
+        let place = self.0.partition_point(|&(before, _)| before <= stamp);
+        let mut all =
+            place.checked_sub(1).map_or_else(Vector::default, |last| self.0[last].1.clone());
+        all.join(known);
+        self.0.insert(place, (stamp, all));
+        // Answers may come in another order than writes were made.
+        self.0[place + 1..].iter_mut().for_each(|(_, later)| later.join(known));
+    }
+
+    /// What the writes up to this one follow.
+    fn up_to(&self, stamp: Stamp) -> Option<&Vector> {
+        let after = self.0.partition_point(|&(write, _)| write <= stamp);
+        Some(&self.0[after.checked_sub(1)?].1)
+    }
+
+    /// The first write whose customer knew of more than this.
+    fn first_not_shown_by(&self, seen: &Vector) -> (Stamp, &Vector) {
+        let (stamp, before) =
+            self.0.iter().find(|(_, before)| !seen.covers(before)).expect("the last is such a one");
+        (*stamp, before)
     }
 }
 
@@ -168,7 +199,7 @@ fn carries_enough(scene: &Scene<'_>, answered: &Answered<'_>, served: &Served) -
     needed.retain(|server, stamp| !carried.covers_entry(server, stamp));
     for server in 0..scene.world.size() {
         let Some(engine) = scene.world.running(server) else { continue };
-        let lacks = engine.view().serving && !engine.applied().covers(&needed);
+        let lacks = !engine.applied().covers(&needed) && engine.view().serving;
         if lacks && !out_of_the_count(scene, answered, served, engine) {
             return Err(format!(
                 "{}: server {} dropped {needed:?} from the token, and server {} has not got that \

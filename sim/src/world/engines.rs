@@ -10,9 +10,6 @@ use crate::coins::Coins;
 use crate::network::{Extra, Fate, Link};
 use crate::rare::{HarnessMark, HarnessPoint};
 
-/// Events between two looks at all of an engine's state.
-const WHOLE_STATE_EVERY: u64 = 64;
-
 impl World {
     pub(super) fn receive(&mut self, from: ServerId, link: Link, bytes: &[u8], flipped: bool) {
         if flipped {
@@ -89,11 +86,11 @@ impl World {
         }
     }
 
-    /// Checks what the event under way may have changed, and now and then everything.
+    /// Checks what the event under way may have changed, or everything.
     fn check(&mut self, engine: &Engine) {
         if self.checked {
             engine.check_changed(self.changed.iter().copied());
-            if self.events.is_multiple_of(WHOLE_STATE_EVERY) {
+            if self.events.is_multiple_of(self.whole_state_every) {
                 engine.check_invariants();
             }
         }

@@ -32,8 +32,7 @@ impl Engine {
                 self.gone.target.join(&covers());
             }
         }
-        let news = |&first: &ServerId| !self.gone.closed.reaches_process(first);
-        if heartbeat.closed.iter().any(news) {
+        if !self.gone.closed.reaches_list(&heartbeat.closed) {
             let mut closed = Line::from_list(&heartbeat.closed);
             closed.keep_up_to(&self.gone.line);
             let offered = self.gone.offered.get(&from.number());

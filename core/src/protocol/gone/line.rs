@@ -37,6 +37,12 @@ impl Line {
         self.0.get(&server.number()).is_some_and(|&first| server < first)
     }
 
+    /// Whether it reaches a list of what others have passed.
+    pub(super) fn reaches_list(&self, list: &[ServerId]) -> bool {
+        // Mostly they are the same.
+        self.0.values().eq(list) || list.iter().all(|&first| self.reaches_process(first))
+    }
+
     pub(super) fn reaches(&self, other: &Self) -> bool {
         // Mostly they are the same.
         self == other || other.0.iter().all(|(_, &first)| self.reaches_process(first))

@@ -9,6 +9,7 @@ use crate::command::{Held, Terms};
 use crate::engine::Engine;
 use crate::id::{Address, ServerId};
 use crate::session::{Life, Session};
+use crate::wire;
 
 /// The end of all arrays.
 pub(super) const LAST: Address = Address { origin: ServerId::from_bits(u64::MAX), slot: u32::MAX };
@@ -72,10 +73,11 @@ impl Engine {
         (copies, bytes): (usize, usize),
     ) -> Listing {
         let mut digests = Vec::new();
+        let mut buffer = Vec::new();
         let mut room = bytes;
         let held = self.facts.array().from(from);
         for copy in held.take_while(|copy| copy.id.address <= to) {
-            digests.push((copy.id.address, self.digest(copy, terms)));
+            digests.push((copy.id.address, self.digest(copy, terms, &mut buffer)));
             room = room.saturating_sub(copy.weight());
             if digests.len() >= copies || room == 0 {
                 return Listing { to: copy.id.address, digests };
@@ -98,12 +100,13 @@ impl Engine {
         held.collect()
     }
 
-    fn digest(&self, copy: &Session, terms: &Terms) -> Option<[u8; 16]> {
+    fn digest(&self, copy: &Session, terms: &Terms, buffer: &mut Vec<u8>) -> Option<[u8; 16]> {
         if self.is_left_out(copy, terms) {
             return None;
         }
-        let bytes = postcard::to_allocvec(copy).unwrap_or_default();
-        Some(xxh3_128(&bytes).to_le_bytes())
+        buffer.clear();
+        wire::append(copy, buffer);
+        Some(xxh3_128(buffer).to_le_bytes())
     }
 
     /// Whether two correct servers that cover the base may hold this session differently.
