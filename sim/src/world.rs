@@ -96,6 +96,8 @@ pub struct World {
     evicted: BTreeSet<(Address, Stamp)>,
     /// Whether what is observed now was done by an event before the last one.
     late: bool,
+    /// How many copies went or ended by what is observed now, besides those that made room.
+    ended: i64,
     /// What each dead process had applied.
     obituaries: BTreeMap<ServerId, Vector>,
     messages: u64,
@@ -166,6 +168,7 @@ impl World {
             mismatches: 0,
             evicted: BTreeSet::new(),
             late: false,
+            ended: 0,
             obituaries: BTreeMap::new(),
             messages: 0,
             events: 0,
@@ -243,6 +246,11 @@ impl World {
         self.late
     }
 
+    /// Whether servers may have more room than they had when they did what is observed now.
+    pub(crate) const fn has_shrunk(&self) -> bool {
+        self.late || self.ended != 0
+    }
+
     /// The number of configured servers.
     pub fn size(&self) -> usize {
         self.nodes.len()
@@ -265,7 +273,7 @@ impl World {
 
     /// Takes back a list of observations, for its memory.
     pub(crate) fn reuse(&mut self, mut observations: Vec<Observation>) {
-        self.late = false;
+        (self.late, self.ended) = (false, 0);
         if self.observations.is_empty() {
             observations.clear();
             self.observations = observations;

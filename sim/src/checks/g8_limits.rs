@@ -84,7 +84,9 @@ impl Limits {
             }
         }
         match last {
-            Some((server, session)) if !scene.world.late() => had_to_end(scene, server, session),
+            Some((server, session)) if !scene.world.has_shrunk() => {
+                had_to_end(scene, server, session)
+            }
             _ => Ok(()),
         }
     }
@@ -125,7 +127,10 @@ fn had_to_end(scene: &Scene<'_>, server: usize, session: &Session) -> Judgement 
             && copy.life == Life::Live
             && !copy.attributes.is_empty()
     };
-    match engine.copies().filter(could).map(|copy| ends(copy)).min() {
+    // Room was made for the one that was accessed last.
+    let last = engine.copies().filter(could).map(|copy| copy.accessed).max();
+    let others = engine.copies().filter(could).filter(|copy| Some(copy.accessed) != last);
+    match others.map(|copy| ends(copy)).min() {
         Some(first) if first < ends(session) => {
             Err(format!("{id} was ended to make room before one that nobody used for longer"))
         }
@@ -219,7 +224,7 @@ impl Check for Limits {
     fn answered(&mut self, scene: &Scene<'_>, answered: &Answered<'_>) -> Judgement {
         if let Err(RequestError::Limit(why)) = answered.outcome
             && answered.flight.named
-            && !scene.world.late()
+            && !scene.world.has_shrunk()
             && scene.damaged.is_empty()
         {
             self.looked += 1;
