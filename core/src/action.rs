@@ -42,6 +42,31 @@ pub enum Action {
     },
     /// Something that people may want to know.
     Notify(Notice),
+    /// End this process: it can't have its number. It says nothing and serves nothing any more; no
+    /// action comes after this one but responses to requests, which are refused.
+    Stop(Stop),
+}
+
+/// Why a process can't have its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The number is known with an equal or later boot, as after a clock was set back. Nothing was
+    /// written or said yet: start again at once, as [`ServerId::next_boot`] of this process.
+    Known {
+        /// The newest process of the number that is known.
+        newest: ServerId,
+    },
+    /// An older process of the number lives. Nothing was written or said yet.
+    NumberInUse {
+        /// The process that has it.
+        holder: ServerId,
+    },
+    /// The farm counts another process of the number, which this one learned only after it had
+    /// started. What it wrote stays, as far as it has spread.
+    Superseded {
+        /// The other process.
+        newer: ServerId,
+    },
 }
 
 /// Whom a command is for.

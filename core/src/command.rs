@@ -55,6 +55,15 @@ pub enum Command {
         /// The sender's copies, whole, after the merge: as many as fit.
         sessions: Vec<Arc<Session>>,
     },
+    /// I am about to be this process of my number: what do you know of it?
+    Starting,
+    /// What I know of your number.
+    Known {
+        /// Its newest process, as far as the sender knows; zero if it knows of none.
+        newest: ServerId,
+        /// Whether the sender hears a process of that number.
+        alive: bool,
+    },
 }
 
 /// Part of a publisher's stream, in stamp order. If `prev` is covered, so is `last` after it;
@@ -354,6 +363,8 @@ impl Command {
             Self::Verified(_) => "Verified",
             Self::Mend(_) => "Mend",
             Self::Mended { .. } => "Mended",
+            Self::Starting => "Starting",
+            Self::Known { .. } => "Known",
         }
     }
 
@@ -379,7 +390,7 @@ impl Command {
                 found.max(answer.applied.newest()).max(created(&answer.id))
             }
             Self::Heartbeat(heartbeat) => heartbeat.applied.newest().max(of(heartbeat.end)),
-            Self::HeartbeatRequest => Version::ZERO,
+            Self::HeartbeatRequest | Self::Starting | Self::Known { .. } => Version::ZERO,
             Self::Pull(pull) => {
                 let cursor = pull.cursor.as_ref().map_or(Version::ZERO, Cursor::newest);
                 cursor.max(pull.base.newest())

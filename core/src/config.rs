@@ -362,6 +362,11 @@ pub struct Local {
     pub pending_requests: u32,
     /// How long a cold-starting farm waits for silent servers once a majority answers.
     pub cold_start_after: Duration,
+    /// How long a starting server waits for the others' word on its number before it goes on without
+    /// those that don't answer; requests wait meanwhile. It goes on at once when all have answered.
+    /// Longer finds out about a clock that was set back where links are slow; 0 asks nobody. At most
+    /// 10 s.
+    pub start_wait: Duration,
     /// How long leaving waits for the others to have everything.
     pub leave_timeout: Duration,
     /// How often a range of this server's array is compared with another server's: 256 sessions, or
@@ -384,6 +389,7 @@ impl Default for Local {
             pending_forwards: 1024,
             pending_requests: 16 << 10,
             cold_start_after: Duration::from_secs(3),
+            start_wait: Duration::from_millis(500),
             leave_timeout: Duration::from_secs(3),
             verify_every: Duration::from_secs(2),
         }
@@ -416,6 +422,12 @@ impl Config {
             "verify_every",
             &every,
             "it must be 0, for never, or at least 10 ms",
+        )?;
+        fits(
+            self.local.start_wait <= Duration::from_secs(10),
+            "start_wait",
+            &self.local.start_wait,
+            "it must be at most 10 s",
         )?;
         if self.server == ServerId::ZERO {
             return Err(ConfigError {

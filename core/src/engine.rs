@@ -11,6 +11,7 @@ use crate::event::{Event, Request, RequestId};
 use crate::facts::Facts;
 use crate::id::{Address, ServerId};
 use crate::protocol::acknowledge::Waiting;
+use crate::protocol::boot::Starting;
 use crate::protocol::gone::Gone;
 use crate::protocol::leave::Leaving;
 use crate::protocol::lookup::{Ask, Lookups};
@@ -49,6 +50,8 @@ pub enum Timer {
     Gone,
     /// Copies are to be compared, or whoever was asked is too slow.
     Verify,
+    /// A starting process asks what is known of its number.
+    Start,
 }
 
 /// The state machine of one server. See the crate's first page for the contract.
@@ -78,6 +81,10 @@ pub struct Engine {
     /// The time by which copies were dropped: see [`Engine::trusted_now`].
     pub(crate) trusted: Timestamp,
     pub(crate) config: Config,
+    /// Until this process knows that its number is its own.
+    pub(crate) starting: Option<Starting>,
+    /// Whether another process of its number took its place.
+    pub(crate) stopped: bool,
     pub(crate) random: Random,
     pub(crate) clock: HybridClock,
     pub(crate) facts: Facts,
@@ -105,7 +112,7 @@ pub(crate) struct Outbox {
     pub(crate) batches: VecDeque<Batch>,
     /// The bytes of the last of them.
     pub(crate) batch_bytes: usize,
-    actions: VecDeque<Action>,
+    pub(crate) actions: VecDeque<Action>,
     /// Publishers that want to know how far their streams are applied here.
     pub(crate) acks: BTreeSet<ServerId>,
 }
@@ -124,6 +131,8 @@ impl Engine {
             now,
             steady: now,
             trusted: Timestamp::ZERO,
+            starting: Starting::new(&config, now),
+            stopped: false,
             random: Random::new(seed),
             clock: HybridClock::default(),
             facts: Facts::new(config.server, &config.farm),
@@ -152,6 +161,7 @@ impl Engine {
     pub fn handle(&mut self, now: Timestamp, event: Event) {
         self.tick(now);
         match event {
+            event if self.starting() => self.while_starting(event),
             Event::Request { id, request } => self.on_request(id, request),
             Event::Command { from, command } => self.on_command(from, command),
             Event::PeerUp(server) => self.on_peer_up(server),
@@ -164,9 +174,9 @@ impl Engine {
         self.run_due();
     }
 
-    fn on_request(&mut self, id: RequestId, request: Request) {
+    pub(crate) fn on_request(&mut self, id: RequestId, request: Request) {
         self.counters.requests += 1;
-        if self.leaving.is_some() {
+        if self.leaving.is_some() || self.stopped {
             return self.respond(id, Err(RequestError::Unavailable(Unavailable::Leaving)));
         }
         if !matches!(request, Request::Leave)
@@ -195,8 +205,16 @@ impl Engine {
     }
 
     fn on_command(&mut self, from: ServerId, command: Command) {
-        if !self.admit(from) {
-            return;
+        match command {
+            _ if self.stopped => return,
+            Command::Starting => return self.on_starting(from),
+            Command::Known { .. } => {
+                // This process has started.
+                self.counters.ignored_late += 1;
+                return;
+            }
+            _ if !self.admit(from) => return,
+            _ => {}
         }
         self.heard_command(from);
         if !self.in_time(from, &command) {
@@ -218,6 +236,7 @@ impl Engine {
             Command::Verified(verified) => self.on_verified(from, verified),
             Command::Mend(mend) => self.on_mend(from, mend),
             Command::Mended { number, sessions } => self.on_mended(from, number, sessions),
+            Command::Starting | Command::Known { .. } => {}
         }
     }
 
@@ -242,6 +261,7 @@ impl Engine {
                 Timer::Leave => self.review_leaving(),
                 Timer::Gone => self.review_gone(),
                 Timer::Verify => self.review_verification(),
+                Timer::Start => self.review_starting(),
             }
         }
         self.next = self.find_next();
@@ -250,6 +270,9 @@ impl Engine {
     /// Does what is not due, where a rare choice says so: a review that finds nothing to do does no
     /// harm. Only when woken up: heartbeats sent at every message would be answered by more.
     fn run_early(&mut self) {
+        if self.stopped {
+            return;
+        }
         // At most twice as often as usual: a flood of heartbeats is no choice that the protocol allows.
         let half = self.now + self.config.farm.heartbeat_every / 2;
         if self.members.next_heartbeat() <= half && self.rare.force(Point::HeartbeatEarly) {
@@ -289,6 +312,12 @@ impl Engine {
     }
 
     fn find_next(&self) -> Option<(Timestamp, Timer)> {
+        if self.stopped {
+            return None;
+        }
+        if let Some(starting) = &self.starting {
+            return Some((starting.next_review(), Timer::Start));
+        }
         let timers = [
             (Some(self.members.next_heartbeat()), Timer::Heartbeat),
             (self.next_silence(), Timer::Membership),
@@ -358,7 +387,8 @@ impl Engine {
 
     /// How many requests wait for other servers.
     pub fn waiting(&self) -> usize {
-        self.lookups.waiting() + self.waiting.len()
+        let held = self.starting.as_ref().map_or(0, Starting::waiting);
+        self.lookups.waiting() + self.waiting.len() + held
     }
 
     /// What this server has of each stream, its own included.
@@ -396,7 +426,8 @@ impl Engine {
             stable: self.stable(),
             serving: !self.members.joining()
                 && !self.members.self_skewed()
-                && self.leaving.is_none(),
+                && self.leaving.is_none()
+                && !self.stopped,
             hears_majority_until: self.hears_majority_until(),
             refuses_when_isolated: self.config.farm.when_isolated == WhenIsolated::Refuse,
         }

@@ -43,6 +43,14 @@ impl ServerId {
         Timestamp::from_millis(self.0 & ((1 << Self::BOOT_BITS) - 1))
     }
 
+    /// The process of the same number with the next boot: what a process calls itself that can't be
+    /// newer than this one by its clock.
+    #[must_use]
+    pub const fn next_boot(self) -> Self {
+        let boot = Timestamp::from_millis(self.boot().as_millis() + 1);
+        Self::new(self.number(), boot)
+    }
+
     /// The 64 bits: number above, boot milliseconds below.
     pub const fn to_bits(self) -> u64 {
         self.0

@@ -68,6 +68,8 @@ impl Engine {
             now,
             steady,
             trusted,
+            starting,
+            stopped,
             clock,
             facts,
             applied,
@@ -89,7 +91,7 @@ impl Engine {
         } = self;
         let time = (now, steady, trusted, clock, random.drawn());
         let talks = (lookups, waiting, repair, leaving, gone, verification);
-        (time, facts, applied, members, talks, outbox)
+        (time, (starting, stopped), facts, applied, members, talks, outbox)
     }
 
     /// A number that changes when the state does, cheap enough to take after every event: for

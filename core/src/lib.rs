@@ -43,7 +43,7 @@ mod status;
 mod token;
 mod vector;
 
-pub use action::{Action, Listed, Notice, Response, Served, To};
+pub use action::{Action, Listed, Notice, Response, Served, Stop, To};
 pub use command::Command;
 pub use config::{Config, ConfigError, Farm, Local, WhenFull, WhenIsolated};
 pub use engine::{Engine, Timer};
@@ -51,6 +51,7 @@ pub use error::{LimitError, NotFound, RequestError, Unavailable};
 pub use event::{Acks, Create, Event, MAX_LISTED, ReadPolicy, Request, RequestId, Rotation};
 pub use id::{Address, HashedId, Secret, ServerId, SessionId};
 pub use member::{Member, State};
+pub use protocol::boot::{InTheWay, may_start};
 pub use protocol::serve::{Locally, serve_locally};
 pub use protocol::verify::{Compared, Missed, Report};
 pub use session::{

@@ -92,6 +92,8 @@ rare_names! {
         HeartbeatsAsked,
         /// A request for a heartbeat is not answered, as if it had been lost.
         HeartbeatRequestIgnored,
+        /// A starting process's question is not answered, as if it had been lost.
+        StartingIgnored,
         /// A server is taken for suspect, though it was not silent for long.
         SuspectEarly,
         /// Joining does not end yet, though it could.
@@ -308,6 +310,14 @@ rare_names! {
         ContextEntryDropped,
         /// The context stayed in the token because a server was down or unknown.
         ContextCarriedForDownServer,
+        /// A starting process was told of one of its number with an equal or later boot.
+        BootKnownLater,
+        /// A starting process was told that its number is in use.
+        NumberInUse,
+        /// A process started without the word of all others.
+        StartedUnanswered,
+        /// A process learned after its start that the farm counts another one of its number.
+        Superseded,
         /// A number came back as a new process, and counts anew.
         RestartCountedAnew,
         /// A process counts because another server named it.

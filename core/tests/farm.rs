@@ -29,7 +29,8 @@ impl Trio {
     fn new() -> Self {
         let now = Timestamp::from_millis(1_700_000_000_100);
         let engine = |index| {
-            let config = Config::new(server(index), Farm::default());
+            let mut config = Config::new(server(index), Farm::default());
+            config.local.start_wait = Duration::ZERO;
             Engine::new(config, [index as u8; 32], now).unwrap()
         };
         let engines = (0..3).map(engine).collect();
@@ -70,6 +71,7 @@ impl Trio {
                     }
                     Action::Respond { outcome, .. } => outcomes.push(outcome),
                     Action::Store { .. } | Action::Notify(_) => {}
+                    Action::Stop(why) => panic!("{why:?}"),
                 }
             }
         }
@@ -245,7 +247,8 @@ fn every_version_of_a_session_tells_which_server_wrote_it_last() {
 fn a_server_that_lacks_a_session_asks_all_and_a_holder_answers_the_asker() {
     let mut trio = Trio::new();
     let token = trio.create(0, "ann").token;
-    let config = Config::new(ServerId::new(3, trio.now), Farm::default());
+    let mut config = Config::new(ServerId::new(3, trio.now), Farm::default());
+    config.local.start_wait = Duration::ZERO;
     let late = ServerId::new(3, trio.now);
     let mut empty = Engine::new(config, [9; 32], trio.now).unwrap();
     for of in [0, 1] {

@@ -75,6 +75,7 @@ impl World {
             pull_budget: 4 << 10,
             offer_above: 512,
             pending_requests: 16,
+            start_wait: std::time::Duration::ZERO,
             ..Local::default()
         };
         let config = Config { server: server(), farm: farm.clone(), local };
@@ -148,6 +149,8 @@ impl World {
                 Action::Publish { to, command } => self.published(to, command),
                 Action::Respond { id, outcome } => self.check_response(id, outcome.ok()),
                 Action::Store { .. } | Action::Notify(_) => {}
+                // Whoever is told so by a peer ends; the rest of the script finds it ended.
+                Action::Stop(_) => {}
             }
         }
         self.engine.check_invariants();

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use grapevine_core::{Config, Engine, Farm, Local, ServerId, Timestamp, TokenKey};
@@ -192,8 +193,8 @@ impl Builder {
     }
 
     /// Starts the server. It serves when this returns, and finds its peers by and by; this waits
-    /// only until every peer was dialled once, at most a second, and longer only if a peer says that
-    /// this server's number is in use.
+    /// only until every peer was dialled once and has said what it knows of this server's number, at
+    /// most a second or [`Local::start_wait`], and longer only if one says that the number is in use.
     ///
     /// Must be called inside a tokio runtime with I/O and time.
     ///
@@ -220,8 +221,10 @@ impl Builder {
                 None => return Ok(started),
                 // The clock was set back since this number's last process started, or the two
                 // started in the same millisecond: the farm takes the later boot only.
-                Some(StopReason::Superseded { newer, .. }) if newer.boot() >= boot => {
-                    boot = Timestamp::from_millis(newer.boot().as_millis() + 1);
+                Some(StopReason::Superseded { newer, .. })
+                    if newer >= ServerId::new(self.number, boot) =>
+                {
+                    boot = newer.next_boot().boot();
                 }
                 Some(StopReason::NumberInUse { number, text, .. }) => {
                     return Err(StartError::NumberInUse { number, text });
@@ -345,8 +348,8 @@ impl Builder {
     }
 }
 
-/// Waits until every peer was dialled once and nobody says that the number is in use; or until it
-/// is clear that it is. Returns why the server stopped, if it did.
+/// Waits until every peer was dialled once and the engine knows that its number is its own; or until
+/// it is clear that it is not. Returns why the server stopped, if it did.
 async fn first_word(started: &Grapevine) -> Option<StopReason> {
     let links = &started.inner().links;
     let patience = Instant::now() + FIRST_WORD;
@@ -356,9 +359,10 @@ async fn first_word(started: &Grapevine) -> Option<StopReason> {
         if let Some(reason) = links.stop.borrow().clone() {
             return Some(reason);
         }
+        let started = links.started.load(Ordering::Relaxed);
         let (settled, contested) = {
             let dialled = links.dialled.lock();
-            (dialled.settled(), dialled.is_contested())
+            (dialled.settled() && started, dialled.is_contested() || !started)
         };
         if settled {
             return None;

@@ -222,9 +222,13 @@ impl Driver {
                 }
                 Action::Respond { id, outcome } => self.responses.push((id, outcome)),
                 Action::Notify(notice) => self.tell(notice),
+                Action::Stop(stop) => self.parts.links.stop_with(StopReason::of(stop)),
             }
         }
         self.send_to_all();
+        if !self.parts.engine.starting() {
+            self.parts.links.started();
+        }
         let generation = self.parts.engine.view_generation();
         if self.generation != Some(generation) {
             self.generation = Some(generation);

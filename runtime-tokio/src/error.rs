@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use grapevine_core::{ConfigError, KeyError, RequestError, ServerId, TokenError};
+use grapevine_core::{ConfigError, KeyError, RequestError, ServerId, Stop, TokenError};
 
 /// Why a request was not done, or not as asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -110,7 +110,8 @@ pub enum StopReason {
         /// What a peer says.
         text: String,
     },
-    /// A newer process of its number took its place.
+    /// The farm counts another process of its number, which took its place or came before it with a
+    /// later boot.
     #[error("it was replaced by a newer server of its number: {text}")]
     Superseded {
         /// The newer process.
@@ -121,4 +122,23 @@ pub enum StopReason {
     /// A defect in this program; the log tells more.
     #[error("it failed; this is a defect of Grapevine, and its log tells more")]
     Failed,
+}
+
+impl StopReason {
+    /// What the engine says of its number.
+    pub(crate) fn of(stop: Stop) -> Self {
+        let boot = |server: ServerId| server.boot().as_millis();
+        match stop {
+            Stop::Known { newest: newer } | Stop::Superseded { newer } => {
+                let (number, boot) = (newer.number(), boot(newer));
+                let text = format!("the farm counts boot {boot} of server number {number}");
+                Self::Superseded { newer, text }
+            }
+            Stop::NumberInUse { holder } => {
+                let (number, boot) = (holder.number(), boot(holder));
+                let text = format!("other servers hear from its boot {boot}");
+                Self::NumberInUse { number, holder, text }
+            }
+        }
+    }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use grapevine_core::command::Write;
 use grapevine_core::{
     Address, Engine, Event, Farm, Local, Notice, RequestError, RequestId, Response, ServerId,
-    Session, SessionId, Stamp, Status, Timestamp, Vector,
+    Session, SessionId, Stamp, Status, Stop, Timestamp, Vector,
 };
 
 use crate::network::{Link, Network};
@@ -43,13 +43,17 @@ pub(crate) enum Observation {
     Crashed { server: usize },
 }
 
-/// A message that waits on a clogged link: its sender, its receiver's boot, and its bytes.
-type Waiting = (ServerId, Timestamp, Rc<[u8]>);
+/// A message that waits on a clogged link: its sender, its receiver's life, and its bytes.
+type Waiting = (ServerId, u64, Rc<[u8]>);
 
 #[derive(Debug)]
 struct Node {
     engine: Option<Box<Engine>>,
-    boot: Timestamp,
+    /// The how-manieth process of this server it is, and the boots of those before.
+    life: u64,
+    boots: BTreeSet<Timestamp>,
+    /// Whether its process can't have its number, and why.
+    stop: Option<Stop>,
     /// How far this server's clock is ahead of the world's, in microseconds.
     skew: i64,
     /// How fast its clock runs, beyond one, in parts per million, and since when.
@@ -138,7 +142,9 @@ impl World {
     pub fn without(seed: u64, farm: Farm, local: Local, later: &[usize]) -> Self {
         let node = || Node {
             engine: None,
-            boot: Timestamp::ZERO,
+            life: 0,
+            boots: BTreeSet::new(),
+            stop: None,
             skew: 0,
             drift: (0, START),
             latest: Timestamp::ZERO,
@@ -304,7 +310,8 @@ impl World {
     /// What a process has applied, or had when it died. `None` if it never was.
     pub(crate) fn applied_by(&self, process: ServerId) -> Option<&Vector> {
         let running = self.running(usize::from(process.number()) - 1);
-        let running = running.filter(|engine| engine.server() == process).map(Engine::applied);
+        let started = |engine: &&Engine| engine.server() == process && !engine.starting();
+        let running = running.filter(started).map(Engine::applied);
         running.or_else(|| self.obituaries.get(&process))
     }
 
@@ -370,8 +377,8 @@ impl World {
             return self.schedule(due, happening);
         }
         match happening {
-            Happening::Message { from, link, boot, bytes, flipped } => {
-                if self.nodes[server].boot == boot {
+            Happening::Message { from, link, life, bytes, flipped } => {
+                if self.nodes[server].life == life {
                     self.receive(from, link, &bytes, flipped);
                 } else {
                     self.rare.mark(HarnessMark::MessageForPredecessor);
@@ -385,15 +392,16 @@ impl World {
                     self.handle(server, Event::Timer);
                 }
             }
-            Happening::Dial { server, boot, peer } => self.dial(server, boot, peer),
-            Happening::Connection { server, boot, peer, up } => {
-                if self.nodes[server].boot == boot {
+            Happening::Dial { server, life, peer } => self.dial(server, life, peer),
+            Happening::Restart { server, life } => self.restart(server, life),
+            Happening::Connection { server, life, peer, up } => {
+                if self.nodes[server].life == life {
                     let event = if up { Event::PeerUp(peer) } else { Event::PeerDown(peer) };
                     self.handle(server, event);
                 }
             }
-            Happening::Request { server, boot, id, request } => {
-                if self.nodes[server].boot == boot {
+            Happening::Request { server, life, id, request } => {
+                if self.nodes[server].life == life {
                     let request = Rc::unwrap_or_clone(request);
                     self.trace.asked(self.now, server, &request);
                     self.handle(server, Event::Request { id, request });

@@ -10,8 +10,9 @@ use crate::stamp::Version;
 
 #[derive(Clone, Debug, Default)]
 struct Owned {
-    /// The records of revocations that are here.
-    revocations: BTreeSet<Version>,
+    /// The records of revocations that are here, with where they lie: a peer that misbehaves may send
+    /// two of one version.
+    revocations: BTreeSet<(Version, Address)>,
     /// The sessions, tombstones included.
     sessions: BTreeSet<Address>,
 }
@@ -28,7 +29,7 @@ impl Owners {
         let Some(principal) = &copy.fixed.principal else { return };
         if copy.is_revocation() {
             let owned = self.of.entry(principal.clone()).or_default();
-            owned.revocations.insert(copy.created());
+            owned.revocations.insert((copy.created(), copy.id.address));
         } else {
             let owned = self.of.entry(principal.clone()).or_default();
             owned.sessions.insert(copy.id.address);
@@ -40,7 +41,7 @@ impl Owners {
         let Some(principal) = &copy.fixed.principal else { return };
         let Some(owned) = self.of.get_mut(principal) else { return };
         if copy.is_revocation() {
-            owned.revocations.remove(&copy.created());
+            owned.revocations.remove(&(copy.created(), copy.id.address));
         } else {
             owned.sessions.remove(&copy.id.address);
         }
@@ -59,7 +60,8 @@ impl Owners {
         &self,
         principal: &Principal,
     ) -> impl DoubleEndedIterator<Item = Version> + '_ {
-        self.of.get(principal).into_iter().flat_map(|owned| owned.revocations.iter().copied())
+        let owned = self.of.get(principal).into_iter();
+        owned.flat_map(|owned| owned.revocations.iter().map(|&(version, _)| version))
     }
 
     /// The sessions of this principal that are here, partial ones and tombstones included.
@@ -83,7 +85,8 @@ impl Owners {
         let Some(principal) = &copy.fixed.principal else { return true };
         let owned = self.of.get(principal);
         if copy.is_revocation() {
-            owned.is_some_and(|owned| owned.revocations.contains(&copy.created()))
+            owned
+                .is_some_and(|owned| owned.revocations.contains(&(copy.created(), copy.id.address)))
         } else {
             owned.is_some_and(|owned| owned.sessions.contains(&copy.id.address))
         }

@@ -57,13 +57,12 @@ impl Engine {
         self.send(from, Command::Heartbeat(heartbeat));
     }
 
-    /// A link came up: say hello, and hear what was missed.
+    /// A link came up: say hello, and hear what was missed. It counts once it speaks: it may be only
+    /// about to start.
     pub(crate) fn on_peer_up(&mut self, server: ServerId) {
-        if self.admit(server) {
-            self.members.reachable(server, true);
-            self.on_heartbeat_request(server);
-            self.send(server, Command::HeartbeatRequest);
-        }
+        self.members.reachable(server, true);
+        self.on_heartbeat_request(server);
+        self.send(server, Command::HeartbeatRequest);
     }
 
     /// A link went down. Whether the server lives, heartbeats tell.
@@ -76,6 +75,9 @@ impl Engine {
 impl Engine {
     /// Takes what a server says of itself.
     pub(crate) fn on_heartbeat(&mut self, from: ServerId, heartbeat: Heartbeat) {
+        if self.is_superseded(&heartbeat) {
+            return;
+        }
         let me = self.config.server;
         let missing = self.missing_of(from, &heartbeat);
         self.hear_of_members(&heartbeat.members);

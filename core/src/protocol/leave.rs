@@ -66,6 +66,13 @@ impl Engine {
         self.act(Action::Publish { to: To::All, command: Command::Leave { end } });
         self.respond(request, Ok(Response::Left { complete }));
     }
+
+    /// This process ends without leaving.
+    pub(super) fn stop_leaving(&mut self) {
+        if let Some(leaving) = self.leaving.take_if(|leaving| !leaving.done) {
+            self.respond(leaving.request, Ok(Response::Left { complete: false }));
+        }
+    }
 }
 
 // The others' half.

@@ -54,6 +54,8 @@ pub(super) struct Peer {
 pub(crate) struct Members {
     pub(super) peers: SortedMap<u16, Peer>,
     pub(super) size: usize,
+    /// Per number, the newest process that a link leads to, whether it counts or not.
+    links: SortedMap<u16, ServerId>,
     /// When this server started, by its steady time, as are all silences here.
     pub(super) started: Timestamp,
     next_heartbeat: Timestamp,
@@ -67,6 +69,7 @@ impl Members {
         Self {
             peers: SortedMap::new(),
             size: usize::from(config.farm.size),
+            links: SortedMap::new(),
             started: now,
             next_heartbeat: now,
             joining: true,
@@ -131,6 +134,13 @@ impl Members {
     }
 
     pub(crate) fn reachable(&mut self, server: ServerId, reachable: bool) {
+        let number = server.number();
+        let linked = self.links.get(&number).copied();
+        if reachable && linked.map_or(self.links.len() < 2 * self.size, |linked| linked <= server) {
+            self.links.insert(number, server);
+        } else if !reachable && linked == Some(server) {
+            self.links.retain(|&other, _| other != number);
+        }
         if let Some(peer) = self.of_mut(server) {
             peer.reachable = reachable;
         }
@@ -370,7 +380,9 @@ impl Engine {
             self.rare.mark(Mark::RestartCountedAnew);
             self.forget_run(predecessor);
         }
-        self.members.peers.insert(server.number(), Peer::new(server, self.steady));
+        let reachable = self.members.links.get(&server.number()) == Some(&server);
+        let peer = Peer { reachable, ..Peer::new(server, self.steady) };
+        self.members.peers.insert(server.number(), peer);
     }
 
     /// Whether this process, of whom another server tells, is of the farm and no older than the

@@ -2,6 +2,7 @@
 //! the side that gets it.
 
 pub(crate) mod acknowledge;
+pub(crate) mod boot;
 pub(crate) mod clocks;
 pub(crate) mod expiry;
 pub(crate) mod gone;

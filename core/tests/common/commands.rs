@@ -209,6 +209,12 @@ fn verifications() -> BoxedStrategy<Command> {
     .boxed()
 }
 
+fn starts() -> BoxedStrategy<Command> {
+    let known = (server(), any::<bool>());
+    let known = known.prop_map(|(newest, alive)| Command::Known { newest, alive });
+    prop_oneof![Just(Command::Starting), known].boxed()
+}
+
 pub(crate) fn command() -> BoxedStrategy<Command> {
-    prop_oneof![batch(), lookups(), heartbeats(), repairs(), verifications()].boxed()
+    prop_oneof![batch(), lookups(), heartbeats(), repairs(), verifications(), starts()].boxed()
 }

@@ -166,6 +166,7 @@ section! {
         pending_forwards: u32,
         pending_requests: u32,
         cold_start_after: Span,
+        start_wait: Span,
         leave_timeout: Span,
         verify_every: Span,
     }

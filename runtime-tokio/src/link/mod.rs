@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use grapevine_core::{Command, Farm, ServerId};
@@ -60,7 +61,11 @@ pub(crate) struct Links {
     pub(crate) random: Random,
     pub(crate) stop: watch::Sender<Option<StopReason>>,
     pub(crate) dialled: Mutex<Dialled>,
-    /// Something in `dialled` changed.
+    /// Whether this process knows that its number is its own.
+    pub(crate) started: AtomicBool,
+    /// A server dialled this one: what failed before may not fail now.
+    pub(crate) redial: Notify,
+    /// Something in `dialled` changed, or `started`.
     pub(crate) changed: Notify,
     peers: Mutex<Peers>,
     inputs: mpsc::Sender<Input>,
@@ -84,6 +89,8 @@ impl Links {
             random,
             stop: watch::Sender::new(None),
             dialled: Mutex::default(),
+            started: AtomicBool::new(false),
+            redial: Notify::new(),
             changed: Notify::new(),
             inputs,
         }
@@ -107,6 +114,13 @@ impl Links {
             first
         });
         self.changed.notify_one();
+    }
+
+    /// The engine has its number.
+    pub(crate) fn started(&self) {
+        if !self.started.swap(true, Ordering::Relaxed) {
+            self.changed.notify_one();
+        }
     }
 
     /// Ends the connection of a server that misbehaves. Nothing is taken from it for a while; what

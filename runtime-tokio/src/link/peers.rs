@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use grapevine_core::{Farm, ServerId};
+use grapevine_core::{Farm, InTheWay, ServerId, may_start};
 use parking_lot::Mutex;
 
 use super::handshake::{Hello, Refusal};
@@ -219,7 +219,7 @@ impl Known {
             // The same process comes again: its old connection is dead, or soon will be.
             return Ok(());
         }
-        if theirs.0 <= self.server {
+        if let Err(InTheWay::Later(_)) = may_start(theirs.0, Some(self.server), false) {
             let text = format!(
                 "server number {number} was taken over by a newer process: boot {} at {address} \
                  came after boot {}",

@@ -114,7 +114,11 @@ impl Publisher {
                 Reason::Itself | Reason::Duplicate => PARKED,
                 _ => backoff.next(&self.links.random),
             };
-            time::sleep(wait).await;
+            select! { biased;
+                // Without waiting, this server could not answer what a starting one asks, in time.
+                () = self.links.redial.notified(), if wait != PARKED => {}
+                () = time::sleep(wait) => {}
+            }
         }
         self.links.dialled.lock().remove(self.id);
     }
@@ -282,8 +286,7 @@ impl Publisher {
             Some(Refusal { reason: Reason::NumberInUse | Reason::OwnNumber, about, text })
                 if *about < own =>
             {
-                let farm = &self.links.farm;
-                let patience = farm.down_after + farm.heartbeat_every * 2;
+                let patience = self.links.farm.in_use_for();
                 let since = self.links.dialled.lock().contested(self.id, Instant::now());
                 if since.is_some_and(|since| since.elapsed() > patience) {
                     let (number, holder) = (own.number(), *about);

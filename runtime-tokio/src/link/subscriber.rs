@@ -92,6 +92,7 @@ async fn subscribe(
     let failure = match time::timeout(limit, accepting).await {
         Ok(Ok((hello, seat))) => {
             drop(permit);
+            links.redial.notify_waiters();
             return feed(stream, address, &links, &hello, &seat).await;
         }
         Ok(Err(failure)) => failure,

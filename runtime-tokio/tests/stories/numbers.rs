@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use grapevine_tokio::{Grapevine, StartError, StopReason};
+use grapevine_tokio::{Grapevine, Local, StartError, StopReason};
 
 use crate::common::{Proxy, Trio, count, quick, sees_all, server, sockets, until};
 use crate::raw::{Raw, process};
@@ -101,4 +101,40 @@ async fn a_server_alone_stops_only_when_it_is_told_to() {
     let server = Grapevine::builder(1).start().await.unwrap();
     assert_eq!(server.leave().await, Ok(true));
     assert_eq!(server.stopped().await, StopReason::Left);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_takes_the_boot_after_a_predecessor_that_no_link_remembers() {
+    let mut trio = Trio::start().await;
+    let old = trio.servers[2].server_id();
+    trio.servers[2].create(grapevine_tokio::Create::default()).await.unwrap();
+    until("everybody has its write", async || {
+        let status = |at: usize| trio.servers[at].status();
+        let (one, two) = tokio::join!(status(0), status(1));
+        [one, two].into_iter().all(|status| status.unwrap().applied.iter().any(|(by, _)| by == old))
+    })
+    .await;
+    trio.kill(2).await;
+    // The others start anew, one after the other: only the streams that they hold tell of it.
+    for at in [0, 1] {
+        trio.kill(at).await;
+        trio.restart(at).await;
+        until("it has caught up", async || {
+            let status = trio.servers[at].status().await.unwrap();
+            status.applied.iter().any(|(by, _)| by == old)
+        })
+        .await;
+    }
+    let peers = [trio.addresses[0], trio.addresses[1]];
+    let mut back = None;
+    until("its port is free and it starts", async || {
+        let builder = server(3, peers).wall_clock(|| 1_000_000_000_000);
+        let builder = builder.listen(trio.addresses[2]);
+        let patient = Local { start_wait: Duration::from_secs(10), ..Local::default() };
+        back = builder.local(patient).start().await.ok();
+        back.is_some()
+    })
+    .await;
+    let back = back.unwrap();
+    assert_eq!(back.server_id().boot().as_millis(), old.boot().as_millis() + 1);
 }

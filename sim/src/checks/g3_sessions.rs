@@ -191,6 +191,11 @@ fn stale_as_asked(answered: &Answered<'_>, served: &Served) -> Judgement {
 /// The rule for dropping context: only what every server has, and what a server has that starts
 /// anew it gets before it counts.
 fn carries_enough(scene: &Scene<'_>, answered: &Answered<'_>, served: &Served) -> Judgement {
+    if served.session.fixed.deadline <= scene.world.now() {
+        // It was answered late, for it waited for acknowledgements. What was dropped then was
+        // everywhere; by now the copies are gone, and servers forget a gone writer whom none shows.
+        return Ok(());
+    }
     let carried = &served.token.context;
     let mut needed = served.session.seen.clone();
     if !matches!(answered.flight.intent, Intent::Rotate(_)) {

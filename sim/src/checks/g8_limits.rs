@@ -95,7 +95,8 @@ impl Limits {
 /// Whether a server may end this session to make room at all.
 fn may_end(scene: &Scene<'_>, server: usize, session: &Session) -> Judgement {
     let id = session.id;
-    let named = scene.model.get(&id).is_none_or(crate::model::Known::is_named);
+    // One that was made by the same event is not in the model yet.
+    let named = scene.model.get(&id).is_some_and(crate::model::Known::is_named);
     if named || session.fixed.principal.is_some() {
         return Err(format!("{id} has a principal and was ended to make room"));
     }

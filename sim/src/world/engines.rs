@@ -85,6 +85,7 @@ impl World {
         if self.strict {
             self.check_claims(server);
         }
+        self.stop_process(server);
     }
 
     /// Checks what the event under way may have changed, or everything.
@@ -133,6 +134,11 @@ impl World {
                     }
                     To::One(id) => {
                         let link = (server, usize::from(id.number()) - 1);
+                        if self.running(link.1).map(Engine::server) != Some(id) {
+                            // No connection leads from one process's end to its successor.
+                            self.trace.lost(self.now, link, &command, "gone");
+                            return;
+                        }
                         self.transmit(from, link, &command, &bytes);
                     }
                 }
@@ -157,6 +163,7 @@ impl World {
                 }
                 self.notices.push((server, notice));
             }
+            Action::Stop(stop) => self.nodes[server].stop = Some(stop),
             Action::Store { address, copy, .. } => {
                 self.changed.push(address);
                 let lives = |copy: &Arc<Session>| copy.life != Life::Deleted;
@@ -217,20 +224,20 @@ impl World {
         command: &Command,
         bytes: &Rc<[u8]>,
     ) {
-        let boot = self.nodes[link.1].boot;
+        let life = self.nodes[link.1].life;
         let extra = self.extra_delay(link);
         match self.network.send(link, self.now, extra) {
             Fate::Arrives(once, again) => {
                 for (due, flipped) in [Some(once), again].into_iter().flatten() {
                     self.trace.sent(self.now, due, link, command, flipped);
                     let bytes = Rc::clone(bytes);
-                    let happening = Happening::Message { from, link, boot, bytes, flipped };
+                    let happening = Happening::Message { from, link, life, bytes, flipped };
                     self.schedule(due, happening);
                 }
             }
             Fate::Waits => {
                 self.trace.waits(self.now, link, command);
-                self.clogged.entry(link).or_default().push((from, boot, Rc::clone(bytes)));
+                self.clogged.entry(link).or_default().push((from, life, Rc::clone(bytes)));
             }
             Fate::Lost(why) => {
                 if let Command::Batch(batch) = command {

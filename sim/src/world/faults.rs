@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use grapevine_core::rare::Memory;
 use grapevine_core::wire;
-use grapevine_core::{Config, Engine, Event, ServerId, SessionId, Timestamp};
+use grapevine_core::{Config, Engine, Event, ServerId, SessionId, Stop, Timestamp};
 
 use super::{Happening, Observation, World};
 use crate::coins::Coins;
@@ -14,6 +14,9 @@ use crate::scenario::Buggify;
 
 /// How often servers that can't connect try again.
 const DIAL_EVERY: Duration = Duration::from_millis(100);
+
+/// How long it takes until a process that could not have its number is started again.
+const RESTART_AFTER: Duration = Duration::from_millis(500);
 
 impl World {
     /// Has these rare choices forced from now on, by this seed's coin flips; an empty list forces
@@ -36,13 +39,17 @@ impl World {
 
     /// Kills a server: its memory is gone.
     pub fn crash(&mut self, server: usize) {
+        // A restart that was to come does not come any more.
+        self.nodes[server].life += 1;
         let Some(engine) = self.nodes[server].engine.take() else { return };
         let id = engine.server();
         self.rare.died(server, &engine);
         if std::mem::take(&mut self.nodes[server].undrained) {
             self.rare.mark(HarnessMark::DiedUndrained);
         }
-        self.obituaries.insert(id, engine.applied().clone());
+        if !engine.starting() {
+            self.obituaries.insert(id, engine.applied().clone());
+        }
         self.trace.note(self.now, server, "crash");
         self.nodes[server].held.clear();
         self.nodes[server].paused = false;
@@ -55,20 +62,33 @@ impl World {
         }
     }
 
-    /// Starts a server that is down, empty, as a new process.
+    /// Starts a server that is down, empty, as a new process that was booted when its clock says.
     pub fn start(&mut self, server: usize) {
-        assert!(self.nodes[server].engine.is_none(), "the server runs");
         self.nodes[server].latest = Timestamp::ZERO;
-        self.nodes[server].heard.fill(Timestamp::ZERO);
+        let mut boot = Timestamp::from_millis(self.clock(server).as_millis());
+        // A clock that went back may show any time again; not the very millisecond of another start,
+        // which nobody could tell apart that has not heard of it.
+        while self.nodes[server].boots.contains(&boot) {
+            boot = boot + Duration::from_millis(1);
+        }
+        self.start_as(server, boot);
+    }
+
+    /// Starts a server that is down, empty, as a new process with this boot.
+    pub fn start_as(&mut self, server: usize, boot: Timestamp) {
+        assert!(self.nodes[server].engine.is_none(), "the server runs");
+        let node = &mut self.nodes[server];
+        node.latest = Timestamp::ZERO;
+        node.heard.fill(Timestamp::ZERO);
+        node.life += 1;
+        node.boots.insert(boot);
+        let life = node.life;
         let now = self.clock(server);
-        // No process starts twice in a millisecond.
-        let boot = now.max(self.nodes[server].boot + Duration::from_millis(1));
-        self.nodes[server].boot = boot;
         let id = ServerId::new(server as u16 + 1, boot);
         let mut config = Config::new(id, self.farm.clone());
         config.local = self.local.clone();
         let mut seed = [0; 32];
-        let mut coins = Coins::about(self.seed, [server as u64, server as u64, boot.as_micros()]);
+        let mut coins = Coins::about(self.seed, [server as u64, server as u64, life]);
         seed.as_chunks_mut::<8>().0.iter_mut().for_each(|word| *word = coins.next().to_le_bytes());
         let mut engine = Engine::new(config, seed, now).expect("a valid configuration");
         self.rare.instruct(&mut engine);
@@ -80,31 +100,48 @@ impl World {
             if let Some(peer) = self.nodes[other].engine.as_deref().map(Engine::server)
                 && other != server
             {
-                self.dial(server, boot, peer);
+                self.dial(server, life, peer);
             }
         }
         self.handle(server, Event::Timer);
     }
 
+    /// Ends a process that can't have its number, and has it started again as whoever runs it would.
+    pub(super) fn stop_process(&mut self, server: usize) {
+        let Some(stop) = self.nodes[server].stop.take() else { return };
+        self.crash(server);
+        if let Stop::Known { newest } = stop {
+            return self.start_as(server, newest.next_boot().boot());
+        }
+        let life = self.nodes[server].life;
+        self.schedule(self.now + RESTART_AFTER, Happening::Restart { server, life });
+    }
+
+    pub(super) fn restart(&mut self, server: usize, life: u64) {
+        if self.nodes[server].life == life && !self.is_up(server) {
+            self.start(server);
+        }
+    }
+
     /// Connects a process to a peer, if both still run; again and again while the network lets
     /// nothing through between them.
-    pub(super) fn dial(&mut self, server: usize, boot: Timestamp, peer: ServerId) {
+    pub(super) fn dial(&mut self, server: usize, life: u64, peer: ServerId) {
         let other = usize::from(peer.number()) - 1;
         let runs = |server: usize| self.running(server).map(Engine::server);
-        let Some(id) = runs(server).filter(|_| self.nodes[server].boot == boot) else { return };
+        let Some(id) = runs(server).filter(|_| self.nodes[server].life == life) else { return };
         if runs(other) != Some(peer) {
             return;
         }
         if [(server, other), (other, server)].iter().any(|link| self.network.cut.contains(link)) {
-            return self.schedule(self.now + DIAL_EVERY, Happening::Dial { server, boot, peer });
+            return self.schedule(self.now + DIAL_EVERY, Happening::Dial { server, life, peer });
         }
         self.connection(server, peer, true);
         self.connection(other, id, true);
     }
 
     fn connection(&mut self, server: usize, peer: ServerId, up: bool) {
-        let boot = self.nodes[server].boot;
-        self.happen(Happening::Connection { server, boot, peer, up });
+        let life = self.nodes[server].life;
+        self.happen(Happening::Connection { server, life, peer, up });
     }
 
     /// Damages a server's memory: one copy of those that can be damaged so, chosen by `pick`. No
@@ -173,7 +210,7 @@ impl World {
     /// Lets a clogged link flow again: everything that waited leaves now.
     pub fn unclog(&mut self, link: Link) {
         self.network.clogged.remove(&link);
-        for (from, boot, bytes) in self.clogged.remove(&link).unwrap_or_default() {
+        for (from, life, bytes) in self.clogged.remove(&link).unwrap_or_default() {
             self.rare.mark(HarnessMark::CloggedLinkFlushed);
             let due = self.network.go_on(link, self.now);
             if self.trace.recording()
@@ -182,7 +219,7 @@ impl World {
                 self.trace.sent(self.now, due, link, &command, false);
             }
             let flipped = false;
-            self.schedule(due, Happening::Message { from, link, boot, bytes, flipped });
+            self.schedule(due, Happening::Message { from, link, life, bytes, flipped });
         }
     }
 }

@@ -12,11 +12,11 @@ use crate::network::Link;
 /// Something that may happen to a server.
 #[derive(Clone, Debug)]
 pub(super) enum Happening {
-    /// To the process that was booted then: a connection ends with either of its ends.
+    /// To the process that was ran then: a connection ends with either of its ends.
     Message {
         from: ServerId,
         link: Link,
-        boot: Timestamp,
+        life: u64,
         bytes: Rc<[u8]>,
         flipped: bool,
     },
@@ -24,23 +24,28 @@ pub(super) enum Happening {
         server: usize,
         due: Timestamp,
     },
-    /// Two processes try to connect: `server`'s that was booted then, and the peer.
+    /// Two processes try to connect: `server`'s that was ran then, and the peer.
     Dial {
         server: usize,
-        boot: Timestamp,
+        life: u64,
         peer: ServerId,
     },
-    /// To the process that was booted then: a connection to this peer came up, or broke.
+    /// A process that could not have its number is started again, if the server is still down.
+    Restart {
+        server: usize,
+        life: u64,
+    },
+    /// To the process that was ran then: a connection to this peer came up, or broke.
     Connection {
         server: usize,
-        boot: Timestamp,
+        life: u64,
         peer: ServerId,
         up: bool,
     },
-    /// To the process that was booted then.
+    /// To the process that was ran then.
     Request {
         server: usize,
-        boot: Timestamp,
+        life: u64,
         id: RequestId,
         request: Rc<Request>,
     },
@@ -52,6 +57,7 @@ impl Happening {
             Self::Message { link, .. } => link.1,
             Self::Timer { server, .. }
             | Self::Dial { server, .. }
+            | Self::Restart { server, .. }
             | Self::Connection { server, .. }
             | Self::Request { server, .. } => *server,
         }

@@ -24,8 +24,8 @@ impl World {
     /// Hands over a request whose number is known already: its answer may come at once.
     pub(crate) fn submit(&mut self, server: usize, id: RequestId, request: Request) {
         let request = Rc::new(request);
-        let boot = self.nodes[server].boot;
-        self.happen(Happening::Request { server, boot, id, request });
+        let life = self.nodes[server].life;
+        self.happen(Happening::Request { server, life, id, request });
     }
 
     /// The answer to a request, if it has come.

@@ -210,6 +210,7 @@ impl Tables {
                     step.replies.push((op as u8, reply));
                 }
                 Action::Store { .. } | Action::Notify(_) => {}
+                Action::Stop(why) => return Err(format!("a process ends: {why:?}")),
             }
         }
         Ok(())

@@ -65,6 +65,7 @@ impl Farm {
                 }
                 Action::Respond { id, outcome } => self.replies.push((id, outcome)),
                 Action::Store { .. } | Action::Notify(_) => {}
+                Action::Stop(why) => return Err(format!("a process ends: {why:?}")),
             }
         }
         Ok(())

@@ -18,6 +18,13 @@ pub(crate) fn settle(world: &mut World) {
     world.run_for(Duration::from_secs(5));
 }
 
+/// Until a server knows that its number is its own.
+pub(crate) fn started(world: &mut World, server: usize) {
+    while world.engine(server).starting() {
+        world.run_for(Duration::from_millis(1));
+    }
+}
+
 pub(crate) fn key(name: &str) -> Key {
     Key::new(name).expect("a good key")
 }

@@ -15,7 +15,8 @@ fn drain(engine: &mut Engine) -> Vec<Action> {
 
 fn alone() -> (Engine, Timestamp, ServerId) {
     let now = Timestamp::from_millis(1_700_000_000_000);
-    let config = Config::new(ServerId::new(1, now), Farm::default());
+    let mut config = Config::new(ServerId::new(1, now), Farm::default());
+    config.local.start_wait = Duration::ZERO;
     let engine = Engine::new(config, [1; 32], now).expect("a valid configuration");
     (engine, now, ServerId::new(2, now))
 }

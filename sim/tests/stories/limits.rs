@@ -89,7 +89,8 @@ fn an_origin_creates_no_more_bytes_than_it_may() {
 /// An engine of its own, and a peer that it has heard of.
 fn engine() -> (Engine, Timestamp, ServerId) {
     let now = Timestamp::from_millis(1_700_000_000_000);
-    let config = Config::new(ServerId::new(1, now), small());
+    let mut config = Config::new(ServerId::new(1, now), small());
+    config.local.start_wait = Duration::ZERO;
     let engine = Engine::new(config, [1; 32], now).expect("a valid configuration");
     (engine, now, ServerId::new(2, now))
 }

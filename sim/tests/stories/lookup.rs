@@ -117,6 +117,7 @@ fn a_crowd_of_requests_for_one_session_makes_one_query() {
     let served = create(&mut world, 0);
     world.crash(1);
     world.start(1);
+    started(&mut world, 1);
     let answered = |world: &World| -> u64 {
         [0, 2].iter().map(|&other| world.status(other).counters.answers).sum()
     };
@@ -187,6 +188,8 @@ fn a_query_goes_first_to_servers_that_are_known_to_have_what_is_needed() {
 fn a_query_that_is_not_answered_soon_goes_to_all() {
     let mut world = late_batches(19);
     world.network.cut.insert((0, 2));
+    // Between two heartbeats, which would tell.
+    world.run_for(Duration::from_millis(50));
     let served = create(&mut world, 0);
     world.run_for(Duration::from_millis(10));
     let asked = world.now();

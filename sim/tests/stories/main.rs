@@ -1,6 +1,7 @@
 //! The protocol's stories, one file per conversation, told on the simulated farm.
 
 mod acknowledge;
+mod boot;
 mod common;
 mod expiry;
 mod full;

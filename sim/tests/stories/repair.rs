@@ -103,8 +103,7 @@ fn batch(publisher: ServerId, prev: Stamp, created: Stamp, slot: u32) -> Command
 fn a_write_that_reaches_the_holder_behind_its_place_in_the_list_is_not_claimed() {
     let now = Timestamp::from_millis(1_700_000_000_000);
     let [holder, writer, asker] = [1, 2, 3].map(|number| ServerId::new(number, now));
-    let mut engine =
-        Engine::new(Config::new(holder, Farm::default()), [1; 32], now).expect("valid");
+    let mut engine = Engine::new(at_once(holder), [1; 32], now).expect("valid");
     let stamps: Vec<Stamp> =
         (1..=4).map(|n| Stamp::from_bits(Stamp::at(now).to_bits() + n)).collect();
     let publish = |engine: &mut Engine, n: usize| {
@@ -139,11 +138,18 @@ fn a_write_that_reaches_the_holder_behind_its_place_in_the_list_is_not_claimed()
     assert_eq!(third.complete, vec![(writer, stamps[0])], "the asker was never sent the second");
 }
 
+/// A process that starts without asking anybody.
+fn at_once(server: ServerId) -> Config {
+    let mut config = Config::new(server, Farm::default());
+    config.local.start_wait = Duration::ZERO;
+    config
+}
+
 #[test]
 fn batches_from_beyond_a_gap_count_once_the_gap_is_closed() {
     let now = Timestamp::from_millis(1_700_000_000_000);
     let [me, writer] = [1, 2].map(|number| ServerId::new(number, now));
-    let mut engine = Engine::new(Config::new(me, Farm::default()), [1; 32], now).expect("valid");
+    let mut engine = Engine::new(at_once(me), [1; 32], now).expect("valid");
     let stamp = |n: u64| Stamp::from_bits(Stamp::at(now).to_bits() + n);
     for n in [1, 3, 4, 5] {
         let prev = if n == 1 { Stamp::ZERO } else { stamp(n - 1) };

@@ -227,6 +227,13 @@ impl Engine {
         }
     }
 
+    /// This process ends.
+    pub(in crate::protocol) fn stop_verifying(&mut self) {
+        while self.verification.pass.is_some() {
+            self.missed(Missed::OwnNotReady);
+        }
+    }
+
     /// The server under way is not compared with any further.
     fn missed(&mut self, why: Missed) {
         if let Some(report) = self.reported() {
