@@ -200,7 +200,7 @@ fn writer_id() -> ServerId {
 fn engine(number: u16, size: u16) -> Engine {
     let farm = Farm { size, ..Farm::default() };
     let mut config = Config::new(ServerId::new(number, START), farm);
-    config.local.start_wait = std::time::Duration::ZERO;
+    config.local.start_wait = Duration::ZERO;
     Engine::new(config, [number as u8; 32], START).expect("the default configuration fits")
 }
 

@@ -209,6 +209,8 @@ pub struct Heartbeat {
     /// Per number, the first process that may still have written something that not every server
     /// has: the entries of all before it are closed.
     pub closed: Vec<ServerId>,
+    /// How many copies the sender holds, of any kind: so that one that joins can say how far it is.
+    pub copies: u64,
 }
 
 impl Heartbeat {

@@ -412,6 +412,7 @@ impl Engine {
             own: self.usage(self.config.server),
             waiting: self.waiting() as u64,
             joining: self.members.joining(),
+            progress: self.progress(),
             isolated: self.isolated(),
             skewed: self.members.self_skewed(),
             leaving: self.leaving.is_some(),

@@ -60,7 +60,7 @@ pub use session::{
 };
 pub use sorted::SortedMap;
 pub use stamp::{HybridClock, Stamp, Timestamp, Version};
-pub use status::{Counters, Status, Usage, View};
+pub use status::{Counters, Progress, Status, Usage, View};
 pub use token::{Token, TokenError, TokenKey};
 pub use vector::Vector;
 pub use wire::MAX_PRINCIPAL_BYTES;

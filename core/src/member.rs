@@ -39,6 +39,8 @@ pub struct Member {
     pub clock_offset_us: i64,
     /// The end of its stream, as it last said.
     pub end: Stamp,
+    /// How many copies it holds, as it last said: live ones, partial ones, tombstones.
+    pub copies: u64,
     /// How far it has applied this server's stream.
     pub acked: Stamp,
 }

@@ -252,6 +252,8 @@ rare_names! {
         RoundCutIntoParts,
         /// A round was broken off.
         RoundBrokenOff,
+        /// A part of a round was asked for again, from the same holder.
+        PartAskedAgain,
         /// A round started again with another holder after one broke.
         RoundRestarted,
         /// A part of a repair came too late, or twice.

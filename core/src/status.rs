@@ -28,6 +28,8 @@ pub struct Counters {
     pub merged: u64,
     /// Sessions merged from repairs.
     pub repaired: u64,
+    /// Bytes of them, as they count towards limits.
+    pub repaired_bytes: u64,
     /// Look-ups that asked other servers.
     pub queries: u64,
     /// Queries of others answered.
@@ -94,6 +96,29 @@ pub struct Counters {
     pub ignored_superseded: u64,
 }
 
+/// How far a joining server is. No share of the whole is given: nobody knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Progress {
+    /// Whether it still asks what is known of its number.
+    pub starting: bool,
+    /// Numbers of servers that have something that it still lacks, or that don't count it yet.
+    pub waits_for: Vec<u16>,
+    /// How many configured servers it has not heard from, or not for long.
+    pub silent: u64,
+    /// Copies held here.
+    pub copies: u64,
+    /// The most copies that another server says to hold; `None` if none has said anything.
+    pub copies_elsewhere: Option<u64>,
+    /// Sessions that came by repair since the start, repeats included.
+    pub sessions: u64,
+    /// Their bytes, as they count towards limits.
+    pub bytes: u64,
+    /// Rounds of repair begun since the start.
+    pub rounds: u64,
+    /// Of those, rounds that were broken off.
+    pub rounds_broken: u64,
+}
+
 /// A summary of one server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
@@ -121,6 +146,8 @@ pub struct Status {
     pub waiting: u64,
     /// Whether it is still joining.
     pub joining: bool,
+    /// How far joining is; `None` once it has joined.
+    pub progress: Option<Progress>,
     /// Whether it hears from fewer than a majority of the configured farm.
     pub isolated: bool,
     /// Whether its own clock differs too much from the majority's.

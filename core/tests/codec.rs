@@ -306,6 +306,7 @@ fn quiet_heartbeat() -> Heartbeat {
         left: Vec::new(),
         published: false,
         closed: Vec::new(),
+        copies: 0,
     }
 }
 

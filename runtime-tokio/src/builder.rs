@@ -17,7 +17,7 @@ use crate::link::{Limits, Links, is_allowed, subscriber};
 use crate::net::sync::mpsc;
 use crate::net::task::{self, JoinSet};
 use crate::net::time::{self, Instant};
-use crate::net::{TcpListener, lookup_host, wall_micros};
+use crate::net::{TcpListener, adopt, lookup_host, wall_micros};
 use crate::random::Random;
 
 /// The key of farms that were given none. It is public: it keeps out nobody but servers of farms
@@ -205,7 +205,7 @@ impl Builder {
         self.limits.silence =
             self.silence.unwrap_or((farm.down_after * 5).max(Duration::from_secs(1)));
         self.check_peers().await?;
-        let listener = self.bind().await?;
+        let listener = Arc::new(self.bind().await?);
         let mut seed = [0; 32];
         match self.seed {
             Some(given) => seed = given,
@@ -276,7 +276,7 @@ impl Builder {
         Ok(())
     }
 
-    async fn bind(&mut self) -> Result<std::net::TcpListener, StartError> {
+    async fn bind(&mut self) -> Result<TcpListener, StartError> {
         let refused = |address| move |source| StartError::Listen { address, source };
         let given = self.listener.take();
         if let Some(listener) = &given {
@@ -288,13 +288,10 @@ impl Builder {
             return Err(StartError::NotLoopback { what, address });
         }
         let listener = match given {
-            Some(listener) => listener,
-            None => {
-                let bound = TcpListener::bind(address).await.map_err(refused(address))?;
-                bound.into_std().map_err(refused(address))?
-            }
+            Some(listener) => adopt(listener),
+            None => TcpListener::bind(address).await,
         };
-        listener.set_nonblocking(true).map_err(refused(address))?;
+        let listener = listener.map_err(refused(address))?;
         self.address = listener.local_addr().map_err(refused(address))?;
         Ok(listener)
     }
@@ -303,7 +300,7 @@ impl Builder {
     fn launch(
         &self,
         farm: &Farm,
-        listener: &std::net::TcpListener,
+        listener: &Arc<TcpListener>,
         seed: [u8; 32],
         clock: &Arc<Clock>,
         boot: Timestamp,
@@ -312,8 +309,6 @@ impl Builder {
         let config = Config { server, farm: farm.clone(), local: self.local.clone() };
         config.validate()?;
         let engine = Engine::new(config, seed, clock.now())?;
-        let refused = |source| StartError::Listen { address: self.address, source };
-        let listener = listener.try_clone().and_then(TcpListener::from_std).map_err(refused)?;
         let random = Random::new(&seed);
         let fingerprint = farm.fingerprint();
         let identity = Identity { server, instance: random.number(), fingerprint, key: self.key };
@@ -323,7 +318,7 @@ impl Builder {
         let links = Arc::new(Links::new(identity, farm.clone(), limits, random, feeding));
         links.dialled.lock().expect(&self.configured);
         let mut tasks = JoinSet::new();
-        tasks.spawn(subscriber::listen(listener, Arc::clone(&links)));
+        tasks.spawn(subscriber::listen(Arc::clone(listener), Arc::clone(&links)));
         tasks.spawn(members::run(self.configured.clone(), Arc::clone(&links)));
         let shown = Arc::new(Shown::default());
         let parts = Parts {

@@ -63,6 +63,7 @@ pub use metrics::{Incoming, LinkState, LinkStatus, Outgoing, Reason};
 pub use grapevine_core::{
     Acks, Address, Change, ChangeError, Compared, ConfigError, Counters, Create, Farm, HashedId,
     Key, KeyError, LimitError, Listed, Local, MAX_LISTED, Member, Missed, NotFound, Principal,
-    ReadPolicy, Report, RequestError, Rotation, ServerId, Session, SessionId, Shown, Stamp, State,
-    Status, Timestamp, TokenError, Unavailable, Value, Vector, WhenFull, WhenIsolated,
+    Progress, ReadPolicy, Report, RequestError, Rotation, ServerId, Session, SessionId, Shown,
+    Stamp, State, Status, Timestamp, TokenError, Unavailable, Value, Vector, WhenFull,
+    WhenIsolated,
 };

@@ -30,6 +30,8 @@ mod shop;
 mod shrink;
 mod swarm;
 mod trace;
+#[cfg(feature = "turmoil")]
+pub mod turmoil;
 mod world;
 
 pub use checks::{About, guarantees};

@@ -10,6 +10,9 @@ const SECTIONS: [&str; 3] = ["dependencies", "dev-dependencies", "build-dependen
 /// Features that only one package may turn on: what ships must not have them.
 const RESERVED: [(&str, &str, &str); 1] = [("grapevine-core", "rare", "sim/Cargo.toml")];
 
+/// Dependencies that only packages of one folder may have: nothing that ships is simulated.
+const SIMULATED: [(&str, &str); 2] = [("turmoil", "sim/"), ("grapevine-tokio-turmoil", "sim/")];
+
 /// What is wrong with the manifests. `root` is the workspace's; `members` those of its packages.
 pub fn check(root: &File, members: &[&File]) -> Vec<String> {
     let mut findings = without_reason(root);
@@ -31,6 +34,10 @@ pub fn check(root: &File, members: &[&File]) -> Vec<String> {
                 let path = &member.path;
                 if !is_true(dependency.get("workspace")) {
                     findings.push(format!("{path}: `{name}` must stand in the root's list"));
+                }
+                if SIMULATED.iter().any(|&(only, folder)| only == name && !path.starts_with(folder))
+                {
+                    findings.push(format!("{path}: `{name}` must not be in what ships"));
                 }
                 for feature in reserved(name, dependency, path) {
                     findings
@@ -106,7 +113,7 @@ mod tests {
     fn a_dependency_without_a_reason_or_outside_the_list_and_missing_lints_are_found() {
         let root = "[workspace.dependencies]\n# --- heading\na = \"1\"\n# Why b and c.\nb = \"1\"\n\
                     c = \"1\"\n\nd = { version = \"1\" }\ngrapevine-core = { path = \"core\" }\n";
-        let bad = "[dependencies]\nb.workspace = true\ne = \"1\"\n";
+        let bad = "[dependencies]\nb.workspace = true\ne = \"1\"\nturmoil.workspace = true\n";
         let good = "[dev-dependencies]\nb = { workspace = true }\n[lints]\nworkspace = true\n";
         let rare = "grapevine-core = { workspace = true, features = [\"rare\"] }\n";
         let rare = format!("[dependencies]\n{rare}[lints]\nworkspace = true\n");
@@ -125,6 +132,7 @@ mod tests {
                 "Cargo.toml:8: `d` has no reason",
                 "x/Cargo.toml: the package doesn't keep the workspace's lints",
                 "x/Cargo.toml: `e` must stand in the root's list",
+                "x/Cargo.toml: `turmoil` must not be in what ships",
                 "node/Cargo.toml: `grapevine-core` must not have the feature `rare`",
             ]
         );

@@ -55,6 +55,13 @@ pub(crate) struct Totals {
     pub(crate) tombstones: u64,
 }
 
+impl Totals {
+    /// All copies.
+    pub(crate) const fn copies(self) -> u64 {
+        self.live + self.partial + self.tombstones
+    }
+}
+
 /// All copies of one server, indexed by writer, by deadline, and by being partial.
 #[derive(Clone, Debug)]
 pub(crate) struct Facts {

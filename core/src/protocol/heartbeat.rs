@@ -44,6 +44,7 @@ impl Engine {
             left: self.members.gone_for_good(),
             published: self.all_published_again(),
             closed: self.gone.closed(),
+            copies: self.facts.totals().copies(),
             members,
         }
     }

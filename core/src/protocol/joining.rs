@@ -1,12 +1,39 @@
-//! Joining: when a server has everything it needs to count as a full member (section 5 of the
-//! protocol page).
+//! Joining: when a server has everything it needs to count as a full member, and how far it is
+//! (section 5 of the protocol page).
 
 use crate::action::{Action, Notice};
 use crate::engine::Engine;
 use crate::member::State;
+use crate::protocol::membership::Peer;
 use crate::rare::{Mark, Point};
+use crate::status::Progress;
+
+/// What a joining server has of another one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// Everything that it had when it first named this process; or it left.
+    Level,
+    /// It was never heard, or not for so long that it acts on nothing of a predecessor.
+    Silent,
+    /// Neither yet.
+    Awaited,
+}
 
 impl Engine {
+    fn standing(&self, peer: &Peer) -> Standing {
+        let farm = &self.config.farm;
+        let level = |target| self.covered(&self.applied, target);
+        if peer.state == State::Left || peer.named_me_at.as_ref().is_some_and(level) {
+            Standing::Level
+        } else if !peer.introduced
+            || self.steady.since(peer.heard) >= farm.down_after + farm.margin()
+        {
+            Standing::Silent
+        } else {
+            Standing::Awaited
+        }
+    }
+
     /// Joining ends when each configured number has been caught up with since it counts this
     /// process, or was silent so long that it acts on nothing of a predecessor; or, when the whole
     /// farm starts cold, after `cold_start_after`.
@@ -19,13 +46,10 @@ impl Engine {
         let silent_end = farm.down_after + farm.margin();
         let (mut level, mut silent, mut all_joining) = (0, 0, true);
         for peer in self.members.peers.values() {
-            let target = peer.named_me_at.as_ref();
-            if peer.state == State::Left
-                || target.is_some_and(|target| self.covered(&self.applied, target))
-            {
-                level += 1;
-            } else if !peer.introduced || self.steady.since(peer.heard) >= silent_end {
-                silent += 1;
+            match self.standing(peer) {
+                Standing::Level => level += 1,
+                Standing::Silent => silent += 1,
+                Standing::Awaited => {}
             }
             all_joining &= peer.joining || !peer.introduced;
         }
@@ -47,5 +71,27 @@ impl Engine {
             self.act(Action::Notify(Notice::Joined));
             self.settle_lookups();
         }
+    }
+
+    /// How far joining is.
+    pub(crate) fn progress(&self) -> Option<Progress> {
+        if !self.members.joining {
+            return None;
+        }
+        let peers = || self.members.peers.values();
+        let standing = |standing| peers().filter(move |peer| self.standing(peer) == standing);
+        let unknown = (self.members.size - 1).saturating_sub(self.members.peers.len());
+        let heard = peers().filter(|peer| peer.introduced);
+        Some(Progress {
+            starting: self.starting(),
+            waits_for: standing(Standing::Awaited).map(|peer| peer.server.number()).collect(),
+            silent: (unknown + standing(Standing::Silent).count()) as u64,
+            copies: self.facts.totals().copies(),
+            copies_elsewhere: heard.map(Peer::copies).max(),
+            sessions: self.counters.repaired,
+            bytes: self.counters.repaired_bytes,
+            rounds: self.counters.rounds,
+            rounds_broken: self.counters.rounds_broken,
+        })
     }
 }

@@ -39,6 +39,8 @@ pub(super) struct Peer {
     /// The furthest ahead of them.
     pub(super) clock_offset: Option<i64>,
     end: Stamp,
+    /// How many copies it holds.
+    copies: u64,
     pub(super) told: Told,
     acked: Stamp,
     /// Up to this reading of its clock, all its writes are here.
@@ -264,6 +266,7 @@ impl Members {
         }
         peer.introduced = true;
         peer.joining = heartbeat.joining;
+        peer.copies = heartbeat.copies;
         peer.end = peer.end.max(heartbeat.end);
         if let Some(target) = &mut peer.named_me_at {
             target.retain(|server, _| !heartbeat.has_forgotten(server));
@@ -297,6 +300,7 @@ impl Members {
             heard: same_distance(steady, peer.heard, now),
             clock_offset_us: peer.clock_offset.unwrap_or(0),
             end: peer.end,
+            copies: peer.copies,
             acked: peer.acked,
         };
         self.peers.values().map(show).collect()
@@ -324,12 +328,18 @@ impl Peer {
             offsets: Vec::new(),
             clock_offset: None,
             end: Stamp::ZERO,
+            copies: 0,
             told: Told::default(),
             acked: Stamp::ZERO,
             covered_until: Timestamp::ZERO,
             named_me_at: None,
             skewed_until: Timestamp::ZERO,
         }
+    }
+
+    /// How many copies it holds, as it last said.
+    pub(super) const fn copies(&self) -> u64 {
+        self.copies
     }
 
     /// The end of its stream, as far as this server has heard.

@@ -26,12 +26,19 @@ use crate::vector::Vector;
 /// Entries that a holder looks at for one part, so that skipping much costs a bounded time.
 const STEPS: usize = 4096;
 
+/// How often a part of a round is asked for again, before the round is given up.
+const AGAIN: u32 = 3;
+
 #[derive(Clone, Debug)]
 struct Round {
     number: u64,
     holder: ServerId,
     base: Vector,
     part: u32,
+    /// Where the part under way begins.
+    cursor: Option<Cursor>,
+    /// How often it was asked for again.
+    again: u32,
     until: Timestamp,
 }
 
@@ -116,7 +123,7 @@ impl Engine {
     /// Starts the round that is due, or breaks off the one whose holder is too slow.
     pub(crate) fn review_repair(&mut self) {
         if let Some(round) = &self.repair.round {
-            if round.until > self.now {
+            if round.until > self.now || self.ask_again() {
                 return;
             }
             self.break_round();
@@ -128,6 +135,24 @@ impl Engine {
                 self.start_round();
             }
         }
+    }
+
+    /// Asks the same holder for the same part again, if the round has come to something: a lost link
+    /// or message need not cost all that came before. For the holder, which keeps nothing, it is as if
+    /// the question had been late.
+    fn ask_again(&mut self) -> bool {
+        let Some(round) = &self.repair.round else { return false };
+        let lives = self.members.alive().any(|server| server == round.holder);
+        if round.part == 0 || round.again >= AGAIN || !lives {
+            return false;
+        }
+        let until = self.now + self.round_time();
+        let Some(mut round) = self.repair.round.take() else { return false };
+        (round.again, round.until) = (round.again + 1, until);
+        self.rare.mark(Mark::PartAskedAgain);
+        self.pull(&round);
+        self.repair.round = Some(round);
+        true
     }
 
     fn break_round(&mut self) {
@@ -152,8 +177,9 @@ impl Engine {
         self.rare.mark_if(base.is_empty(), Mark::PulledFromNothing);
         self.rare.mark_if(self.members.is_joining(holder), Mark::PulledFromJoiningServer);
         let until = self.now + self.round_time();
-        let round = Round { number: self.repair.rounds, holder, base, part: 0, until };
-        self.pull(&round, None);
+        let number = self.repair.rounds;
+        let round = Round { number, holder, base, part: 0, cursor: None, again: 0, until };
+        self.pull(&round);
         self.repair.round = Some(round);
     }
 
@@ -162,13 +188,13 @@ impl Engine {
         if self.rare.force(Point::RoundTimeoutTiny) { time / 128 } else { time }
     }
 
-    fn pull(&mut self, round: &Round, cursor: Option<Cursor>) {
+    fn pull(&mut self, round: &Round) {
         let one = self.rare.force(Point::PullOne);
         let newest = self.members.newest(self.config.server);
         let pull = Pull {
             round: round.number,
             base: round.base.clone(),
-            cursor,
+            cursor: round.cursor.clone(),
             budget: if one { 1 } else { self.config.local.pull_budget },
             partial: self.facts.has_partial(|server| newest.contains(&server)),
         };
@@ -233,6 +259,7 @@ impl Engine {
             self.rare.completes(&self.facts, session, Mark::PartialCopyCompletedByRepair);
             refused |= self.merge_told(from, session, &mut changed).is_err();
             self.counters.repaired += 1;
+            self.counters.repaired_bytes += session.weight() as u64;
         }
         if self.rare.force(Point::RoundBroken) {
             self.break_round();
@@ -260,8 +287,9 @@ impl Engine {
             self.rare.mark(Mark::RoundCutIntoParts);
             round.part += 1;
             cursor.part = round.part;
+            (round.cursor, round.again) = (Some(cursor), 0);
             round.until = self.now + self.round_time();
-            self.pull(&round, Some(cursor));
+            self.pull(&round);
             self.repair.round = Some(round);
         } else {
             // Others may be ahead of that holder; and whoever waits for this server's word gets it.

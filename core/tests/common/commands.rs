@@ -143,7 +143,7 @@ fn heartbeats() -> BoxedStrategy<Command> {
             let clock = Timestamp::from_micros(clock);
             let (joining, partial, published) = flags;
             Command::Heartbeat(Heartbeat {
-                clock, end, applied, members, joining, partial, left, published, closed
+                clock, end, applied, members, joining, partial, left, published, closed, copies: clock.as_micros()
             })
         }),
         1 => Just(Command::HeartbeatRequest),

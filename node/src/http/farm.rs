@@ -25,6 +25,7 @@ pub(super) async fn farm(State(app): State<Shared>) -> Result<Json<Value>, Probl
         "fingerprint": hex(&farm.fingerprint()),
         "listen": app.grapevine.local_addr().to_string(),
         "joining": status.joining,
+        "progress": status.progress,
         "isolated": status.isolated,
         "skewed": status.skewed,
         "leaving": status.leaving,
@@ -64,6 +65,7 @@ fn member(member: &Member) -> Value {
         "heard_ms": member.heard.as_millis(),
         "clock_offset_us": member.clock_offset_us,
         "end": member.end.to_string(),
+        "copies": member.copies,
         "acked": member.acked.to_string(),
     })
 }
@@ -141,7 +143,8 @@ pub(super) async fn ready(State(app): State<Shared>) -> Result<Json<Value>, Prob
         return Err(not("skewed", "this server's clock is too far from the other servers' clocks"));
     }
     if status.joining {
-        return Err(not("joining", "this server has not yet got everything from the others"));
+        let problem = not("joining", "this server has not yet got everything from the others");
+        return Err(problem.with("progress", json!(status.progress)));
     }
     if status.isolated && app.grapevine.farm().when_isolated == WhenIsolated::Refuse {
         return Err(not("isolated", "this server is cut off from the majority of the farm"));

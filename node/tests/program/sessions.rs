@@ -223,6 +223,9 @@ async fn a_server_that_waits_for_the_others_is_healthy_but_not_ready() {
     let (status, error) = farm.get(0, "/ready").await;
     assert_eq!((status, &error["code"]), (503, &json!("not_ready")), "{error}");
     assert_eq!(error["reason"], "joining");
+    let progress = &error["progress"];
+    assert_eq!((&progress["copies"], &progress["silent"]), (&json!(0), &json!(2)), "{error}");
+    assert_eq!(progress["copies_elsewhere"], json!(null), "nobody has said anything");
     farm.launch(1);
     farm.launch(2);
     for at in 0..3 {

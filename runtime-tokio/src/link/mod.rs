@@ -11,6 +11,7 @@ use parking_lot::Mutex;
 
 use crate::error::StopReason;
 use crate::metrics::{LinkStatus, Metrics, Reason};
+use crate::net::is_near;
 use crate::net::sync::{Notify, mpsc, watch};
 use crate::net::time::Instant;
 use crate::random::Random;
@@ -144,7 +145,7 @@ impl Links {
 
 /// Farm links are not encrypted yet, so they must not leave the machine.
 pub(crate) fn is_allowed(address: SocketAddr) -> bool {
-    address.ip().to_canonical().is_loopback()
+    is_near(address.ip())
 }
 
 #[cfg(test)]

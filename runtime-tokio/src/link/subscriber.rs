@@ -28,7 +28,7 @@ const LINGER: Duration = Duration::from_millis(200);
 const LINGER_BYTES: usize = 16 << 10;
 
 /// Accepts peers until it is aborted.
-pub(crate) async fn listen(listener: TcpListener, links: Arc<Links>) {
+pub(crate) async fn listen(listener: Arc<TcpListener>, links: Arc<Links>) {
     let handshakes = Arc::new(Semaphore::new(links.limits.handshakes));
     let mut subscribers = JoinSet::new();
     loop {

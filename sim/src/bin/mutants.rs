@@ -95,6 +95,7 @@ fn hunt(tree: &Path, work: &Path, seeds: u64) -> Result<Fate, String> {
     let target = std::path::absolute(work.join("target")).map_err(|error| error.to_string())?;
     let built = Command::new("cargo")
         .args(["build", "--release", "-q", "-p", "grapevine-sim", "--bin", "grapevine-sim"])
+        .arg("--no-default-features")
         .current_dir(tree)
         .env("CARGO_TARGET_DIR", &target)
         .env("RUSTFLAGS", "--cap-lints=allow")

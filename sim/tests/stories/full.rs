@@ -301,7 +301,8 @@ fn an_anonymous_session_lives_no_longer_than_anonymous_ones_may() {
 /// An engine of its own, and a peer that it has heard of.
 fn engine(farm: Farm) -> (Engine, Timestamp, ServerId) {
     let now = Timestamp::from_millis(1_700_000_000_000);
-    let config = Config::new(ServerId::new(1, now), farm);
+    let mut config = Config::new(ServerId::new(1, now), farm);
+    config.local.start_wait = Duration::ZERO;
     let engine = Engine::new(config, [1; 32], now).expect("a valid configuration");
     (engine, now, ServerId::new(2, now))
 }

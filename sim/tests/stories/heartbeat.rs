@@ -73,8 +73,18 @@ fn a_heartbeat_from_the_future_is_ignored_and_its_owner_shown_as_skewed() {
     let members = vec![peer];
     let (left, closed) = (Vec::new(), Vec::new());
     let (joining, partial, published) = (false, false, false);
-    let beat =
-        Heartbeat { clock: now, end, applied, members, joining, partial, left, published, closed };
+    let beat = Heartbeat {
+        clock: now,
+        end,
+        applied,
+        members,
+        joining,
+        partial,
+        left,
+        published,
+        closed,
+        copies: 0,
+    };
     engine.handle(now, Event::Command { from: peer, command: Command::Heartbeat(beat) });
     let status = engine.status();
     assert_eq!(status.counters.ignored_skewed, 1);

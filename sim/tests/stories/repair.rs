@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use grapevine_core::command::{Batch, Cursor, Delta, Pull, Write};
+use grapevine_core::command::{Batch, Cursor, Delta, Heartbeat, Pull, Write};
 use grapevine_core::*;
 use grapevine_sim::{Delay, World};
 
@@ -136,6 +136,126 @@ fn a_write_that_reaches_the_holder_behind_its_place_in_the_list_is_not_claimed()
     let third = pull(&mut engine, second.next);
     assert_eq!(third.next, None);
     assert_eq!(third.complete, vec![(writer, stamps[0])], "the asker was never sent the second");
+}
+
+/// The third server starts anew, while the first has this many sessions; the link to it is lost once
+/// half of them have come, for this long. Returns how many sessions the third one was sent in all.
+fn sent_in_spite_of_a_lost_link(seed: u64, sessions: u64, lost: Duration) -> u64 {
+    let local = Local { pull_budget: 4096, verify_every: Duration::ZERO, ..Local::default() };
+    let mut world = World::with_local(seed, Farm::default(), local);
+    settle(&mut world);
+    world.crash(1);
+    world.crash(2);
+    for _ in 0..sessions {
+        create(&mut world, 0);
+    }
+    world.start(2);
+    while world.status(2).counters.repaired < sessions / 2 {
+        world.run_for(Duration::from_micros(200));
+    }
+    world.network.partition(&[0], &[2]);
+    world.run_for(lost);
+    world.network.heal();
+    settle(&mut world);
+    settle(&mut world);
+    assert_eq!(world.status(2).sessions, sessions, "it has all");
+    assert!(!world.status(2).joining);
+    world.status(2).counters.repaired
+}
+
+#[test]
+fn a_link_that_is_lost_in_the_middle_of_a_long_list_costs_no_more_than_a_part() {
+    let sent = sent_in_spite_of_a_lost_link(310, 1000, Duration::from_millis(1500));
+    let part = 4096 / 100;
+    assert!((1000..=1000 + part).contains(&sent), "{sent} sessions were sent for 1000");
+}
+
+#[test]
+fn a_link_that_is_lost_for_so_long_that_its_holder_counts_as_down_costs_one_list() {
+    let sent = sent_in_spite_of_a_lost_link(311, 1000, Duration::from_secs(10));
+    assert!((1001..=1600).contains(&sent), "{sent} sessions were sent for 1000");
+}
+
+#[test]
+fn a_part_of_a_repair_is_bounded_whatever_the_asker_takes_and_the_holder_has() {
+    let now = Timestamp::from_millis(1_700_000_000_000);
+    let [holder, asker] = [1, 2].map(|number| ServerId::new(number, now));
+    let farm = Farm { frame_bytes: 1 << 20, ..Farm::default() };
+    let mut config = at_once(holder);
+    config.farm = farm.clone();
+    let mut engine = Engine::new(config, [1; 32], now).expect("valid");
+    for n in 0..3000 {
+        let attributes = vec![(key("a"), [7_u8; 1000][..].into())];
+        let request = Request::Create(Create { attributes, ..Create::default() });
+        engine.handle(now, Event::Request { id: RequestId(n), request });
+    }
+    while engine.poll_action().is_some() {}
+    let pull =
+        Pull { round: 1, base: Vector::default(), cursor: None, budget: u32::MAX, partial: false };
+    let mut cursor = None;
+    let (mut parts, mut sent) = (0, 0);
+    loop {
+        let command = Command::Pull(Pull { cursor: cursor.take(), ..pull.clone() });
+        engine.handle(now, Event::Command { from: asker, command });
+        let mut deltas =
+            std::iter::from_fn(|| engine.poll_action()).filter_map(|action| match action {
+                Action::Publish { command: Command::Delta(delta), .. } => Some(delta),
+                _ => None,
+            });
+        let delta = deltas.next().expect("a part");
+        assert!(deltas.next().is_none(), "one question, one part");
+        let mut bytes = Vec::new();
+        wire::encode(&Command::Delta(delta.clone()), &mut bytes);
+        assert!(bytes.len() < (farm.frame_bytes / 2) as usize, "a part of {} bytes", bytes.len());
+        (parts, sent) = (parts + 1, sent + delta.sessions.len());
+        cursor = delta.next;
+        if cursor.is_none() {
+            break;
+        }
+    }
+    assert_eq!(sent, 3000);
+    assert!(parts > 10, "{parts} parts of 3 MB");
+}
+
+#[test]
+fn one_part_at_a_time_is_under_way_however_many_servers_are_ahead() {
+    let now = Timestamp::from_millis(1_700_000_000_000);
+    let me = ServerId::new(1, now);
+    let mut config = at_once(me);
+    config.farm.size = 6;
+    let mut engine = Engine::new(config, [1; 32], now).expect("valid");
+    let mut pulls = 0;
+    for round in 0..20 {
+        let now = now + Duration::from_millis(40 * round);
+        for number in 2..=6 {
+            let from = ServerId::new(number, me.boot().before(Duration::from_secs(9)));
+            let end = Stamp::at(me.boot().before(Duration::from_secs(1)));
+            engine.handle(now, Event::PeerUp(from));
+            let beat = Heartbeat {
+                clock: now,
+                end,
+                applied: Vector::from_iter([(from, end)]),
+                members: vec![me, from],
+                joining: false,
+                partial: false,
+                left: Vec::new(),
+                published: true,
+                closed: Vec::new(),
+                copies: 1000,
+            };
+            engine.handle(now, Event::Command { from, command: Command::Heartbeat(beat) });
+        }
+        engine.handle(now, Event::Timer);
+        let said = std::iter::from_fn(|| engine.poll_action());
+        pulls += said
+            .filter(|action| matches!(action, Action::Publish { command: Command::Pull(_), .. }))
+            .count();
+    }
+    assert_eq!(pulls, 1, "nobody has answered, and it is not too late yet");
+    let progress = engine.status().progress.expect("it joins");
+    assert_eq!(progress.waits_for, [2, 3, 4, 5, 6]);
+    assert_eq!((progress.copies, progress.copies_elsewhere), (0, Some(1000)));
+    assert_eq!((progress.rounds, progress.sessions, progress.silent), (1, 0, 0));
 }
 
 /// A process that starts without asking anybody.
