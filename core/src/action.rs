@@ -156,14 +156,28 @@ pub enum Notice {
         /// The sessions.
         sessions: Vec<HashedId>,
     },
-    /// The session ended by its idle limit; said by the server that ended it.
+    /// The session ended by itself. In normal operation one server of the farm says so, once: the
+    /// session's origin, or if that is gone the live server with the lowest number. It is what an
+    /// application cleans up by. When servers die or can't hear each other, it may be said by several
+    /// of them, by each process at most once; or by none, if whoever was to say so died.
     Expired {
-        /// The session.
+        /// The session, as it was last.
         session: Arc<Session>,
+        /// Which limit ended it.
+        limit: Limit,
     },
     /// An anonymous session was ended to make room for another; said by the server that ended it.
     Evicted {
         /// The session.
         session: Arc<Session>,
     },
+}
+
+/// What ends a session by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Limit {
+    /// It was not used for its idle timeout.
+    Idle,
+    /// Its absolute deadline has passed, and the margin for clocks that differ.
+    Absolute,
 }

@@ -43,7 +43,7 @@ mod status;
 mod token;
 mod vector;
 
-pub use action::{Action, Listed, Notice, Response, Served, Stop, To};
+pub use action::{Action, Limit, Listed, Notice, Response, Served, Stop, To};
 pub use command::Command;
 pub use config::{Config, ConfigError, Farm, Local, WhenFull, WhenIsolated};
 pub use engine::{Engine, Timer};

@@ -306,6 +306,8 @@ rare_names! {
         ExpiryConfirmedByAll,
         /// A copy looked idle, and its end was certain here.
         ExpiryCertain,
+        /// An application was told that a session's deadline has passed.
+        DeadlineTold,
         /// A copy was kept past its deadline until a majority's clocks had passed it.
         DropWaitedForMajority,
         /// An entry was dropped from a token: every server has it.

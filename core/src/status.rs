@@ -62,6 +62,8 @@ pub struct Counters {
     pub expired: u64,
     /// Anonymous sessions ended here to make room for others.
     pub evicted: u64,
+    /// Sessions that ended by either limit and of which this server told its application.
+    pub expired_told: u64,
     /// Copies dropped after their deadline.
     pub dropped: u64,
     /// Sessions published again, because a writer who is gone wrote to them.

@@ -10,6 +10,7 @@ use grapevine_core::{Config, Engine, Farm, Local, ServerId, Timestamp, TokenKey}
 use crate::clock::Clock;
 use crate::driver::{Driver, Parts, Shown};
 use crate::error::{StartError, StopReason};
+use crate::expirations::Expiring;
 use crate::farm::{Grapevine, Inner};
 use crate::link::handshake::Identity;
 use crate::link::members::{self, Configured};
@@ -321,11 +322,14 @@ impl Builder {
         tasks.spawn(subscriber::listen(Arc::clone(listener), Arc::clone(&links)));
         tasks.spawn(members::run(self.configured.clone(), Arc::clone(&links)));
         let shown = Arc::new(Shown::default());
+        let expiring = Expiring::new();
+        let told = expiring.weak();
         let parts = Parts {
             engine,
             clock: Arc::clone(clock),
             shown: Arc::clone(&shown),
             links: Arc::clone(&links),
+            expiring,
             asks,
             inputs,
             tasks,
@@ -334,6 +338,7 @@ impl Builder {
         Ok(Grapevine::new(Inner {
             links,
             shown,
+            told,
             clock: Arc::clone(clock),
             tokens: TokenKey::new(&self.key),
             asks: asking,

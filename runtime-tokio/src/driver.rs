@@ -13,6 +13,7 @@ use grapevine_core::{
 
 use crate::clock::Clock;
 use crate::error::StopReason;
+use crate::expirations::Expiring;
 use crate::link::frame::Frames;
 use crate::link::queue::{Chunk, Queue};
 use crate::link::{Input, Links};
@@ -57,6 +58,7 @@ pub(crate) struct Parts {
     pub(crate) clock: Arc<Clock>,
     pub(crate) shown: Arc<Shown>,
     pub(crate) links: Arc<Links>,
+    pub(crate) expiring: Expiring,
     pub(crate) asks: mpsc::Receiver<Ask>,
     pub(crate) inputs: mpsc::Receiver<Input>,
     /// The tasks that accept and dial; they end with the driver.
@@ -298,7 +300,10 @@ impl Driver {
                     "copies differ from another server's; mending them"
                 );
             }
-            Notice::Expired { session } => tracing::debug!(id = %session.id, "a session expired"),
+            Notice::Expired { session, limit } => {
+                tracing::debug!(id = %session.id, ?limit, "a session expired");
+                self.parts.expiring.tell(session, limit);
+            }
             Notice::Evicted { session } => {
                 tracing::debug!(id = %session.id, "an anonymous session was ended to make room");
             }
@@ -333,7 +338,8 @@ mod tests {
         let (_, asks) = mpsc::channel(1);
         let (_, inputs) = mpsc::channel(1);
         let shown = Arc::default();
-        Driver::new(Parts { engine, clock, shown, links, asks, inputs, tasks: JoinSet::new() })
+        let (expiring, tasks) = (Expiring::new(), JoinSet::new());
+        Driver::new(Parts { engine, clock, shown, links, expiring, asks, inputs, tasks })
     }
 
     fn peer(driver: &mut Driver, number: u16, frames: usize) -> Arc<Queue> {

@@ -16,6 +16,7 @@ use crate::digest::{Digest, digest};
 use crate::driver::{Ask, Shown};
 use crate::edit::Edit;
 use crate::error::{Error, StopReason};
+use crate::expirations::{Expirations, Told};
 use crate::link::Links;
 use crate::metrics::LinkStatus;
 use crate::net::sync::{mpsc, oneshot};
@@ -34,6 +35,7 @@ pub struct Grapevine(Arc<Inner>);
 pub(crate) struct Inner {
     pub(crate) links: Arc<Links>,
     pub(crate) shown: Arc<Shown>,
+    pub(crate) told: Told,
     pub(crate) clock: Arc<Clock>,
     pub(crate) tokens: TokenKey,
     pub(crate) asks: mpsc::Sender<Ask>,
@@ -336,6 +338,21 @@ impl Grapevine {
         let stopped = stop.wait_for(Option::is_some).await;
         // The sender lives as long as this handle.
         stopped.ok().and_then(|reason| reason.clone()).unwrap_or(StopReason::Failed)
+    }
+
+    /// The sessions that expire from now on, by their idle limit or their deadline, and of which this
+    /// server is the one to tell: for an application to clean up what it keeps elsewhere for them.
+    ///
+    /// In normal operation each session that expires is told of by one server of the farm, once; so
+    /// listen on every server. It is its origin, or if that process is gone, the live server with the
+    /// lowest number. When servers die or can't hear each other, several may tell of one session, each at
+    /// most once; or none, if the one that was to tell died. What must never be missed should be found
+    /// by a clean-up of its own now and then. A session that is deleted, rotated or revoked is not told
+    /// of: who did it knows.
+    ///
+    /// Up to 4096 wait for a listener that is slow; it is told how many it missed.
+    pub fn expirations(&self) -> Expirations {
+        self.0.told.listen()
     }
 
     /// Whether this server hears from fewer than a majority of the farm now. It costs no message and

@@ -41,6 +41,7 @@ mod digest;
 mod driver;
 mod edit;
 mod error;
+mod expirations;
 mod farm;
 mod link;
 mod local;
@@ -57,13 +58,14 @@ pub use builder::{Builder, LOOPBACK_KEY};
 pub use digest::Digest;
 pub use edit::Edit;
 pub use error::{Error, StartError, StopReason};
+pub use expirations::{Expiration, Expirations};
 pub use farm::{Grapevine, LONGEST_VERIFY, Served};
 pub use metrics::{Incoming, LinkState, LinkStatus, Outgoing, Reason};
 
 pub use grapevine_core::{
     Acks, Address, Change, ChangeError, Compared, ConfigError, Counters, Create, Farm, HashedId,
-    Key, KeyError, LimitError, Listed, Local, MAX_LISTED, Member, Missed, NotFound, Principal,
-    Progress, ReadPolicy, Report, RequestError, Rotation, ServerId, Session, SessionId, Shown,
-    Stamp, State, Status, Timestamp, TokenError, Unavailable, Value, Vector, WhenFull,
+    Key, KeyError, Limit, LimitError, Listed, Local, MAX_LISTED, Member, Missed, NotFound,
+    Principal, Progress, ReadPolicy, Report, RequestError, Rotation, ServerId, Session, SessionId,
+    Shown, Stamp, State, Status, Timestamp, TokenError, Unavailable, Value, Vector, WhenFull,
     WhenIsolated,
 };

@@ -54,6 +54,9 @@ struct Wrote {
 pub(crate) struct Known {
     pub(crate) id: SessionId,
     pub(crate) idle_timeout: std::time::Duration,
+    /// When no server keeps it any more, but for a margin: its own deadline, or that of the session that
+    /// it took the place of.
+    pub(crate) deadline: Timestamp,
     principal: Option<Principal>,
     revocation: Option<Version>,
     /// The session that it took the place of.
@@ -192,6 +195,9 @@ impl Known {
         Self {
             id: delta.id,
             idle_timeout: delta.fixed.idle_timeout,
+            deadline: delta.fixed.replaces.map_or(delta.fixed.deadline, |replaces| {
+                replaces.deadline.max(delta.fixed.deadline)
+            }),
             principal: delta.fixed.principal.clone(),
             revocation: delta.fixed.revocation,
             replaces: delta.fixed.replaces,

@@ -41,6 +41,14 @@ const WHOLE_STATE_EVERY: u64 = 64;
 const EVENTS_PER_PAIR: u64 = 1_000;
 const EVENTS_BESIDES: u64 = 200_000;
 
+/// Whether a scenario's network or rare choices do what a farm is normally spared.
+fn disturbs(scenario: &Scenario) -> bool {
+    let links = &scenario.network;
+    links.loss + links.corruption > 0.0
+        || !scenario.buggify.points.is_empty()
+        || !scenario.later.is_empty()
+}
+
 /// A run under way.
 pub struct Run {
     scenario: Scenario,
@@ -87,7 +95,7 @@ impl Run {
             world,
             model: Model::default(),
             checks: checks::all(),
-            damage: Damage::default(),
+            damage: Damage { disturbed: disturbs(scenario), ..Damage::default() },
             healed: Vec::new(),
             rng: ChaCha8Rng::seed_from_u64(scenario.seed ^ 0x5eed),
             broken: None,

@@ -102,6 +102,7 @@ pub struct World {
     late: bool,
     /// How many copies went or ended by what is observed now, besides those that made room.
     ended: i64,
+    expired: Vec<(ServerId, SessionId)>,
     /// What each dead process had applied.
     obituaries: BTreeMap<ServerId, Vector>,
     messages: u64,
@@ -175,6 +176,7 @@ impl World {
             evicted: BTreeSet::new(),
             late: false,
             ended: 0,
+            expired: Vec::new(),
             obituaries: BTreeMap::new(),
             messages: 0,
             events: 0,
@@ -229,6 +231,11 @@ impl World {
     /// Notices so far, with the server that gave them.
     pub fn notices(&self) -> &[(usize, Notice)] {
         &self.notices
+    }
+
+    /// Which sessions expired, as processes told their applications.
+    pub(crate) fn expired(&self) -> &[(ServerId, SessionId)] {
+        &self.expired
     }
 
     /// How often a server found that its copies and another's differ.

@@ -4,10 +4,13 @@
 //! idle copy is ended by a `Delete` of one server, once it is certain that nobody else was accessed
 //! later: when every configured server's stream is covered up to after the idle deadline plus
 //! margin. Until then its content is kept.
+//!
+//! Either way the application of one server is told, so that it can clean up: of the server that ended the
+//! idle session; and for the absolute limit, of the one that would have ended it, when it drops its copy.
 
 use alloc::sync::Arc;
 
-use crate::action::{Action, Notice};
+use crate::action::{Action, Limit, Notice};
 use crate::command::Write;
 use crate::engine::Engine;
 use crate::event::Acks;
@@ -67,6 +70,9 @@ impl Engine {
                 Expiry::Gone if self.rare.force(Point::DropLate) => self.facts.rearm(address, beat),
                 Expiry::Gone => {
                     self.drops_by_trusted_now();
+                    if copy.life == Life::Live && copy.complete && self.ends_sessions_of(&copy) {
+                        self.tell_expired(&copy, Limit::Absolute);
+                    }
                     self.facts.drop_copy(address);
                     self.counters.dropped += 1;
                     self.store(address);
@@ -89,15 +95,17 @@ impl Engine {
         }
     }
 
-    /// One server ends an idle session: its origin, or if that is gone the live one with the lowest
-    /// number.
+    /// One server ends an idle session, and tells of an expired one: its origin, or if that is gone the
+    /// live one with the lowest number that has joined, for one that joins may not have it yet.
     fn ends_sessions_of(&self, copy: &Session) -> bool {
         let origin = copy.id.address.origin;
         let me = self.config.server;
-        let lowest = self.members.alive().map(|server| server.number()).min();
+        let joined = self.members.alive().filter(|&server| !self.members.is_joining(server));
+        let lowest = joined.map(|server| server.number()).min();
         origin == me
             || self.rare.force(Point::IdleEndedAnywhere)
             || !self.members.alive().any(|server| server == origin)
+                && !self.members.joining()
                 && lowest.is_none_or(|lowest| me.number() < lowest)
     }
 
@@ -106,6 +114,12 @@ impl Engine {
         self.publish(Write::Delete(Arc::new(copy.tombstone(version))), Acks::Local);
         self.counters.expired += 1;
         self.rare.mark(Mark::ExpiryCertain);
-        self.act(Action::Notify(Notice::Expired { session: Arc::clone(copy) }));
+        self.tell_expired(copy, Limit::Idle);
+    }
+
+    fn tell_expired(&mut self, copy: &Arc<Session>, limit: Limit) {
+        self.counters.expired_told += 1;
+        self.rare.mark_if(limit == Limit::Absolute, Mark::DeadlineTold);
+        self.act(Action::Notify(Notice::Expired { session: Arc::clone(copy), limit }));
     }
 }

@@ -2,6 +2,7 @@
 
 mod bad_peers;
 mod common;
+mod expiry;
 mod faults;
 mod members;
 mod numbers;

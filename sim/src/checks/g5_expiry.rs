@@ -1,5 +1,6 @@
 //! G5: nothing ends early, nothing is served late.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use grapevine_core::command::Write;
@@ -20,9 +21,12 @@ static ABOUT: About = About {
     rule: "Nobody says that a session's idle or absolute limit has passed, and no server ends it \
            for that, before it has by the world's clock, less an eighth of the idle timeout and \
            twice the most that clocks were off. No response shows a session later than its \
-           deadline and the most that clocks were off. Not judged for sessions that were ended to \
-           make room (G8 judges those), while a clock is off by more than \
-           clocks may be, nor, for the idle limit, after a death: an access may have died with it.",
+           deadline and the most that clocks were off. Not judged for sessions that were ended to make \
+           room (G8 judges those), while a clock is off by more than \
+           clocks may be, nor, for the idle limit, after a death: an access may have died with it. \
+           No process tells its application twice that a session expired. In a run without any fault, \
+           of every session at most one server of the farm tells so, and of every one whose deadline \
+           has passed, and that no customer asked to end, one.",
     file: "sim/src/checks/g5_expiry.rs",
     not_applied: None,
 };
@@ -108,5 +112,32 @@ impl Check for Expiry {
             }
             _ => Ok(()),
         }
+    }
+
+    fn end(&mut self, scene: &Scene<'_>) -> Judgement {
+        let mut told: BTreeMap<SessionId, BTreeMap<ServerId, u64>> = BTreeMap::new();
+        for &(by, id) in scene.world.expired() {
+            *told.entry(id).or_default().entry(by).or_default() += 1;
+        }
+        for (id, by) in &told {
+            self.looked += 1;
+            if let Some((by, times)) = by.iter().find(|&(_, &times)| times > 1) {
+                return Err(format!("{by} told {times} times that {id} expired"));
+            }
+        }
+        if scene.damage.disturbed {
+            return Ok(());
+        }
+        // Heartbeats after its end, every server has dropped it.
+        let dropped = scene.world.farm().margin() + scene.world.farm().heartbeat_every * 10;
+        for known in scene.model.iter() {
+            let told = told.get(&known.id).map_or(0, BTreeMap::len);
+            let over = known.deadline + dropped < scene.world.now() && !known.end_asked;
+            self.looked += 1;
+            if told > 1 || over && told == 0 {
+                return Err(format!("{told} servers told that {} expired", known.id));
+            }
+        }
+        Ok(())
     }
 }

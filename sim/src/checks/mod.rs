@@ -47,6 +47,8 @@ pub(crate) struct Damage {
     /// Servers that died, by time. Stopping after a leave is a death too: a server that leaves waits
     /// until its own stream is applied elsewhere (section 8), not what it alone has of others' streams.
     pub(crate) deaths: Vec<Timestamp>,
+    /// Whether anything at all was done on purpose, and be it the loss of a message.
+    pub(crate) disturbed: bool,
     /// Whether a server has left: what it alone had is given up.
     pub(crate) left: bool,
     /// The most that any clock was off, in microseconds.

@@ -13,6 +13,7 @@ impl Run {
     /// does nothing: so a schedule stays one when parts of it are left out.
     pub(super) fn fault(&mut self, fault: &Fault) {
         self.world.note_scheduled(|| describe(fault));
+        self.damage.disturbed = true;
         let world = &mut self.world;
         match fault {
             Fault::Crash { server } => world.crash(index(*server)),

@@ -161,6 +161,9 @@ impl World {
                     self.evicted.insert((session.id.address, session.id.created));
                     self.ended -= 1;
                 }
+                if let Notice::Expired { session, .. } = &notice {
+                    self.expired.push((from, session.id));
+                }
                 self.notices.push((server, notice));
             }
             Action::Stop(stop) => self.nodes[server].stop = Some(stop),

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use grapevine_core::command::{Answer, Found};
 use grapevine_core::{
-    Command, Create, Event, NotFound, Notice, Request, RequestError, Response, Served,
+    Command, Create, Event, Limit, NotFound, Notice, Request, RequestError, Response, Served,
 };
 use grapevine_sim::World;
 
@@ -166,4 +166,89 @@ fn a_change_that_changes_nothing_is_still_an_access() {
         // There is nothing to remove.
         update(&mut world, 1, &served.token, vec![grapevine_core::Change::Remove(key("none"))]);
     }
+}
+
+/// Who told of which session, and why.
+fn told(world: &World) -> Vec<(usize, grapevine_core::SessionId, Limit)> {
+    let of = |(server, notice): &(usize, Notice)| match notice {
+        Notice::Expired { session, limit } => Some((*server, session.id, *limit)),
+        _ => None,
+    };
+    world.notices().iter().filter_map(of).collect()
+}
+
+#[test]
+fn a_session_that_reaches_its_deadline_is_told_of_by_its_origin_alone() {
+    let mut world = farm(320);
+    let served: Vec<Served> = (0..3).map(|_| short(&mut world, 20, 20)).collect();
+    for _ in 0..4 {
+        // In use all the time: it is not the idle limit that ends it.
+        world.run_for(SECOND * 4);
+        served.iter().for_each(|served| drop(world.read(1, &served.token)));
+    }
+    assert_eq!(told(&world), []);
+    world.run_for(SECOND * 10);
+    let expected = served.iter().map(|served| (0, served.token.id, Limit::Absolute));
+    assert_eq!(told(&world), expected.collect::<Vec<_>>());
+    let counted: u64 = (0..3).map(|server| world.status(server).counters.expired_told).sum();
+    assert_eq!(counted, 3);
+}
+
+#[test]
+fn an_idle_session_whose_deadline_passes_too_is_told_of_once() {
+    let mut world = farm(321);
+    let served = short(&mut world, 5, 15);
+    world.run_for(SECOND * 40);
+    assert_eq!(told(&world), [(0, served.token.id, Limit::Idle)]);
+}
+
+#[test]
+fn a_session_that_was_ended_on_purpose_is_not_told_of() {
+    let mut world = farm(322);
+    let deleted = short(&mut world, 10, 10);
+    let acks = grapevine_core::Acks::Local;
+    world.ask_any(1, Request::Delete { token: deleted.token, acks }).expect("deleted");
+    let rotated = short(&mut world, 10, 10);
+    let rotation = grapevine_core::Rotation::default();
+    let new = world.ask(2, Request::Rotate { token: rotated.token, rotation }).expect("rotated");
+    world.run_for(SECOND * 10);
+    let new = world.read(1, &new.token).expect_err("its idle limit is the old one's");
+    assert!(matches!(new, RequestError::NotFound(_)), "{new:?}");
+    world.run_for(SECOND * 10);
+    let told = told(&world);
+    assert_eq!(told.len(), 1, "the new session alone: {told:?}");
+    assert_eq!((told[0].0, told[0].2), (2, Limit::Idle));
+}
+
+#[test]
+fn sessions_of_a_server_that_died_are_told_of_by_the_lowest_that_lives_and_has_joined() {
+    let mut world = farm(323);
+    let create = |world: &mut World| {
+        let second = Some(SECOND * 20);
+        let create = Create { idle_timeout: second, lifetime: second, ..Create::default() };
+        world.ask(2, Request::Create(create)).expect("created").token.id
+    };
+    let ids = [create(&mut world), create(&mut world)];
+    settle(&mut world);
+    world.crash(2);
+    world.run_for(SECOND * 20);
+    assert_eq!(told(&world), ids.map(|id| (0, id, Limit::Absolute)));
+}
+
+#[test]
+fn two_halves_of_a_farm_tell_of_a_session_once_each_and_one_of_them_no_more_when_they_meet() {
+    let mut world = farm(324);
+    let served = short(&mut world, 20, 20);
+    settle(&mut world);
+    world.network.partition(&[0], &[1, 2]);
+    world.run_for(SECOND * 20);
+    let mut told_apart = told(&world);
+    told_apart.sort();
+    assert_eq!(
+        told_apart,
+        [(0, served.token.id, Limit::Absolute), (1, served.token.id, Limit::Absolute)]
+    );
+    world.network.heal();
+    settle(&mut world);
+    assert_eq!(told(&world).len(), told_apart.len());
 }
