@@ -20,6 +20,7 @@ use crate::net::task::{self, JoinSet};
 use crate::net::time::{self, Instant};
 use crate::net::{TcpListener, adopt, lookup_host, wall_micros};
 use crate::random::Random;
+use crate::witness::Witness;
 
 /// The key of farms that were given none. It is public: it keeps out nobody but servers of farms
 /// that have a key. As long as it is used, every address must be a loopback address.
@@ -49,6 +50,7 @@ pub struct Builder {
     limits: Limits,
     silence: Option<Duration>,
     wall: fn() -> u64,
+    witness: Witness,
 }
 
 impl Builder {
@@ -73,6 +75,7 @@ impl Builder {
             },
             silence: None,
             wall: wall_micros,
+            witness: Witness::nobody(),
         }
     }
 
@@ -115,6 +118,14 @@ impl Builder {
     #[must_use]
     pub const fn farm_key(mut self, key: [u8; 32]) -> Self {
         self.key = key;
+        self
+    }
+
+    /// Who is told of everything that the engine is given.
+    #[cfg(feature = "turmoil")]
+    #[must_use]
+    pub fn witness(mut self, witness: Witness) -> Self {
+        self.witness = witness;
         self
     }
 
@@ -309,7 +320,9 @@ impl Builder {
         let server = ServerId::new(self.number, boot);
         let config = Config { server, farm: farm.clone(), local: self.local.clone() };
         config.validate()?;
-        let engine = Engine::new(config, seed, clock.now())?;
+        let now = clock.now();
+        self.witness.starts(&config, seed, now);
+        let engine = Engine::new(config, seed, now)?;
         let random = Random::new(&seed);
         let fingerprint = farm.fingerprint();
         let identity = Identity { server, instance: random.number(), fingerprint, key: self.key };
@@ -326,6 +339,7 @@ impl Builder {
         let told = expiring.weak();
         let parts = Parts {
             engine,
+            witness: self.witness.clone(),
             clock: Arc::clone(clock),
             shown: Arc::clone(&shown),
             links: Arc::clone(&links),

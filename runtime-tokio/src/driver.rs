@@ -23,6 +23,7 @@ use crate::net::select;
 use crate::net::sync::{mpsc, oneshot, watch};
 use crate::net::task::JoinSet;
 use crate::net::time::{self, Instant};
+use crate::witness::Witness;
 
 /// Events taken in before the actions are carried out: more make larger batches, and latencies.
 const AT_ONCE: usize = 256;
@@ -55,6 +56,7 @@ pub(crate) struct Shown {
 /// What a driver is made of.
 pub(crate) struct Parts {
     pub(crate) engine: Engine,
+    pub(crate) witness: Witness,
     pub(crate) clock: Arc<Clock>,
     pub(crate) shown: Arc<Shown>,
     pub(crate) links: Arc<Links>,
@@ -150,8 +152,14 @@ impl Driver {
         self.parts.clock.adjust();
         let now = self.now();
         if self.parts.engine.poll_timeout().is_some_and(|(due, _)| due <= now) {
-            self.parts.engine.handle(now, Event::Timer);
+            self.give(now, Event::Timer);
         }
+    }
+
+    /// Hands an event to the engine. Nobody else does.
+    fn give(&mut self, now: Timestamp, event: Event) {
+        self.parts.witness.handles(self.parts.links.identity.server, now, &event);
+        self.parts.engine.handle(now, event);
     }
 
     fn now(&self) -> Timestamp {
@@ -174,7 +182,7 @@ impl Driver {
                 let id = RequestId(self.requests);
                 self.waiting.insert(id, reply);
                 let now = self.now();
-                self.parts.engine.handle(now, Event::Request { id, request });
+                self.give(now, Event::Request { id, request });
             }
             Ask::Status(reply) => {
                 let _gone = reply.send(self.parts.engine.status());
@@ -194,7 +202,7 @@ impl Driver {
         match input {
             Input::Commands { from, commands } => {
                 for command in commands {
-                    self.parts.engine.handle(now, Event::Command { from, command });
+                    self.give(now, Event::Command { from, command });
                 }
             }
             Input::Up { server, queue } => {
@@ -202,11 +210,11 @@ impl Driver {
                     queue.close();
                 }
                 self.queues.insert(server, queue);
-                self.parts.engine.handle(now, Event::PeerUp(server));
+                self.give(now, Event::PeerUp(server));
             }
             Input::Down { server } => {
                 self.queues.remove(&server);
-                self.parts.engine.handle(now, Event::PeerDown(server));
+                self.give(now, Event::PeerDown(server));
             }
         }
     }
@@ -214,6 +222,7 @@ impl Driver {
     /// Does everything that the engine wants done. Responses go last: what they rest on was stored,
     /// shown and published before.
     fn carry_out(&mut self) {
+        self.parts.witness.carries_out(self.parts.links.identity.server);
         while let Some(action) = self.parts.engine.poll_action() {
             match action {
                 Action::Publish { to, command } => self.publish(to, &command),
@@ -338,8 +347,8 @@ mod tests {
         let (_, asks) = mpsc::channel(1);
         let (_, inputs) = mpsc::channel(1);
         let shown = Arc::default();
-        let (expiring, tasks) = (Expiring::new(), JoinSet::new());
-        Driver::new(Parts { engine, clock, shown, links, expiring, asks, inputs, tasks })
+        let (expiring, tasks, witness) = (Expiring::new(), JoinSet::new(), Witness::nobody());
+        Driver::new(Parts { engine, witness, clock, shown, links, expiring, asks, inputs, tasks })
     }
 
     fn peer(driver: &mut Driver, number: u16, frames: usize) -> Arc<Queue> {

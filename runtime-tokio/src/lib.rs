@@ -48,6 +48,7 @@ mod local;
 mod metrics;
 mod net;
 mod random;
+mod witness;
 
 /// The example of the README is compiled too.
 #[cfg(doctest)]
@@ -60,6 +61,9 @@ pub use edit::Edit;
 pub use error::{Error, StartError, StopReason};
 pub use expirations::{Expiration, Expirations};
 pub use farm::{Grapevine, LONGEST_VERIFY, Served};
+#[cfg(feature = "turmoil")]
+pub use witness::{Witness, Witnessed};
+
 pub use metrics::{Incoming, LinkState, LinkStatus, Outgoing, Reason};
 
 pub use grapevine_core::{

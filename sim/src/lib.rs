@@ -20,6 +20,8 @@ mod claims;
 mod coins;
 mod coverage;
 mod draw;
+#[cfg_attr(not(feature = "turmoil"), allow(dead_code, unused_variables))]
+mod harness;
 mod model;
 mod network;
 mod rare;
@@ -35,6 +37,7 @@ pub mod turmoil;
 mod world;
 
 pub use checks::{About, guarantees};
+pub use harness::On;
 pub use network::{Link, Network};
 pub use rare::rare_page;
 pub use report::{LARGEST, report};
@@ -44,6 +47,6 @@ pub use scenario::{
     ScenarioError, Scripted, Timed, Workload,
 };
 pub use shrink::{Effort, Progress, Shrunk, script, shrink};
-pub use swarm::{Hits, Summary, Swarm, run_scenario};
+pub use swarm::{Hits, Summary, Swarm, run_on, run_scenario};
 pub use trace::Record;
 pub use world::{START, World};

@@ -11,7 +11,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand};
 use grapevine_core::Timestamp;
 use grapevine_sim::{
-    Hits, Outcome, Run, Scenario, Summary, Swarm, guarantees, rare_page, run_scenario,
+    Hits, On, Outcome, Run, Scenario, Summary, Swarm, guarantees, rare_page, run_on,
 };
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -65,12 +65,15 @@ struct Source {
 struct RunArgs {
     #[command(flatten)]
     source: Source,
+    /// What it runs on: engines on one event queue, or the adapter that ships on turmoil's network.
+    #[arg(long, value_parser = parse_on, default_value = "queue")]
+    on: On,
     /// Print one JSON object instead of text.
     #[arg(long)]
     json: bool,
     /// Write a line per event here: number, time, server, hash so far. The first line that differs
     /// between two traces of one seed is where they part.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "on")]
     trace: Option<PathBuf>,
 }
 
@@ -139,7 +142,7 @@ impl Source {
 fn run(args: &RunArgs) -> Result<bool, String> {
     let scenario = args.source.scenario()?;
     let outcome = match &args.trace {
-        None => run_scenario(&scenario),
+        None => run_on(&scenario, args.on),
         Some(path) => {
             let mut run = Run::new(&scenario);
             run.keep_steps();
@@ -160,15 +163,24 @@ fn run(args: &RunArgs) -> Result<bool, String> {
     Ok(outcome.broken.is_none())
 }
 
+fn parse_on(name: &str) -> Result<On, String> {
+    let named = On::ALL.iter().find(|on| on.name() == name);
+    let names: Vec<&str> = On::ALL.iter().map(|on| on.name()).collect();
+    named.copied().ok_or_else(|| format!("there are: {}", names.join(", ")))
+}
+
 fn verdict(outcome: &Outcome) -> String {
+    let left_out = outcome.left_out.iter().map(|what| format!("\nNot as in the file: {what}"));
     let figures = format!(
-        "{} servers, {} events, {} messages, {:.1} simulated s in {:.3} s; trace {}",
+        "{} servers, {} events, {} messages, {:.1} simulated s in {:.3} s on {}; trace {}{}",
         outcome.servers,
         outcome.events,
         outcome.messages,
         outcome.simulated_s,
         outcome.wall_s,
-        outcome.trace_hash
+        outcome.harness,
+        outcome.trace_hash,
+        left_out.collect::<String>()
     );
     match &outcome.broken {
         None => format!("All guarantees held. {figures}"),

@@ -1,7 +1,7 @@
 //! One run: a scenario, a world, customers and checks. First the safety phase, with faults; then
 //! all or a majority is healed, and the farm must converge and serve. No run ends undecided.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use grapevine_core::Timestamp;
@@ -9,12 +9,14 @@ use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
 use crate::checks::{self, Check, Damage};
+use crate::harness::{Elsewhere, On, harness};
 use crate::model::Model;
 use crate::scenario::{Scenario, Scripted};
 use crate::shop::Shop;
 use crate::world::{START, World};
 
 mod customers;
+mod elsewhere;
 mod faults;
 mod healing;
 mod judge;
@@ -63,6 +65,11 @@ pub struct Run {
     asked: Option<Vec<Scripted>>,
     coverage: BTreeMap<String, u64>,
     next_look: u64,
+    on: On,
+    /// The servers, if they run elsewhere; the world has their twins.
+    harness: Option<Elsewhere>,
+    /// What the harness leaves out.
+    left_out: BTreeSet<&'static str>,
     /// The simulated second under way, what has happened in it, and how much may.
     second: (u64, u64, u64),
 }
@@ -76,9 +83,19 @@ impl std::fmt::Debug for Run {
 impl Run {
     /// A run of this scenario, from the start.
     pub fn new(scenario: &Scenario) -> Self {
+        Self::on(scenario, On::Queue)
+    }
+
+    /// The same on a harness.
+    pub(crate) fn on(scenario: &Scenario, on: On) -> Self {
         let farm = scenario.limits.farm(scenario.servers);
         let later: Vec<usize> = scenario.later.iter().copied().map(index).collect();
-        let mut world = World::without(scenario.seed, farm, scenario.limits.local(), &later);
+        let (servers, left_out) = harness(on, scenario).unzip();
+        let local = scenario.limits.local();
+        let mut world = match servers {
+            None => World::without(scenario.seed, farm, local, &later),
+            Some(_) => World::of_twins(scenario.seed, farm, local),
+        };
         world.network.links = scenario.network.clone();
         let own = scenario.network.own.iter();
         world.network.delays =
@@ -102,6 +119,9 @@ impl Run {
             asked: None,
             coverage: BTreeMap::new(),
             next_look: LOOK_EVERY,
+            on,
+            harness: servers.map(Elsewhere::new),
+            left_out: left_out.unwrap_or_default().into_iter().collect(),
             second: (0, 0, allowed),
         }
     }
@@ -166,6 +186,9 @@ impl Run {
     }
     /// Lets everything happen that happens until then.
     fn run_until(&mut self, until: Timestamp) {
+        if self.harness.is_some() {
+            return self.run_elsewhere_until(until);
+        }
         while self.broken.is_none() {
             let customer = self.shop.next().filter(|&(due, _)| due <= until);
             self.world.pass_busy(customer.map_or(Timestamp::MAX, |(due, _)| due), until);
@@ -180,17 +203,22 @@ impl Run {
             }
             self.observe();
             self.goes_on();
-            if self.world.events() >= self.next_look {
-                let pairs = u64::from(self.scenario.servers).pow(2);
-                self.next_look = self.world.events() + LOOK_EVERY * (pairs / 64).max(1);
-                self.look();
-            }
+            self.look_now_and_then();
         }
         self.world.advance(until);
     }
 }
 
 impl Run {
+    /// Has the checks look that look at everything, if it is time.
+    fn look_now_and_then(&mut self) {
+        if self.world.events() >= self.next_look {
+            let pairs = u64::from(self.scenario.servers).pow(2);
+            self.next_look = self.world.events() + LOOK_EVERY * (pairs / 64).max(1);
+            self.look();
+        }
+    }
+
     /// Allows so many events per simulated second, to see what happens beyond.
     pub const fn allow_events(&mut self, per_second: u64) {
         self.second.2 = per_second;

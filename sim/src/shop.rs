@@ -108,7 +108,7 @@ impl Shop {
         let more = scenario.requests.iter().map(|scripted| scripted.customer).max().unwrap_or(0);
         Self {
             workload: workload.clone(),
-            key: TokenKey::new(&[42; 32]),
+            key: crate::harness::token_key(),
             customers: (0..workload.customers + more).map(customer).collect(),
             script: script.map(|scripted| (at(scripted), scripted.clone())).collect(),
             closed: false,

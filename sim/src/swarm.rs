@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
+use crate::harness::On;
 use crate::run::{Broken, Outcome, Run};
 use crate::scenario::Scenario;
 
@@ -215,6 +216,11 @@ fn run_seed(seed: u64, twice: bool) -> Outcome {
 /// One run of a scenario. A panic is a broken guarantee like any other.
 pub fn run_scenario(scenario: &Scenario) -> Outcome {
     finish(&mut Run::new(scenario))
+}
+
+/// One run of a scenario on another harness. A panic is a broken guarantee like any other.
+pub fn run_on(scenario: &Scenario, on: On) -> Outcome {
+    finish(&mut Run::on(scenario, on))
 }
 
 /// Runs to the end. A panic is a broken guarantee like any other.

@@ -20,6 +20,7 @@ mod faults;
 mod queue;
 mod recording;
 mod requests;
+mod twin;
 
 use queue::{Happening, Queue};
 
@@ -94,6 +95,8 @@ pub struct World {
     observations: Vec<Observation>,
     /// Sessions of which some server's memory was damaged.
     damaged: BTreeSet<(Address, Stamp)>,
+    /// Requests that twins' servers were asked: by server and its own number of it, ours.
+    asked: BTreeMap<(usize, RequestId), RequestId>,
     /// How often two servers' copies differed, as they say.
     mismatches: u64,
     /// Sessions that were ended to make room for others.
@@ -172,6 +175,7 @@ impl World {
             notices: Vec::new(),
             observations: Vec::new(),
             damaged: BTreeSet::new(),
+            asked: BTreeMap::new(),
             mismatches: 0,
             evicted: BTreeSet::new(),
             late: false,

@@ -71,7 +71,15 @@ impl Run {
         flight.named = self.is_named(&request);
         let id = self.world.announce();
         self.shop.flights.insert(id, flight);
-        self.world.submit(server, id, request);
+        match &mut self.harness {
+            None => self.world.submit(server, id, request),
+            Some(harness) => {
+                if !harness.ask(server, id, request) {
+                    // Nobody is there: no connection, and no answer.
+                    self.shop.flights.remove(&id);
+                }
+            }
+        }
         self.observe();
     }
 }

@@ -13,13 +13,16 @@ impl Run {
     /// does nothing: so a schedule stays one when parts of it are left out.
     pub(super) fn fault(&mut self, fault: &Fault) {
         self.world.note_scheduled(|| describe(fault));
+        if self.is_left_out(fault) {
+            return;
+        }
         self.damage.disturbed = true;
         let world = &mut self.world;
         match fault {
-            Fault::Crash { server } => world.crash(index(*server)),
+            Fault::Crash { server } => self.crash(index(*server)),
             Fault::Start { server } => {
                 if !world.is_up(index(*server)) {
-                    world.start(index(*server));
+                    self.start(index(*server));
                 }
             }
             Fault::Pause { server } => {
@@ -65,6 +68,7 @@ impl Run {
                 self.flood(index(*server), *sessions, *bytes as usize);
             }
         }
+        self.links_elsewhere();
         self.observe();
     }
 
@@ -147,11 +151,14 @@ impl Run {
             last: false,
         };
         self.shop.flights.insert(id, flight);
-        self.world.submit(server, id, Request::Leave);
+        match &mut self.harness {
+            None => self.world.submit(server, id, Request::Leave),
+            Some(harness) => drop(harness.ask(server, id, Request::Leave)),
+        }
         self.observe();
         // It stops once it has left; a server that can't be told any more is stopped all the same.
         self.run_until(self.world.now() + Duration::from_millis(3500));
-        self.world.crash(server);
+        self.crash(server);
         self.world.advance(self.world.now());
         self.observe();
     }

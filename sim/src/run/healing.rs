@@ -46,6 +46,7 @@ impl Run {
         self.verify();
         self.look();
         self.run_until(self.world.now() + REST);
+        self.compare_with_twins();
         self.judge_all(|check, scene| check.end(scene));
         self.world.check_invariants();
     }
@@ -92,18 +93,22 @@ impl Run {
                 self.world.unclog((from, to));
             }
         }
+        self.links_elsewhere();
+        if let Some(harness) = &mut self.harness {
+            harness.servers.calm(HEALED_DELAY_MS);
+        }
         for &server in &servers {
             self.world.slow(server, Duration::ZERO);
             self.world.drift(server, 0);
             self.world.resume(server);
             if self.world.skew_of(server).unsigned_abs() > 200_000 {
-                self.world.crash(server);
+                self.crash(server);
                 self.observe();
             }
             self.world.skew(server, 0);
             if !self.world.is_up(server) || self.world.status(server).leaving {
-                self.world.crash(server);
-                self.world.start(server);
+                self.crash(server);
+                self.start(server);
             }
             self.observe();
         }

@@ -34,6 +34,7 @@ impl Run {
                     self.judge_all(|check, scene| check.stored(scene, by, &copy));
                 }
                 Observation::Answered { server, id, outcome } => {
+                    self.decided(server, id, &outcome);
                     self.answered(server, id, &outcome);
                 }
                 Observation::Crashed { server } => {
@@ -46,7 +47,7 @@ impl Run {
         self.world.reuse(observations);
     }
 
-    fn answered(
+    pub(super) fn answered(
         &mut self,
         server: usize,
         id: RequestId,

@@ -27,6 +27,10 @@ pub struct Outcome {
     pub seed: u64,
     /// `pass` or `fail`.
     pub verdict: &'static str,
+    /// What it ran on: `queue` or another harness.
+    pub harness: &'static str,
+    /// What of the scenario that harness left out, or did in another way.
+    pub left_out: Vec<String>,
     /// What was broken.
     pub broken: Option<Broken>,
     /// Events handled.
@@ -72,6 +76,8 @@ impl Run {
         Outcome {
             seed: self.scenario.seed,
             verdict: if self.broken.is_some() { "fail" } else { "pass" },
+            harness: self.on.name(),
+            left_out: self.left_out.iter().map(|&what| what.to_owned()).collect(),
             broken: self.broken.clone(),
             events: self.world.events(),
             messages: self.world.messages(),

@@ -89,7 +89,7 @@ impl World {
     }
 
     /// Checks what the event under way may have changed, or everything.
-    fn check(&mut self, engine: &Engine) {
+    pub(super) fn check(&mut self, engine: &Engine) {
         if self.checked {
             engine.check_changed(self.changed.iter().copied());
             if self.events.is_multiple_of(self.whole_state_every) {

@@ -1,0 +1,170 @@
+//! Where a scenario runs. On the queue, the world is all there is. Elsewhere real adapters run, and the
+//! world has a twin of each of their engines, which gets the same events: so the same model and the same
+//! checks judge both. What a harness can't do is said with the outcome.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use grapevine_core::{
+    Config, Event, Request, RequestError, RequestId, Response, Session, Timestamp, TokenKey,
+};
+
+use crate::network::Network;
+use crate::scenario::{Fault, Scenario};
+
+#[cfg(feature = "turmoil")]
+mod ask;
+#[cfg(feature = "turmoil")]
+mod turmoil;
+
+/// What a scenario can be run on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum On {
+    /// Engines alone, on one event queue.
+    #[default]
+    Queue,
+    /// The adapter that ships, on turmoil's simulated network.
+    #[cfg(feature = "turmoil")]
+    Turmoil,
+}
+
+impl On {
+    /// All that this program was built with.
+    pub const ALL: &'static [Self] = &[
+        Self::Queue,
+        #[cfg(feature = "turmoil")]
+        Self::Turmoil,
+    ];
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+            #[cfg(feature = "turmoil")]
+            Self::Turmoil => "turmoil",
+        }
+    }
+}
+
+/// The key of every scenario's farm.
+pub(crate) const KEY: [u8; 32] = [42; 32];
+
+/// The key that customers' tokens are made with.
+pub(crate) fn token_key() -> TokenKey {
+    TokenKey::new(&KEY)
+}
+
+/// An answer.
+pub(crate) type Outcome = Result<Response, RequestError>;
+
+/// What happened at a server that runs elsewhere.
+#[derive(Debug)]
+pub(crate) struct Told {
+    pub(crate) server: usize,
+    /// When, by the harness's time.
+    pub(crate) at: Timestamp,
+    pub(crate) what: What,
+}
+
+#[derive(Debug)]
+pub(crate) enum What {
+    /// A process has a new engine.
+    Starts { config: Box<Config>, seed: [u8; 32], now: Timestamp },
+    /// Its customers can ask it.
+    Serves,
+    /// Its engine got an event.
+    Handles { now: Timestamp, event: Box<Event> },
+    /// All that its engine wanted was done.
+    CarriesOut,
+    /// A customer got an answer; none, if the server stopped meanwhile.
+    Answers { id: RequestId, outcome: Option<Outcome> },
+    /// It shows these sessions, at rest.
+    Shows(Vec<Arc<Session>>),
+    /// It stopped by itself, and why.
+    Stops(String),
+}
+
+/// Servers that run elsewhere than in the world.
+pub(crate) trait Harness {
+    /// Lets a little time go by, and tells what happened.
+    fn step(&mut self) -> Vec<Told>;
+
+    /// Its time.
+    fn now(&self) -> Timestamp;
+
+    /// Has a customer ask a server. `false` if nobody is there to take it.
+    fn submit(&mut self, server: usize, id: RequestId, request: Request) -> bool;
+
+    /// Kills a process: nothing of it is left.
+    fn crash(&mut self, server: usize);
+
+    /// Starts a server that is down.
+    fn start(&mut self, server: usize);
+
+    /// Cuts, mends, clogs and unclogs links as the world's network says.
+    fn links(&mut self, network: &Network);
+
+    /// Has links be as they are after healing.
+    fn calm(&mut self, longest_ms: f64);
+
+    /// Has every server tell what it shows.
+    fn look(&mut self);
+
+    /// What of a fault it can't do, in a sentence; `None` if it does all of it.
+    fn cannot(&self, fault: &Fault) -> Option<&'static str>;
+}
+
+/// Servers that run elsewhere, and what is under way there.
+pub(crate) struct Elsewhere {
+    pub(crate) servers: Box<dyn Harness>,
+    /// Requests that no engine has got yet, and perhaps none will: some are answered without.
+    asked: Vec<(usize, RequestId, Request)>,
+    /// Answers that engines decided, and by which server, until their customers have them.
+    pub(crate) decided: BTreeMap<RequestId, (usize, Outcome)>,
+}
+
+impl Elsewhere {
+    pub(crate) fn new(servers: Box<dyn Harness>) -> Self {
+        Self { servers, asked: Vec::new(), decided: BTreeMap::new() }
+    }
+
+    /// Has a customer ask a server. `false` if nobody is there to take it.
+    pub(crate) fn ask(&mut self, server: usize, id: RequestId, request: Request) -> bool {
+        self.asked.push((server, id, request.clone()));
+        self.servers.submit(server, id, request)
+    }
+
+    /// A server's engine got a request: whose it is. Of two that are the same it is the first.
+    pub(crate) fn came(&mut self, server: usize, request: &Request) -> Option<RequestId> {
+        let is_it = |(at, _, asked): &(usize, _, Request)| *at == server && asked == request;
+        let place = self.asked.iter().position(is_it)?;
+        Some(self.asked.remove(place).1)
+    }
+
+    /// A request needs no engine any more.
+    pub(crate) fn forget(&mut self, id: RequestId) {
+        self.asked.retain(|(_, asked, _)| *asked != id);
+    }
+
+    /// A process died, and who waited there.
+    pub(crate) fn died(&mut self, server: usize) {
+        self.asked.retain(|(at, ..)| *at != server);
+        self.decided.retain(|_, (at, _)| *at != server);
+    }
+}
+
+/// A harness of this kind for a scenario, and what of the scenario (but for its faults) it leaves out.
+/// `None` for the queue.
+pub(crate) fn harness(
+    on: On,
+    scenario: &Scenario,
+) -> Option<(Box<dyn Harness>, Vec<&'static str>)> {
+    match on {
+        On::Queue => None,
+        #[cfg(feature = "turmoil")]
+        On::Turmoil => {
+            let (harness, left_out) = turmoil::Turmoil::new(scenario);
+            Some((Box::new(harness), left_out))
+        }
+    }
+}

@@ -1,0 +1,281 @@
+//! The adapter that ships, on turmoil: each server is a host, and its customers ask it within its own
+//! process, through the handle that services have.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use grapevine_core::{Request, RequestId, ServerId, Timestamp};
+use grapevine_tokio_turmoil::{Grapevine, StopReason, Witness, Witnessed};
+use parking_lot::Mutex;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+
+use super::{Harness, KEY, Told, What, ask};
+use crate::network::Network;
+use crate::scenario::{Delay, Fault, Scenario};
+use crate::turmoil::{host, network, server};
+use crate::world::START;
+
+/// The shortest time that a message takes. Turmoil can't change it when the farm is healed.
+const SHORTEST: Duration = Duration::from_micros(100);
+
+/// What a host's customers do next.
+enum Job {
+    Ask(RequestId, Box<Request>),
+    Show,
+}
+
+type Log = Arc<Mutex<Vec<Told>>>;
+
+/// What harness and hosts share.
+#[derive(Clone)]
+struct Shared {
+    log: Log,
+    /// Where the customers of each running process wait.
+    jobs: Rc<RefCell<Vec<Option<UnboundedSender<Job>>>>>,
+    /// Servers that are not to run yet.
+    later: Rc<RefCell<Vec<bool>>>,
+    scenario: Rc<Scenario>,
+}
+
+/// A link's state in both directions, and whether what is sent waits.
+type Wanted = (bool, bool, bool);
+
+pub(super) struct Turmoil {
+    sim: turmoil::Sim<'static>,
+    shared: Shared,
+    size: usize,
+    links: BTreeMap<(usize, usize), Wanted>,
+}
+
+impl Turmoil {
+    pub(super) fn new(scenario: &Scenario) -> (Self, Vec<&'static str>) {
+        let mut builder = network(scenario.seed);
+        builder
+            .epoch(UNIX_EPOCH + Duration::from_micros(START.as_micros()))
+            .min_message_latency(SHORTEST)
+            .max_message_latency(longest(&scenario.network.delay));
+        let mut sim = builder.build();
+        let size = usize::from(scenario.servers);
+        let mut later = vec![false; size];
+        scenario.later.iter().for_each(|&number| later[usize::from(number) - 1] = true);
+        let shared = Shared {
+            log: Log::default(),
+            jobs: Rc::new(RefCell::new((0..size).map(|_| None).collect())),
+            later: Rc::new(RefCell::new(later)),
+            scenario: Rc::new(scenario.clone()),
+        };
+        for index in 0..size {
+            let shared = shared.clone();
+            sim.host(name(index), move || run(index, shared.clone()));
+        }
+        for own in &scenario.network.own {
+            let (from, to) = (host(own.from), host(own.to));
+            sim.set_link_max_message_latency(from, to, longest(&own.delay));
+        }
+        (Self { sim, shared, size, links: BTreeMap::new() }, left_out(scenario))
+    }
+
+    fn pair(&mut self, (a, b): (usize, usize), wanted: Wanted) {
+        let before = self.links.insert((a, b), wanted).unwrap_or_default();
+        if before == wanted {
+            return;
+        }
+        let (one, other) = (name(a), name(b));
+        if before.2 {
+            self.sim.release(&*one, &*other);
+        }
+        self.sim.repair(&*one, &*other);
+        if wanted.2 {
+            self.sim.hold(&*one, &*other);
+        }
+        match (wanted.0, wanted.1) {
+            (true, true) => self.sim.partition(&*one, &*other),
+            (true, false) => self.sim.partition_oneway(&*one, &*other),
+            (false, true) => self.sim.partition_oneway(&*other, &*one),
+            (false, false) => {}
+        }
+    }
+}
+
+impl Harness for Turmoil {
+    fn step(&mut self) -> Vec<Told> {
+        if let Err(error) = self.sim.step() {
+            panic!("a server failed on turmoil: {error}");
+        }
+        std::mem::take(&mut *self.shared.log.lock())
+    }
+
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(self.sim.since_epoch().as_micros() as u64)
+    }
+
+    fn submit(&mut self, server: usize, id: RequestId, request: Request) -> bool {
+        let jobs = self.shared.jobs.borrow();
+        jobs[server].as_ref().is_some_and(|jobs| jobs.send(Job::Ask(id, Box::new(request))).is_ok())
+    }
+
+    fn crash(&mut self, server: usize) {
+        self.shared.jobs.borrow_mut()[server] = None;
+        self.sim.crash(name(server));
+    }
+
+    fn start(&mut self, server: usize) {
+        self.shared.later.borrow_mut()[server] = false;
+        self.sim.bounce(name(server));
+    }
+
+    fn links(&mut self, network: &Network) {
+        for a in 0..self.size {
+            for b in a + 1..self.size {
+                let (to, fro) = ((a, b), (b, a));
+                let clogged = network.clogged.contains(&to) || network.clogged.contains(&fro);
+                let cut = (network.cut.contains(&to), network.cut.contains(&fro));
+                self.pair(to, (cut.0, cut.1, clogged));
+            }
+        }
+    }
+
+    fn calm(&mut self, longest_ms: f64) {
+        let longest = Duration::from_secs_f64(longest_ms / 1000.0);
+        self.sim.set_max_message_latency(longest);
+        for own in &self.shared.scenario.network.own {
+            let (from, to) = (host(own.from), host(own.to));
+            self.sim.set_link_max_message_latency(from, to, longest);
+        }
+    }
+
+    fn look(&mut self) {
+        for jobs in self.shared.jobs.borrow().iter().flatten() {
+            let _down = jobs.send(Job::Show);
+        }
+    }
+
+    fn cannot(&self, fault: &Fault) -> Option<&'static str> {
+        match fault {
+            Fault::Pause { .. } | Fault::Resume { .. } => {
+                Some("pause: turmoil's hosts always run; left out")
+            }
+            Fault::Slow { .. } => Some("slow: code takes no time on turmoil; left out"),
+            Fault::Clog { .. } | Fault::Unclog { .. } => {
+                Some("clog: turmoil holds both directions of a link, never one")
+            }
+            Fault::Weather { loss, repeats, corruption } => {
+                let nothing = *loss == 0.0 && *repeats == 0.0 && *corruption == 0.0;
+                (!nothing).then_some("weather: see loss, repeats and corruption; left out")
+            }
+            Fault::Step { .. } | Fault::Drift { .. } => {
+                Some("step, drift: all clocks are turmoil's; left out")
+            }
+            Fault::CorruptMemory { .. } => {
+                Some("corrupt_memory: a real server's memory can't be damaged; left out")
+            }
+            Fault::Crash { .. }
+            | Fault::Start { .. }
+            | Fault::Leave { .. }
+            | Fault::Partition { .. }
+            | Fault::Isolate { .. }
+            | Fault::OneWay { .. }
+            | Fault::Bridge { .. }
+            | Fault::Cut { .. }
+            | Fault::Flood { .. }
+            | Fault::Mend => None,
+        }
+    }
+}
+
+/// What of a scenario, but for its faults, turmoil can't do, or does in another way.
+fn left_out(scenario: &Scenario) -> Vec<&'static str> {
+    let network = &scenario.network;
+    let all = [
+        (network.loss > 0.0, "loss: a lost segment would end its stream for good; left out"),
+        (network.repeats > 0.0, "repeats: streams have none; left out"),
+        (network.corruption > 0.0, "corruption: turmoil has none; left out"),
+        (!network.in_order, "order: a stream keeps it; messages of one link never overtake"),
+        (true, "delay: turmoil's own curve, from 0.1 ms to the longest"),
+        (!network.own.is_empty(), "link: its longest delay only, and in both directions"),
+        (!scenario.buggify.is_empty(), "buggify: rare choices are not forced; left out"),
+    ];
+    all.into_iter().filter(|(is, _)| *is).map(|(_, what)| what).collect()
+}
+
+/// The longest time that a message takes: more than the shortest, in any case.
+fn longest(delay: &Delay) -> Duration {
+    let ms = match *delay {
+        Delay::Fixed { ms } => ms,
+        Delay::Uniform { max_ms, .. } | Delay::Hump { max_ms, .. } => max_ms,
+        Delay::LongTail { rare_ms, .. } => rare_ms,
+        Delay::Halving { most_ms, .. } => most_ms,
+    };
+    Duration::from_secs_f64(ms / 1000.0).max(2 * SHORTEST)
+}
+
+/// The host of the server with this index.
+fn name(index: usize) -> String {
+    host(index as u16 + 1)
+}
+
+/// One process: the server, and its customers.
+async fn run(index: usize, shared: Shared) -> turmoil::Result {
+    if shared.later.borrow()[index] {
+        return std::future::pending().await;
+    }
+    let (ask, jobs) = unbounded_channel();
+    shared.jobs.borrow_mut()[index] = Some(ask);
+    let scenario = &shared.scenario;
+    let log = Arc::clone(&shared.log);
+    let tell = move |server: ServerId, what| witness(&log, server, what);
+    let builder = server(index as u16 + 1, scenario.servers, scenario.seed)
+        .farm_key(KEY)
+        .farm(scenario.limits.farm(scenario.servers))
+        .local(scenario.limits.local())
+        .witness(Witness::new(tell));
+    let grapevine = builder.start().await?;
+    note(&shared.log, index, What::Serves);
+    serve(index, &shared.log, grapevine, jobs).await;
+    Ok(())
+}
+
+/// Lets customers ask until the server stops.
+async fn serve(index: usize, log: &Log, grapevine: Grapevine, mut jobs: UnboundedReceiver<Job>) {
+    loop {
+        tokio::select! { biased;
+            reason = grapevine.stopped() => {
+                if reason != StopReason::Left {
+                    note(log, index, What::Stops(format!("{reason:?}")));
+                }
+                return;
+            }
+            job = jobs.recv() => match job {
+                Some(Job::Ask(id, request)) => {
+                    let (grapevine, log) = (grapevine.clone(), Arc::clone(log));
+                    tokio::task::spawn_local(async move {
+                        let outcome = ask::ask(&grapevine, *request).await;
+                        note(&log, index, What::Answers { id, outcome });
+                    });
+                }
+                Some(Job::Show) => note(log, index, What::Shows(grapevine.sessions())),
+                // The harness is done with this process.
+                None => return,
+            }
+        }
+    }
+}
+
+fn witness(log: &Log, server: ServerId, what: Witnessed) {
+    let what = match what {
+        Witnessed::Starts { config, seed, now } => What::Starts { config, seed, now },
+        Witnessed::Handles { now, event } => What::Handles { now, event },
+        Witnessed::CarriesOut => What::CarriesOut,
+    };
+    note(log, usize::from(server.number()) - 1, what);
+}
+
+/// Notes what happened now.
+fn note(log: &Log, server: usize, what: What) {
+    let since = turmoil::since_epoch().unwrap_or_default();
+    let at = Timestamp::from_micros(since.as_micros() as u64);
+    log.lock().push(Told { server, at, what });
+}

@@ -1,0 +1,174 @@
+//! Runs whose servers are real adapters on another harness: what happens there is told to the twins in
+//! the world, in the order in which it happened, and judged as ever.
+
+use std::time::Duration;
+
+use grapevine_core::{Event, RequestId, Response, Timestamp};
+
+use super::Run;
+use crate::harness::{Outcome, Told, What};
+use crate::scenario::Fault;
+
+/// How long the servers may take to tell what they show.
+const SHOW: Duration = Duration::from_millis(100);
+
+impl Run {
+    /// Whether the harness can't do a fault. What it does in another way, or not at all, is noted.
+    pub(super) fn is_left_out(&mut self, fault: &Fault) -> bool {
+        let Some(what) = self.harness.as_ref().and_then(|harness| harness.servers.cannot(fault))
+        else {
+            return false;
+        };
+        self.left_out.insert(what);
+        !matches!(fault, Fault::Clog { .. } | Fault::Unclog { .. })
+    }
+
+    /// Kills a server.
+    pub(super) fn crash(&mut self, server: usize) {
+        match &mut self.harness {
+            None => self.world.crash(server),
+            Some(harness) => {
+                harness.died(server);
+                harness.servers.crash(server);
+                self.world.twin_dies(server);
+            }
+        }
+    }
+
+    /// Starts a server that is down.
+    pub(super) fn start(&mut self, server: usize) {
+        match &mut self.harness {
+            None => self.world.start(server),
+            Some(harness) => harness.servers.start(server),
+        }
+    }
+
+    /// Has the links elsewhere be as the world's are.
+    pub(super) fn links_elsewhere(&mut self) {
+        if let Some(harness) = &mut self.harness {
+            harness.servers.links(&self.world.network);
+        }
+    }
+
+    /// The same as on the queue: lets everything happen that happens until then.
+    pub(super) fn run_elsewhere_until(&mut self, until: Timestamp) {
+        while self.broken.is_none() && self.world.now() < until {
+            while let Some((_, n)) =
+                self.shop.next().filter(|&(due, _)| due <= self.world.now().min(until))
+            {
+                self.customer(n);
+            }
+            let Some(harness) = &mut self.harness else { return };
+            let (told, now) = (harness.servers.step(), harness.servers.now());
+            for told in told {
+                if self.broken.is_none() {
+                    self.tell(told);
+                }
+            }
+            self.world.advance(now);
+            self.look_now_and_then();
+        }
+    }
+
+    /// Tells the twins, the customers and the checks what happened at a server.
+    fn tell(&mut self, told: Told) {
+        let Told { server, at, what } = told;
+        self.world.advance(at);
+        match what {
+            What::Starts { config, seed, now } => self.world.twin_starts(*config, seed, now),
+            What::Handles { now, event } => {
+                if let Event::Request { id: own, request } = &*event
+                    && let Some(harness) = &mut self.harness
+                    && let Some(id) = harness.came(server, request)
+                {
+                    self.world.twin_asked(server, *own, id);
+                }
+                self.world.twin_handles(server, now, *event);
+            }
+            What::CarriesOut => self.world.twin_carries_out(server),
+            What::Serves => {}
+            What::Answers { id, outcome } => self.got(server, id, outcome),
+            What::Shows(sessions) => self.compare(server, &sessions),
+            What::Stops(why) => {
+                self.fail("G7", format!("server {} stopped by itself: {why}", server + 1));
+            }
+        }
+        self.observe();
+    }
+
+    /// A customer has its answer. What the engine decided was judged when it did; what was read without
+    /// asking it is judged now.
+    fn got(&mut self, server: usize, id: RequestId, outcome: Option<Outcome>) {
+        let Some(harness) = &mut self.harness else { return };
+        harness.forget(id);
+        let decided = harness.decided.remove(&id);
+        match (outcome, decided) {
+            (None, _) => drop(self.shop.flights.remove(&id)),
+            (Some(outcome), None) => {
+                self.world.answers_now(server);
+                self.answered(server, id, &outcome);
+            }
+            (Some(outcome), Some((_, decided))) => {
+                if !is_same(&outcome, &decided) {
+                    let sentence = format!(
+                        "server {} decided {decided:?}, and its customer got {outcome:?}",
+                        server + 1
+                    );
+                    self.fail("G7", sentence);
+                }
+            }
+        }
+    }
+
+    /// An engine elsewhere has decided an answer, which its customer is to get.
+    pub(super) fn decided(&mut self, server: usize, id: RequestId, outcome: &Outcome) {
+        if let Some(harness) = &mut self.harness {
+            harness.decided.insert(id, (server, outcome.clone()));
+        }
+    }
+
+    /// At rest, what a server shows is what its engine has.
+    pub(super) fn compare_with_twins(&mut self) {
+        let Some(harness) = &mut self.harness else { return };
+        if let Some((server, outcome)) = harness.decided.values().next() {
+            let sentence =
+                format!("server {} decided {outcome:?}, and its customer never got it", server + 1);
+            return self.fail("G7", sentence);
+        }
+        harness.servers.look();
+        let until = self.world.now() + SHOW;
+        self.run_elsewhere_until(until);
+    }
+
+    fn compare(&mut self, server: usize, sessions: &[std::sync::Arc<grapevine_core::Session>]) {
+        let copies = self.world.copies(server);
+        let other = sessions
+            .iter()
+            .find(|shown| copies.get(&shown.id.address).is_none_or(|copy| *copy != &***shown));
+        let shown: std::collections::BTreeSet<_> =
+            sessions.iter().map(|session| session.id).collect();
+        let expected = self.world.to_be_shown(server);
+        let missing = expected.iter().find(|copy| !shown.contains(&copy.id));
+        let sentence = match (other, missing) {
+            (Some(other), _) => {
+                format!("server {} shows {}, which its engine has not so", server + 1, other.id)
+            }
+            (None, Some(missing)) => {
+                format!("server {} does not show {}, which its engine has", server + 1, missing.id)
+            }
+            (None, None) => return,
+        };
+        self.fail("G1", sentence);
+    }
+}
+
+/// Whether two answers are one; a handle does not say which revocation it was.
+fn is_same(one: &Outcome, other: &Outcome) -> bool {
+    match (one, other) {
+        (
+            Ok(Response::Revoked { sessions, .. }),
+            Ok(Response::Revoked { sessions: decided, .. }),
+        ) => sessions == decided,
+        _ => one == other,
+    }
+}

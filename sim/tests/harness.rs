@@ -1,0 +1,73 @@
+//! One scenario file for every harness: the adapter that ships, judged by the simulator's own model and
+//! checks.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use grapevine_sim::{Fault, On, Outcome, Scenario, Timed, run_on};
+
+fn files() -> Vec<PathBuf> {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");
+    let entries = std::fs::read_dir(folder).expect("the folder of scenarios");
+    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("a file").path()).collect();
+    files.sort();
+    files
+}
+
+fn assert_held(what: &str, outcome: &Outcome) {
+    assert!(outcome.broken.is_none(), "{what}: {:?}", outcome.broken);
+    assert_eq!(outcome.harness, "turmoil");
+    // It had something to look at: writes, answers, copies.
+    for guarantee in ["G1", "G3", "G5", "G7", "G8"] {
+        let looked = outcome.looked[guarantee];
+        assert!(looked > 0, "{what}: {guarantee} looked at nothing");
+    }
+}
+
+#[test]
+fn every_scenario_file_holds_on_turmoil() {
+    let files = files();
+    assert!(files.len() >= 6, "{files:?}");
+    for file in files {
+        let text = std::fs::read_to_string(&file).expect("a scenario file");
+        let scenario = Scenario::from_toml(&text).expect("a scenario");
+        assert_held(&file.display().to_string(), &run_on(&scenario, On::Turmoil));
+    }
+}
+
+#[test]
+fn drawn_scenarios_hold_on_turmoil() {
+    // Of the farms that seeds draw, some that don't take long.
+    for seed in [2, 6, 10, 14] {
+        let outcome = run_on(&Scenario::drawn(seed), On::Turmoil);
+        assert!(outcome.broken.is_none(), "seed {seed}: {:?}", outcome.broken);
+    }
+}
+
+#[test]
+fn what_a_harness_can_not_do_is_named() {
+    let mut scenario = Scenario::drawn(1);
+    (scenario.servers, scenario.duration_s, scenario.later) = (2, 0.5, Vec::new());
+    scenario.network = grapevine_sim::Links { repeats: 0.1, ..Default::default() };
+    scenario.requests.clear();
+    scenario.faults = vec![Timed { at_s: 0.1, fault: Fault::Step { server: 1, ms: 1000 } }];
+    let left_out = run_on(&scenario, On::Turmoil).left_out;
+    for word in ["repeats", "step", "delay"] {
+        assert!(left_out.iter().any(|what| what.starts_with(word)), "{word}: {left_out:?}");
+    }
+    assert_eq!(run_on(&scenario, On::Queue).left_out, Vec::<String>::new());
+}
+
+#[test]
+fn a_scenario_has_one_trace_on_turmoil_in_two_processes() {
+    let run = |seed: u32| {
+        let mut process = Command::new(env!("CARGO_BIN_EXE_grapevine-sim"));
+        process.args(["run", "--on", "turmoil", "--json", "--seed", &seed.to_string()]);
+        let output = process.output().expect("the program runs");
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        json["trace_hash"].as_str().expect("a hash").to_owned()
+    };
+    let (one, again, other) = (run(10), run(10), run(6));
+    assert_eq!(one, again);
+    assert_ne!(one, other);
+}
