@@ -166,6 +166,11 @@ pub enum Notice {
         /// Which limit ended it.
         limit: Limit,
     },
+    /// An anonymous session was ended to make room for another; said by the server that ended it.
+    Evicted {
+        /// The session.
+        session: Arc<Session>,
+    },
 }
 
 /// What ends a session by itself.

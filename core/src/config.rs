@@ -38,8 +38,19 @@ pub struct Farm {
     /// Sessions that one server may have created and that are not over, tombstones included.
     /// At most 2^24.
     pub slots_per_origin: u32,
-    /// Bytes of sessions that one server may have created.
+    /// Bytes that the sessions which one server has created may take, at each server, tombstones
+    /// included; [`crate::Session::footprint`] says how they are counted. Checked at each write. At least
+    /// 16 times `session_bytes`.
     pub bytes_per_origin: u64,
+    /// How much of `slots_per_origin` and `bytes_per_origin` sessions without a principal may take, in
+    /// percent: so a flood of them leaves room for those who log in. 1 to 100.
+    pub anonymous_percent: u8,
+    /// The longest life of a session without a principal; it is cut to `max_lifetime`. A session that is
+    /// over keeps its slot until its life would have ended: where anonymous sessions come in floods,
+    /// shorter lives let more of them in. At least 1 s.
+    pub anonymous_lifetime: Duration,
+    /// What happens when the bytes are used up.
+    pub when_full: WhenFull,
     /// Bytes of one session, checked at each write. Servers that write to one session at once can
     /// make it larger when they meet, so a frame must hold a multiple of it.
     pub session_bytes: u32,
@@ -75,6 +86,20 @@ pub enum WhenIsolated {
     Refuse,
 }
 
+/// What happens to a write for which there are no bytes left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WhenFull {
+    /// It is refused ([`crate::LimitError`]).
+    #[default]
+    Refuse,
+    /// The server that made the sessions ends anonymous ones to make room, as many as it takes and no
+    /// more: first those that look idle-expired, then those that are nearest to it, which are those with
+    /// the oldest access where idle timeouts are alike. Never one with a principal. A write at another
+    /// server is refused.
+    EvictAnonymous,
+}
+
 impl Default for Farm {
     fn default() -> Self {
         Self {
@@ -89,6 +114,9 @@ impl Default for Farm {
             give_up_after: Duration::from_secs(60),
             slots_per_origin: 1 << 20,
             bytes_per_origin: 4 << 30,
+            anonymous_percent: 75,
+            anonymous_lifetime: Duration::from_secs(30 * 24 * 3600),
+            when_full: WhenFull::Refuse,
             session_bytes: 64 << 10,
             attributes_per_session: 512,
             value_bytes: 16 << 10,
@@ -117,6 +145,30 @@ impl Farm {
     /// `max_drift`.
     pub fn margin(&self) -> Duration {
         self.max_drift * 2
+    }
+
+    /// The longest life that a session may be given.
+    pub fn longest_life(&self, anonymous: bool) -> Duration {
+        if anonymous { self.max_lifetime.min(self.anonymous_lifetime) } else { self.max_lifetime }
+    }
+
+    /// How many sessions without a principal one server may have created: its part of
+    /// `slots_per_origin`, and at least one.
+    pub fn anonymous_slots(&self) -> u64 {
+        (u64::from(self.slots_per_origin) * u64::from(self.anonymous_percent) / 100).max(1)
+    }
+
+    /// The bytes that sessions without a principal may take of `bytes_per_origin`.
+    pub fn anonymous_bytes(&self) -> u64 {
+        // `validate` sees to it that this does not overflow.
+        self.bytes_per_origin * u64::from(self.anonymous_percent) / 100
+    }
+
+    /// The most bytes that the sessions of one origin ever take at a server. Each write is held against
+    /// `bytes_per_origin` where it is made, so servers that can't hear each other may come to as many
+    /// times that as there are servers; a peer that sends more is refused.
+    pub fn most_bytes_per_origin(&self) -> u64 {
+        self.bytes_per_origin * u64::from(self.size) + u64::from(self.frame_bytes) / 2
     }
 
     /// More than half of the configured farm.
@@ -156,6 +208,18 @@ impl Farm {
             "session_bytes",
             &self.session_bytes,
             "it must be from 1024 to 16777216",
+        )?;
+        fits(
+            (16 * u64::from(self.session_bytes)..=1 << 50).contains(&self.bytes_per_origin),
+            "bytes_per_origin",
+            &self.bytes_per_origin,
+            "it must be from 16 times session_bytes to 2^50",
+        )?;
+        fits(
+            (1..=100).contains(&self.anonymous_percent),
+            "anonymous_percent",
+            &self.anonymous_percent,
+            "it must be from 1 to 100",
         )?;
         fits(
             (1..=self.session_bytes).contains(&self.value_bytes),
@@ -200,6 +264,12 @@ impl Farm {
             "max_lifetime",
             &self.max_lifetime,
             "it must be from 1 s to 366 days",
+        )?;
+        fits(
+            self.anonymous_lifetime >= MS(1000),
+            "anonymous_lifetime",
+            &self.anonymous_lifetime,
+            "it must be at least 1 s",
         )?;
         fits(
             (MS(1000)..=self.max_lifetime).contains(&self.default_lifetime),

@@ -22,7 +22,7 @@ use crate::random::Random;
 use crate::rare::{Mark, Point, Rare};
 use crate::session::Session;
 use crate::stamp::{HybridClock, Stamp, Timestamp};
-use crate::status::{Counters, Status, View};
+use crate::status::{Counters, Status, Usage, View};
 use crate::vector::Vector;
 
 /// Timers that one call sees to. Each review does all that is due of its kind, so that a call has one
@@ -135,7 +135,7 @@ impl Engine {
             stopped: false,
             random: Random::new(seed),
             clock: HybridClock::default(),
-            facts: Facts::new(config.server, config.farm.margin()),
+            facts: Facts::new(config.server, &config.farm),
             applied: Vector::default(),
             members: Members::new(&config, now),
             lookups: Lookups::default(),
@@ -364,6 +364,17 @@ impl Engine {
         self.facts.array().get(address)
     }
 
+    /// What the sessions that a server made take of what they may, as far as this server has them.
+    pub fn usage(&self, origin: ServerId) -> Usage {
+        self.facts.array().usage(origin)
+    }
+
+    /// The same for every server that made sessions which this one has.
+    pub fn usages(&self) -> impl Iterator<Item = (ServerId, Usage)> + '_ {
+        let array = self.facts.array();
+        array.origins().map(|origin| (origin, array.usage(origin)))
+    }
+
     /// How often things happened since the start.
     pub const fn counters(&self) -> Counters {
         self.counters
@@ -398,6 +409,7 @@ impl Engine {
             partial: totals.partial,
             tombstones: totals.tombstones,
             bytes: self.facts.array().total_bytes(),
+            own: self.usage(self.config.server),
             waiting: self.waiting() as u64,
             joining: self.members.joining(),
             progress: self.progress(),

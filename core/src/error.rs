@@ -132,6 +132,18 @@ pub enum LimitError {
         /// What is allowed.
         allowed: u64,
     },
+    /// `anonymous_percent` of `slots_per_origin`. Who logs in may still find room.
+    #[error("this server has all {allowed} sessions without a principal that it may have created")]
+    AnonymousSlots {
+        /// What is allowed.
+        allowed: u64,
+    },
+    /// `anonymous_percent` of `bytes_per_origin`. Who logs in may still find room.
+    #[error("the sessions without a principal of one server may take {allowed} bytes, and do")]
+    AnonymousBytes {
+        /// What is allowed.
+        allowed: u64,
+    },
     /// `known_servers`: this process has written nothing yet, and so many earlier ones of its number
     /// are still remembered, because sessions show what they wrote, that there is no place for one
     /// more. Places come free as those sessions end.
@@ -156,7 +168,7 @@ pub enum LimitError {
     Lifetime {
         /// What was asked for.
         asked: Duration,
-        /// The farm's `max_lifetime`.
+        /// The farm's `max_lifetime`, or `anonymous_lifetime`.
         allowed: Duration,
     },
     /// An idle timeout out of range.
@@ -178,6 +190,8 @@ impl LimitError {
             Self::Session { .. } => "session_bytes",
             Self::Slots { .. } => "slots_per_origin",
             Self::Bytes { .. } => "bytes_per_origin",
+            Self::AnonymousSlots { .. } => "anonymous_slots",
+            Self::AnonymousBytes { .. } => "anonymous_bytes",
             Self::Servers { .. } => "known_servers",
             Self::Principal { .. } => "principal_bytes",
             Self::Lifetime { .. } => "lifetime",

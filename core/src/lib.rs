@@ -45,7 +45,7 @@ mod vector;
 
 pub use action::{Action, Limit, Listed, Notice, Response, Served, Stop, To};
 pub use command::Command;
-pub use config::{Config, ConfigError, Farm, Local, WhenIsolated};
+pub use config::{Config, ConfigError, Farm, Local, WhenFull, WhenIsolated};
 pub use engine::{Engine, Timer};
 pub use error::{LimitError, NotFound, RequestError, Unavailable};
 pub use event::{Acks, Create, Event, MAX_LISTED, ReadPolicy, Request, RequestId, Rotation};
@@ -60,7 +60,7 @@ pub use session::{
 };
 pub use sorted::SortedMap;
 pub use stamp::{HybridClock, Stamp, Timestamp, Version};
-pub use status::{Counters, Progress, Status, View};
+pub use status::{Counters, Progress, Status, Usage, View};
 pub use token::{Token, TokenError, TokenKey};
 pub use vector::Vector;
 pub use wire::MAX_PRINCIPAL_BYTES;

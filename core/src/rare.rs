@@ -402,5 +402,17 @@ rare_names! {
         MismatchRepaired,
         /// A server took its own session back, whose copy it had lost.
         OwnLostCopyTakenBack,
+        /// An anonymous session was ended to make room.
+        Evicted,
+        /// It looked idle-expired when it was.
+        EvictedWhileIdle,
+        /// A write was refused, for its session's origin has no bytes left.
+        RefusedForBytes,
+        /// An anonymous session was refused, for no more slots are for them.
+        RefusedForAnonymousSlots,
+        /// A session with a principal was made while anonymous ones had all slots that they may have.
+        ReservedSlotUsed,
+        /// A write to a session with a principal was made where a new anonymous one was refused for bytes.
+        ReservedBytesUsed,
     }
 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::id::ServerId;
 use crate::member::Member;
+use crate::session::Session;
 use crate::stamp::{Stamp, Timestamp};
 use crate::vector::Vector;
 
@@ -59,6 +60,8 @@ pub struct Counters {
     pub served_lost: u64,
     /// Sessions ended here by their idle limit.
     pub expired: u64,
+    /// Anonymous sessions ended here to make room for others.
+    pub evicted: u64,
     /// Sessions that ended by either limit and of which this server told its application.
     pub expired_told: u64,
     /// Copies dropped after their deadline.
@@ -137,8 +140,10 @@ pub struct Status {
     pub partial: u64,
     /// Tombstones.
     pub tombstones: u64,
-    /// Bytes that all copies count towards limits.
+    /// Bytes that all copies count towards limits; see [`crate::Session::footprint`].
     pub bytes: u64,
+    /// What the sessions that this server made take of what they may.
+    pub own: Usage,
     /// Requests that wait.
     pub waiting: u64,
     /// Whether it is still joining.
@@ -153,6 +158,63 @@ pub struct Status {
     pub leaving: bool,
     /// How often things happened.
     pub counters: Counters,
+}
+
+/// What the sessions of one origin take of the slots and bytes that one server's sessions may take,
+/// tombstones included. Those without a principal are anonymous, and may not take all of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Usage {
+    /// Sessions with a principal, and records of revocations.
+    pub named_sessions: u64,
+    /// Their bytes.
+    pub named_bytes: u64,
+    /// Sessions without a principal.
+    pub anonymous_sessions: u64,
+    /// Their bytes.
+    pub anonymous_bytes: u64,
+}
+
+impl Usage {
+    /// All sessions: so many slots are in use.
+    pub const fn sessions(&self) -> u64 {
+        self.named_sessions + self.anonymous_sessions
+    }
+
+    /// The bytes of all of them.
+    pub const fn bytes(&self) -> u64 {
+        self.named_bytes + self.anonymous_bytes
+    }
+
+    fn of(&mut self, copy: &Session) -> (&mut u64, &mut u64) {
+        if copy.fixed.principal.is_none() {
+            (&mut self.anonymous_sessions, &mut self.anonymous_bytes)
+        } else {
+            (&mut self.named_sessions, &mut self.named_bytes)
+        }
+    }
+
+    /// Adds a copy. Returns its bytes.
+    pub(crate) fn add(&mut self, copy: &Session) -> u64 {
+        let footprint = copy.footprint() as u64;
+        let (sessions, bytes) = self.of(copy);
+        *sessions += 1;
+        *bytes += footprint;
+        footprint
+    }
+
+    /// Takes the contents of a copy out, which ends and keeps its place.
+    pub(crate) fn free(&mut self, copy: &Session) {
+        *self.of(copy).1 -= copy.contents() as u64;
+    }
+
+    /// Takes a copy out. Returns its bytes.
+    pub(crate) fn remove(&mut self, copy: &Session) -> u64 {
+        let footprint = copy.footprint() as u64;
+        let (sessions, bytes) = self.of(copy);
+        *sessions -= 1;
+        *bytes -= footprint;
+        footprint
+    }
 }
 
 /// What request threads need to serve reads without the engine. It changes when `generation` does.

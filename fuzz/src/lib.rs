@@ -158,10 +158,11 @@ impl World {
 
     /// What peers can make a server keep is bounded by the farm's limits (G8).
     fn check_memory(&self) {
-        let origin = self.farm.bytes_per_origin * u64::from(self.farm.size) + 16 * 1024;
-        let most = origin * u64::from(self.farm.known_servers);
-        let held = self.engine.status().bytes;
-        assert!(held <= most, "{held} bytes are held; limits allow {most}");
+        // Accesses, and ends that follow from others, are taken all the same.
+        let most = self.farm.most_bytes_per_origin() + u64::from(self.farm.frame_bytes) / 2;
+        for (origin, used) in self.engine.usages() {
+            assert!(used.bytes() <= most, "of {origin} {used:?}; limits allow {most}");
+        }
     }
 
     fn published(&mut self, to: To, command: Command) {

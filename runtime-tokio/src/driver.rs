@@ -313,6 +313,9 @@ impl Driver {
                 tracing::debug!(id = %session.id, ?limit, "a session expired");
                 self.parts.expiring.tell(session, limit);
             }
+            Notice::Evicted { session } => {
+                tracing::debug!(id = %session.id, "an anonymous session was ended to make room");
+            }
         }
     }
 

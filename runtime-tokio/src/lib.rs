@@ -70,5 +70,6 @@ pub use grapevine_core::{
     Acks, Address, Change, ChangeError, Compared, ConfigError, Counters, Create, Farm, HashedId,
     Key, KeyError, Limit, LimitError, Listed, Local, MAX_LISTED, Member, Missed, NotFound,
     Principal, Progress, ReadPolicy, Report, RequestError, Rotation, ServerId, Session, SessionId,
-    Shown, Stamp, State, Status, Timestamp, TokenError, Unavailable, Value, Vector, WhenIsolated,
+    Shown, Stamp, State, Status, Timestamp, TokenError, Unavailable, Value, Vector, WhenFull,
+    WhenIsolated,
 };

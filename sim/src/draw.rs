@@ -10,6 +10,7 @@ use crate::scenario::{
 
 mod faults;
 mod memory;
+mod pressure;
 mod shapes;
 
 /// What a run may have, apart from what it always has.
@@ -83,6 +84,7 @@ impl Scenario {
         shapes::give_up(&mut scenario);
         cut_off(&mut scenario);
         memory::add(&mut scenario);
+        pressure::add(&mut scenario);
         scenario
     }
 }

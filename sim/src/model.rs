@@ -236,6 +236,11 @@ impl Known {
         all.iter().rev().find(|wrote| wrote.version == version)
     }
 
+    /// Whether it has a principal.
+    pub(crate) fn is_named(&self) -> bool {
+        self.principal.is_some()
+    }
+
     fn writes(&self) -> impl Iterator<Item = &Wrote> {
         self.by_writer.values().flatten()
     }

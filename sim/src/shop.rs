@@ -56,6 +56,8 @@ pub(crate) struct Flight {
     pub(crate) prompt: bool,
     /// Whether it would rather read something stale than nothing.
     pub(crate) stale_will_do: bool,
+    /// Whether it is about a session with a principal, or about a principal.
+    pub(crate) named: bool,
     /// Whether it is the customer's last request, after healing.
     pub(crate) last: bool,
 }
@@ -477,6 +479,7 @@ fn flight(
         sent,
         prompt: true,
         stale_will_do: false,
+        named: false,
         last: false,
     }
 }

@@ -99,6 +99,12 @@ pub struct World {
     asked: BTreeMap<(usize, RequestId), RequestId>,
     /// How often two servers' copies differed, as they say.
     mismatches: u64,
+    /// Sessions that were ended to make room for others.
+    evicted: BTreeSet<(Address, Stamp)>,
+    /// Whether what is observed now was done by an event before the last one.
+    late: bool,
+    /// How many copies went or ended by what is observed now, besides those that made room.
+    ended: i64,
     expired: Vec<(ServerId, SessionId)>,
     /// What each dead process had applied.
     obituaries: BTreeMap<ServerId, Vector>,
@@ -171,6 +177,9 @@ impl World {
             damaged: BTreeSet::new(),
             asked: BTreeMap::new(),
             mismatches: 0,
+            evicted: BTreeSet::new(),
+            late: false,
+            ended: 0,
             expired: Vec::new(),
             obituaries: BTreeMap::new(),
             messages: 0,
@@ -243,6 +252,22 @@ impl World {
         &self.damaged
     }
 
+    /// Whether this session was ended to make room for others.
+    pub(crate) fn was_evicted(&self, session: &SessionId) -> bool {
+        self.evicted.contains(&(session.address, session.created))
+    }
+
+    /// Whether what is observed now was done by an event before the last one: then servers may have
+    /// changed since.
+    pub(crate) const fn late(&self) -> bool {
+        self.late
+    }
+
+    /// Whether servers may have more room than they had when they did what is observed now.
+    pub(crate) const fn has_shrunk(&self) -> bool {
+        self.late || self.ended != 0
+    }
+
     /// The number of configured servers.
     pub fn size(&self) -> usize {
         self.nodes.len()
@@ -265,6 +290,7 @@ impl World {
 
     /// Takes back a list of observations, for its memory.
     pub(crate) fn reuse(&mut self, mut observations: Vec<Observation>) {
+        (self.late, self.ended) = (false, 0);
         if self.observations.is_empty() {
             observations.clear();
             self.observations = observations;

@@ -222,7 +222,8 @@ fn a_year_of_little_traffic_leaves_nothing_behind() {
 /// was given to others since (G4, G10).
 #[test]
 fn old_tokens_never_reach_the_sessions_that_have_their_slots_now() {
-    let farm = Farm { slots_per_origin: 3, known_servers: 48, ..slow_farm() };
+    let farm =
+        Farm { slots_per_origin: 3, anonymous_percent: 100, known_servers: 48, ..slow_farm() };
     let mut world = World::new(304, farm);
     world.whole_state_every = 64;
     world.run_for(5 * SECOND);

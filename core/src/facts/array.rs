@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 
 use crate::id::{Address, ServerId};
 use crate::session::Session;
+use crate::status::Usage;
 
 /// Slots per chunk. Chunks are allocated when a slot of theirs is first used, so an address from
 /// the far end of an array costs one chunk, and growing moves nothing.
@@ -18,8 +19,13 @@ type Chunk = Box<[Option<Arc<Session>>; CHUNK]>;
 #[derive(Clone, Debug, Default)]
 struct Origin {
     chunks: Vec<Option<Chunk>>,
-    held: usize,
-    bytes: u64,
+    usage: Usage,
+}
+
+impl Origin {
+    fn copies(&self) -> impl Iterator<Item = &Arc<Session>> {
+        self.chunks.iter().flatten().flat_map(|chunk| chunk.iter()).flatten()
+    }
 }
 
 /// All copies of one server.
@@ -48,12 +54,11 @@ impl Array {
             origin.chunks.resize_with(chunk + 1, || None);
         }
         let chunk = origin.chunks[chunk].get_or_insert_with(|| Box::new([const { None }; CHUNK]));
-        let weight = copy.weight() as u64;
+        self.bytes += origin.usage.add(&copy);
         let old = chunk[slot].replace(copy);
-        let before = old.as_ref().map_or(0, |old| old.weight() as u64);
-        origin.held += usize::from(old.is_none());
-        origin.bytes = origin.bytes + weight - before;
-        self.bytes = self.bytes + weight - before;
+        if let Some(old) = &old {
+            self.bytes -= origin.usage.remove(old);
+        }
         old
     }
 
@@ -67,18 +72,16 @@ impl Array {
         if slots.iter().all(Option::is_none) {
             *entry = None;
         }
-        origin.held -= 1;
-        origin.bytes -= old.weight() as u64;
-        self.bytes -= old.weight() as u64;
-        if origin.held == 0 {
+        self.bytes -= origin.usage.remove(&old);
+        if origin.usage.sessions() == 0 {
             self.origins.remove(&address.origin);
         }
         Some(old)
     }
 
-    /// The bytes that an origin's copies count towards limits.
-    pub(crate) fn bytes(&self, origin: ServerId) -> u64 {
-        self.origins.get(&origin).map_or(0, |origin| origin.bytes)
+    /// What an origin's copies take of what they may.
+    pub(crate) fn usage(&self, origin: ServerId) -> Usage {
+        self.origins.get(&origin).map_or(Usage::default(), |origin| origin.usage)
     }
 
     /// The bytes that all copies count towards limits.
@@ -110,16 +113,18 @@ impl Array {
 
     /// Checks that the sums are those of the copies.
     pub(crate) fn check_invariants(&self) {
-        let bytes = self.iter().map(|copy| copy.weight() as u64).sum::<u64>();
-        assert_eq!(self.bytes, bytes, "bytes of all copies");
-        let origins = self.origins.values().map(|origin| origin.bytes).sum::<u64>();
+        for (id, origin) in &self.origins {
+            let mut usage = Usage::default();
+            origin.copies().for_each(|copy| _ = usage.add(copy));
+            assert_eq!(origin.usage, usage, "what the copies of {id} take");
+        }
+        let origins = self.origins.values().map(|origin| origin.usage.bytes()).sum::<u64>();
         assert_eq!(self.bytes, origins, "bytes of all origins");
     }
 
     /// All copies, by address.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Session>> {
-        let chunks = self.origins.values().flat_map(|origin| &origin.chunks);
-        chunks.flatten().flat_map(|chunk| chunk.iter()).flatten()
+        self.origins.values().flat_map(Origin::copies)
     }
 }
 

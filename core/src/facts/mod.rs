@@ -8,14 +8,17 @@ use core::time::Duration;
 mod array;
 mod changes;
 mod ends;
+mod evictable;
 mod owners;
 mod slots;
 
 pub(crate) use array::Array;
 pub(crate) use changes::{Changes, Entry};
+pub(crate) use evictable::Evictable;
 pub(crate) use owners::Owners;
 pub(crate) use slots::Slots;
 
+use crate::config::{Farm, WhenFull};
 use crate::id::{Address, ServerId, SessionId};
 use crate::session::{Life, Session};
 use crate::stamp::{Stamp, Timestamp};
@@ -68,6 +71,7 @@ pub(crate) struct Facts {
     changes: Changes,
     slots: Slots,
     owners: Owners,
+    evictable: Evictable,
     partial: BTreeSet<Address>,
     /// One entry per copy, never later than the copy's next deadline; re-armed when it comes up,
     /// not when the copy is touched.
@@ -76,14 +80,16 @@ pub(crate) struct Facts {
 }
 
 impl Facts {
-    pub(crate) fn new(me: ServerId, margin: Duration) -> Self {
+    pub(crate) fn new(me: ServerId, farm: &Farm) -> Self {
+        let evicts = farm.when_full == WhenFull::EvictAnonymous;
         Self {
             me,
-            margin,
+            margin: farm.margin(),
             array: Array::default(),
             changes: Changes::default(),
             slots: Slots::default(),
             owners: Owners::default(),
+            evictable: Evictable::new(evicts.then_some(me)),
             partial: BTreeSet::new(),
             deadlines: BTreeSet::new(),
             totals: Totals::default(),
@@ -104,6 +110,10 @@ impl Facts {
 
     pub(crate) fn owners(&self) -> &Owners {
         &self.owners
+    }
+
+    pub(crate) fn evictable(&self) -> &Evictable {
+        &self.evictable
     }
 
     pub(crate) fn totals(&self) -> Totals {
@@ -169,6 +179,7 @@ impl Facts {
             self.owners.remove(old);
         }
         self.owners.add(&copy);
+        self.evictable.put(old.as_deref(), &copy);
         let due = copy.next_deadline(self.margin);
         match &old {
             Some(old) => {
@@ -196,6 +207,7 @@ impl Facts {
         if let Some(old) = self.array.take(address) {
             self.changes.remove(&old);
             self.owners.remove(&old);
+            self.evictable.remove(&old);
             self.partial.remove(&address);
             self.count(&old, -1);
             if address.origin == self.me {
@@ -272,6 +284,8 @@ impl Facts {
             }
         }
         let owned = self.array.iter().filter(|copy| copy.fixed.principal.is_some()).count();
+        let [noted, evictable] = self.evictable.count(self.array.iter().map(|copy| &**copy));
+        assert_eq!(noted, evictable, "the index of sessions that may be ended");
         assert_eq!(self.owners.len(), owned, "the index of principals has a copy too many");
         assert_eq!(self.changes.len(), entries, "the change list has an entry of no copy");
         assert_eq!(self.totals, totals, "totals");
@@ -307,6 +321,7 @@ impl Facts {
         }
         assert!(!own || self.slots.in_use(address.slot), "own slot in use but free");
         assert!(self.owners.has(copy), "the index of principals is wrong about a copy");
+        assert!(self.evictable.has(copy), "a session that may be ended is not noted");
         self.check_ends(copy);
     }
 }

@@ -17,6 +17,7 @@ use crate::id::ServerId;
 use crate::member::State;
 use crate::protocol::membership::Members;
 use crate::rare::Mark;
+use crate::session::{Expiry, Session};
 use crate::stamp::{Stamp, Timestamp};
 
 impl Engine {
@@ -77,6 +78,18 @@ impl Engine {
         self.members.trusted(self.now, self.steady, &self.config.farm).max(self.trusted)
     }
 
+    /// Whether a session's life is over so long ago that no copy of it is kept. What others made is not
+    /// dropped by the clock of a process that no majority has told the time yet: that clock may be far
+    /// ahead, and an applied entry goes on saying that the session is here.
+    pub(crate) fn is_surely_gone(&self, session: &Session) -> bool {
+        let margin = self.config.farm.margin();
+        let gone = |now| session.expiry(now, margin) == Expiry::Gone;
+        let told = self.members.time_told
+            || session.id.address.origin == self.config.server
+            || gone(self.trusted);
+        told && gone(self.now) && gone(self.trusted_now())
+    }
+
     /// Notes that a copy is dropped by the time that is trusted now.
     pub(crate) fn drops_by_trusted_now(&mut self) {
         self.trusted = self.trusted_now();
@@ -84,6 +97,12 @@ impl Engine {
 }
 
 impl Members {
+    /// Notes when a majority of the configured farm, this server among them, has said what time it is.
+    pub(super) fn note_time(&mut self, farm: &Farm) {
+        let heard = self.peers.values().filter(|peer| peer.introduced && peer.state != State::Left);
+        self.time_told |= heard.count() + 1 >= usize::from(farm.majority());
+    }
+
     fn trusted(&self, now: Timestamp, steady: Timestamp, farm: &Farm) -> Timestamp {
         // Where a clock stands now, from its last reading and the steady time since.
         let heard = self.peers.values().filter(|peer| peer.introduced && peer.state != State::Left);

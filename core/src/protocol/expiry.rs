@@ -63,7 +63,7 @@ impl Engine {
             }
             let margin = self.config.farm.margin();
             match copy.expiry(self.now, margin) {
-                Expiry::Gone if copy.expiry(self.trusted_now(), margin) < Expiry::Gone => {
+                Expiry::Gone if !self.is_surely_gone(&copy) => {
                     self.rare.mark(Mark::DropWaitedForMajority);
                     self.facts.rearm(address, beat);
                 }

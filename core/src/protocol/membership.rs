@@ -63,6 +63,8 @@ pub(crate) struct Members {
     next_heartbeat: Timestamp,
     pub(super) joining: bool,
     pub(super) self_skewed: bool,
+    /// Whether a majority has said what time it is, since this process started.
+    pub(super) time_told: bool,
     pub(super) together: Together,
 }
 
@@ -76,6 +78,7 @@ impl Members {
             next_heartbeat: now,
             joining: true,
             self_skewed: false,
+            time_told: false,
             together: Together::default(),
         }
     }
@@ -288,6 +291,7 @@ impl Members {
             self.told(from, heartbeat.applied);
         }
         self.judge_own_clock(&config.farm);
+        self.note_time(&config.farm);
     }
 
     /// The others, as people see them.

@@ -14,6 +14,7 @@ use crate::engine::Engine;
 use crate::error::{LimitError, RequestError};
 use crate::event::{Acks, MAX_LISTED, RequestId};
 use crate::id::Address;
+use crate::protocol::limits::Victims;
 use crate::protocol::serve::{Standing, standing};
 use crate::protocol::write::Particulars;
 use crate::session::{Life, Principal, Session};
@@ -26,7 +27,7 @@ impl Engine {
     /// Ends all sessions of a principal, here and wherever the record comes.
     pub(crate) fn revoke(&mut self, id: RequestId, principal: Principal, acks: Acks) {
         match self.record_of(principal.clone()) {
-            Ok(record) => {
+            Ok((record, victims)) => {
                 let sessions = self.facts.owners().sessions(&principal);
                 let copies = sessions.filter_map(|address| self.facts.array().get(address));
                 let sessions = copies.filter(|copy| copy.life != Life::Deleted).count() as u64;
@@ -34,6 +35,7 @@ impl Engine {
                 self.counters.revocations += 1;
                 let acks = self.acks_of_end(acks);
                 self.publish(Write::Revoke(Arc::new(record)), acks);
+                self.evict(victims);
                 let response = Response::Revoked { sessions, version };
                 self.wait_for_acks(id, version.stamp, acks, response);
             }
@@ -41,14 +43,14 @@ impl Engine {
         }
     }
 
-    fn record_of(&mut self, principal: Principal) -> Result<Session, RequestError> {
+    fn record_of(&mut self, principal: Principal) -> Result<(Session, Victims), RequestError> {
         let lifetime = Some(self.config.farm.max_lifetime);
         let principal = Some(principal);
         let particulars = Particulars { lifetime, principal, ..Particulars::default() };
         let (session, _) = self.begin_session(particulars)?;
         let record = session.into_revocation();
-        self.check_limits(None, &record)?;
-        Ok(record)
+        let victims = self.check_limits(None, &record, true)?;
+        Ok((record, victims))
     }
 
     /// Lists a page of the sessions of a principal that this server could serve now.

@@ -47,13 +47,14 @@ impl Engine {
         };
         let (session, version) = self.begin_session(particulars)?;
         let session = session.with_contents_of(copy, &rotation.changes, version)?;
-        self.check_limits(None, &session)?;
+        let victims = self.check_limits(None, &session, true)?;
         let session = Arc::new(session);
         self.counters.created += 1;
         self.counters.rotated += 1;
         self.rare.mark_if(until.is_some(), Mark::RotatedWithGrace);
         let acks = self.acks_of_end(rotation.acks);
         self.publish(Write::Create(Arc::clone(&session)), acks);
+        self.evict(victims);
         // What the customer depended on is in the new session, by this one write.
         let (context, lost) = (Vector::default(), grounds.lost.clone());
         let served = self.served(&session, &Grounds { context, lost, stale: false });

@@ -17,10 +17,11 @@ use crate::error::{LimitError, RequestError, Unavailable};
 use crate::event::{Acks, Create, RequestId};
 use crate::facts::Merged;
 use crate::id::{Address, ServerId, SessionId};
+use crate::protocol::limits::{Victims, adds};
 use crate::protocol::revoke::check_principal;
 use crate::protocol::serve::Grounds;
 use crate::rare::{Mark, Point};
-use crate::session::{Change, Expiry, Fixed, Key, Life, Principal, Replaces, Session, Value};
+use crate::session::{Change, Fixed, Key, Life, Principal, Replaces, Session, Value};
 use crate::stamp::{Stamp, Timestamp, Version};
 use crate::vector::Vector;
 
@@ -60,10 +61,11 @@ impl Engine {
     pub(crate) fn create(&mut self, id: RequestId, create: Create) {
         let acks = self.acks_of_write(create.acks);
         match self.make_session(create) {
-            Ok(session) => {
+            Ok((session, victims)) => {
                 self.counters.created += 1;
                 let stamp = session.id.created;
                 self.publish(Write::Create(Arc::clone(&session)), acks);
+                self.evict(victims);
                 let served = self.served(&session, &Grounds::default());
                 self.wait_for_acks(id, stamp, acks, Response::Session(served));
             }
@@ -71,7 +73,7 @@ impl Engine {
         }
     }
 
-    fn make_session(&mut self, create: Create) -> Result<Arc<Session>, RequestError> {
+    fn make_session(&mut self, create: Create) -> Result<(Arc<Session>, Victims), RequestError> {
         let particulars = Particulars {
             lifetime: create.lifetime,
             idle_timeout: create.idle_timeout,
@@ -80,8 +82,8 @@ impl Engine {
         };
         let (session, version) = self.begin_session(particulars)?;
         let session = session.with_attributes(create.attributes, version);
-        self.check_limits(None, &session)?;
-        Ok(Arc::new(session))
+        let victims = self.check_limits(None, &session, true)?;
+        Ok((Arc::new(session), victims))
     }
 
     /// A new session without contents, in a free slot of this server, and the version of the write
@@ -93,9 +95,11 @@ impl Engine {
         let farm = &self.config.farm;
         let max = farm.max_lifetime;
         let second = Duration::from_secs(1);
-        let lifetime = wanted.lifetime.unwrap_or(farm.default_lifetime);
-        if !(second..=max).contains(&lifetime) {
-            return Err(LimitError::Lifetime { asked: lifetime, allowed: max }.into());
+        let anonymous = wanted.principal.is_none();
+        let longest = farm.longest_life(anonymous);
+        let lifetime = wanted.lifetime.unwrap_or(farm.default_lifetime.min(longest));
+        if !(second..=longest).contains(&lifetime) {
+            return Err(LimitError::Lifetime { asked: lifetime, allowed: longest }.into());
         }
         let idle_timeout = wanted.idle_timeout.unwrap_or(farm.default_idle_timeout);
         if !(second..=max).contains(&idle_timeout) {
@@ -106,11 +110,7 @@ impl Engine {
             return Err(RequestError::Unavailable(Unavailable::Skewed));
         }
         self.check_place()?;
-        let allowed = farm.slots_per_origin;
-        let slots = self.facts.slots();
-        let fresh = slots.fresh(allowed).filter(|_| self.rare.force(Point::SlotFresh));
-        let slot = fresh.or(slots.next(allowed)).ok_or(LimitError::Slots { allowed })?;
-        self.rare.mark_if(slots.is_freed(slot), Mark::SlotReused);
+        let slot = self.free_slot(anonymous)?;
         self.carry_stamp();
         let created = self.clock.tick(self.now);
         let address = Address { origin: self.config.server, slot };
@@ -171,12 +171,14 @@ impl Engine {
             self.respond(id, Ok(Response::Session(served)));
             return Ok(());
         };
+        let mut victims = Victims::default();
         if !matches!(wanted, Wanted::Delete) {
             let mut merged = (**copy).clone();
             merged.merge(write.session());
-            self.check_limits(Some(copy), &merged)?;
+            victims = self.check_limits(Some(copy), &merged, adds(write.session()))?;
         }
         self.publish(write, acks);
+        self.evict(victims);
         let response = match self.facts.array().get(copy.id.address) {
             Some(written) if written.life == Life::Live => {
                 let written = Arc::clone(written);
@@ -185,40 +187,6 @@ impl Engine {
             _ => Response::Deleted,
         };
         self.wait_for_acks(id, version.stamp, acks, response);
-        Ok(())
-    }
-
-    /// Limits on sessions and bytes are checked here, where a write is made, never in merge: a
-    /// refused merge would make the applied vector lie.
-    pub(crate) fn check_limits(
-        &self,
-        before: Option<&Session>,
-        after: &Session,
-    ) -> Result<(), LimitError> {
-        let farm = &self.config.farm;
-        let count = after.attributes.len();
-        if count > farm.attributes_per_session as usize {
-            return Err(LimitError::Attributes { count, allowed: farm.attributes_per_session });
-        }
-        for (key, shown) in after.iter() {
-            let bytes = match shown {
-                crate::Shown::Bytes(bytes) => bytes.len(),
-                crate::Shown::Count(_) => 0,
-            };
-            if bytes > farm.value_bytes as usize {
-                let key = alloc::string::String::from(key.as_str());
-                return Err(LimitError::Value { key, bytes, allowed: farm.value_bytes });
-            }
-        }
-        let (old, new) = (before.map_or(0, Session::weight), after.weight());
-        let grows = new > old;
-        if grows && new > farm.session_bytes as usize {
-            return Err(LimitError::Session { bytes: new, allowed: farm.session_bytes });
-        }
-        let held = self.facts.array().bytes(after.id.address.origin) - old as u64;
-        if grows && held + new as u64 > farm.bytes_per_origin {
-            return Err(LimitError::Bytes { allowed: farm.bytes_per_origin });
-        }
         Ok(())
     }
 
@@ -335,8 +303,7 @@ impl Engine {
             self.counters.ignored_over_limit += 1;
             return Err(Refused::OverLimit);
         }
-        let gone = |now| session.expiry(now, farm.margin()) == Expiry::Gone;
-        if gone(self.now) && gone(self.trusted_now()) {
+        if self.is_surely_gone(session) {
             self.counters.ignored_expired += 1;
             self.rare.mark(Mark::ExpiredSessionIgnored);
             return Ok(());
@@ -362,16 +329,6 @@ impl Engine {
             Merged::Superseded => self.counters.ignored_superseded += 1,
         }
         Ok(())
-    }
-
-    /// Whether a session can have taken the place of the one that it names.
-    fn may_replace(&self, session: &Session) -> bool {
-        let farm = &self.config.farm;
-        session.fixed.replaces.is_none_or(|Replaces { id, deadline, .. }| {
-            id.address.slot < farm.slots_per_origin
-                && id.created < session.id.created
-                && deadline <= id.created.time() + farm.max_lifetime
-        })
     }
 
     /// The same for what another server tells of others' writes.
@@ -401,48 +358,6 @@ impl Engine {
             && self.now < session.fixed.deadline;
         self.rare.mark_if(lost, Mark::OwnLostCopyTakenBack);
         lost
-    }
-
-    /// Whether the servers named in it still fit into what this server remembers.
-    fn room_for(&self, session: &Session) -> bool {
-        let changes = self.facts.changes();
-        let array = self.facts.array();
-        let limit = self.config.farm.known_servers as usize;
-        let new = session.seen.iter().filter(|&(server, _)| !changes.knows(server)).count();
-        let origin = session.id.address.origin;
-        let replaced = session.fixed.replaces.map(|replaces| replaces.id.address.origin);
-        let replaced = replaced.filter(|&other| other != origin && !array.knows(other));
-        let origins = array.origins().len()
-            + usize::from(!array.knows(origin))
-            + usize::from(replaced.is_some());
-        changes.writers().len() + new <= limit
-            && origins <= limit
-            && session.seen.get(self.config.server) <= self.end()
-    }
-
-    /// Whether a copy would become larger than correct servers can make it, however many of them
-    /// write at once: so that a peer can't fill this server's memory. Copies that fit into no frame
-    /// could not be sent on.
-    fn too_heavy(&self, session: &Session) -> bool {
-        let farm = &self.config.farm;
-        let array = self.facts.array();
-        let heaviest = farm.frame_bytes as usize / 2;
-        let most = farm.bytes_per_origin.saturating_mul(farm.size.into());
-        let weight = session.weight();
-        let copy = array.get(session.id.address).filter(|copy| copy.id == session.id);
-        let held = copy.map_or(0, |copy| copy.weight());
-        if array.bytes(session.id.address.origin) + weight as u64 > most + heaviest as u64 {
-            return true;
-        }
-        if held + weight <= heaviest {
-            return false;
-        }
-        let merged = copy.map(|copy| {
-            let mut merged = Session::clone(copy);
-            merged.merge(session);
-            merged.weight()
-        });
-        merged.unwrap_or(weight) > heaviest
     }
 
     /// What follows a merge: request threads see the copies, and look-ups may be answered.

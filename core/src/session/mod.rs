@@ -19,6 +19,7 @@ use crate::vector::Vector;
 mod attribute;
 mod change;
 mod expiry;
+mod footprint;
 mod life;
 #[cfg(test)]
 mod tests;

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use grapevine_tokio::{Acks, Farm, Local, WhenIsolated};
+use grapevine_tokio::{Acks, Farm, Local, WhenFull, WhenIsolated};
 use serde::{Deserialize, Deserializer, de};
 
 use super::HttpLimits;
@@ -140,6 +140,9 @@ section! {
         give_up_after: Span,
         slots_per_origin: u32,
         bytes_per_origin: u64,
+        anonymous_percent: u8,
+        anonymous_lifetime: Span,
+        when_full: WhenFull,
         session_bytes: u32,
         attributes_per_session: u32,
         value_bytes: u32,

@@ -206,7 +206,11 @@ impl Problem {
             | LimitError::Session { allowed, .. } => u64::from(*allowed),
             LimitError::Principal { allowed, .. } => *allowed as u64,
             // Not the customer's doing, and another server may have room: so it is a 503.
-            LimitError::Slots { .. } | LimitError::Bytes { .. } | LimitError::Servers { .. } => {
+            LimitError::Slots { .. }
+            | LimitError::Bytes { .. }
+            | LimitError::AnonymousSlots { .. }
+            | LimitError::AnonymousBytes { .. }
+            | LimitError::Servers { .. } => {
                 return Self::new(Code::Full, message).with("limit", limit.name());
             }
             LimitError::Lifetime { .. } | LimitError::IdleTimeout { .. } => {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use axum::Json;
 use axum::extract::State;
-use grapevine_tokio::{LinkState, LinkStatus, Member, Status, Vector, WhenIsolated};
+use grapevine_tokio::{Farm, LinkState, LinkStatus, Member, Status, Vector, WhenIsolated};
 use serde_json::{Value, json};
 
 use super::Shared;
@@ -36,10 +36,22 @@ pub(super) async fn farm(State(app): State<Shared>) -> Result<Json<Value>, Probl
         "partial": status.partial,
         "tombstones": status.tombstones,
         "bytes": status.bytes,
+        "own": status.own,
+        "limits": limits(farm),
         "waiting": status.waiting,
         "counters": status.counters,
         "links": links(&app.grapevine.links()),
     })))
+}
+
+/// What the sessions that one server made may take.
+fn limits(farm: &Farm) -> Value {
+    json!({
+        "sessions": farm.slots_per_origin,
+        "bytes": farm.bytes_per_origin,
+        "anonymous_sessions": farm.anonymous_slots(),
+        "anonymous_bytes": farm.anonymous_bytes(),
+    })
 }
 
 fn member(member: &Member) -> Value {

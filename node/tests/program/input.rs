@@ -73,7 +73,8 @@ async fn wrong_requests_get_a_status_a_code_and_change_nothing() {
 #[tokio::test]
 async fn each_limit_answers_by_its_name() {
     let limits = "[farm]\nattributes_per_session = 4\nvalue_bytes = 100\nsession_bytes = 1024\n\
-                  slots_per_origin = 2\n[http_limits]\nbody_bytes = 2000";
+                  slots_per_origin = 2\nanonymous_percent = 100\n\
+                  [http_limits]\nbody_bytes = 2000";
     let farm = Farm::start_with(1, limits).await;
     let carried = farm.create(0, "{}").await;
     let one = format!("/sessions/{carried}");

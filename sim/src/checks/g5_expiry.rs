@@ -21,7 +21,8 @@ static ABOUT: About = About {
     rule: "Nobody says that a session's idle or absolute limit has passed, and no server ends it \
            for that, before it has by the world's clock, less an eighth of the idle timeout and \
            twice the most that clocks were off. No response shows a session later than its \
-           deadline and the most that clocks were off. Not judged while a clock is off by more than \
+           deadline and the most that clocks were off. Not judged for sessions that were ended to make \
+           room (G8 judges those), while a clock is off by more than \
            clocks may be, nor, for the idle limit, after a death: an access may have died with it. \
            No process tells its application twice that a session expired. In a run without any fault, \
            of every session at most one server of the farm tells so, and of every one whose deadline \
@@ -75,7 +76,8 @@ impl Check for Expiry {
     fn wrote(&mut self, scene: &Scene<'_>, by: ServerId, write: &Write, first: bool) -> Judgement {
         let id = write.session().id;
         let asked = scene.model.get(&id).is_some_and(|known| known.end_asked);
-        if first && !asked {
+        let evicted = scene.world.was_evicted(&id);
+        if first && !asked && !evicted {
             self.idle(scene, &id, &format!("{by}, which ended it"))
         } else {
             Ok(())

@@ -180,6 +180,7 @@ impl Harness for Turmoil {
             | Fault::OneWay { .. }
             | Fault::Bridge { .. }
             | Fault::Cut { .. }
+            | Fault::Flood { .. }
             | Fault::Mend => None,
         }
     }

@@ -1,11 +1,12 @@
 //! Customers at work: from a drawn or scripted request to the server that gets it.
 
-use grapevine_core::Request;
+use grapevine_core::{Request, Token};
 use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use super::{Run, START, WARM_UP, index};
+use crate::model::Known;
 use crate::scenario::{Kind, Scripted};
 use crate::shop::{Flight, Intent};
 
@@ -44,6 +45,18 @@ impl Run {
         }
     }
 
+    /// Whether a request is about a session with a principal, or about a principal.
+    fn is_named(&self, request: &Request) -> bool {
+        let has = |token: &Token| self.model.get(&token.id).is_some_and(Known::is_named);
+        match request {
+            Request::Create(create) => create.principal.is_some(),
+            Request::Update { token, .. } | Request::Replace { token, .. } => has(token),
+            Request::Rotate { token, rotation } => rotation.principal.is_some() || has(token),
+            Request::Revoke { .. } => true,
+            _ => false,
+        }
+    }
+
     /// Hands a request to a server.
     pub(super) fn submit(&mut self, server: usize, request: Request, mut flight: Flight) {
         flight.server = server;
@@ -55,6 +68,7 @@ impl Run {
         {
             known.end_asked = true;
         }
+        flight.named = self.is_named(&request);
         flight.request = Some(request.clone());
         let id = self.world.announce();
         self.shop.flights.insert(id, flight);

@@ -64,6 +64,9 @@ impl Run {
             Fault::CorruptMemory { server, what, pick } => {
                 world.damage(index(*server), (*what).into(), *pick);
             }
+            Fault::Flood { server, sessions, bytes } => {
+                self.flood(index(*server), *sessions, *bytes as usize);
+            }
         }
         self.links_elsewhere();
         self.observe();
@@ -103,6 +106,17 @@ impl Run {
         }
     }
 
+    /// Makes sessions that nobody will ask for again.
+    fn flood(&mut self, server: usize, sessions: u32, bytes: usize) {
+        for _ in 0..sessions {
+            if !self.world.is_up(server) {
+                return;
+            }
+            let (request, flight) = self.shop.nobody(bytes, self.world.now());
+            self.submit(server, request, flight);
+        }
+    }
+
     fn clock_changed(&mut self, server: usize) {
         self.unprompt(server);
         let ahead = self.world.skew_of(server).unsigned_abs();
@@ -134,6 +148,7 @@ impl Run {
             sent: self.world.now(),
             prompt: true,
             stale_will_do: false,
+            named: false,
             last: false,
         };
         self.shop.flights.insert(id, flight);

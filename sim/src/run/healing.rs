@@ -65,6 +65,7 @@ impl Run {
                 sent: self.world.now(),
                 prompt: true,
                 stale_will_do: false,
+                named: false,
                 last: true,
             };
             self.submit(server, Request::Verify { within: VERIFY }, flight);

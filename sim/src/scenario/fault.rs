@@ -141,6 +141,15 @@ pub enum Fault {
         /// Chooses the copy, among those that can be damaged so.
         pick: u32,
     },
+    /// Nobody's sessions, many at once: what a crawler does that keeps no cookie.
+    Flood {
+        /// Where they are made.
+        server: u16,
+        /// How many.
+        sessions: u32,
+        /// The bytes of the one attribute that each has.
+        bytes: u32,
+    },
 }
 
 /// What happens to a copy in a server's memory.
@@ -170,7 +179,7 @@ impl From<Memory> for grapevine_core::rare::Memory {
 
 impl Fault {
     /// All kinds, as a scenario file names them.
-    pub const KINDS: [&'static str; 18] = [
+    pub const KINDS: [&'static str; 19] = [
         "crash",
         "start",
         "pause",
@@ -189,6 +198,7 @@ impl Fault {
         "step",
         "drift",
         "corrupt_memory",
+        "flood",
     ];
 
     /// Its kind, as a scenario file names it.
@@ -212,6 +222,7 @@ impl Fault {
             Self::Step { .. } => "step",
             Self::Drift { .. } => "drift",
             Self::CorruptMemory { .. } => "corrupt_memory",
+            Self::Flood { .. } => "flood",
         }
     }
 
@@ -227,7 +238,8 @@ impl Fault {
             | Self::Slow { server, .. }
             | Self::Step { server, .. }
             | Self::Drift { server, .. }
-            | Self::CorruptMemory { server, .. } => vec![*server],
+            | Self::CorruptMemory { server, .. }
+            | Self::Flood { server, .. } => vec![*server],
             Self::Cut { from, to } | Self::Clog { from, to } | Self::Unclog { from, to } => {
                 vec![*from, *to]
             }
@@ -249,7 +261,8 @@ impl Fault {
             | Self::Slow { server, .. }
             | Self::Step { server, .. }
             | Self::Drift { server, .. }
-            | Self::CorruptMemory { server, .. } => change(server),
+            | Self::CorruptMemory { server, .. }
+            | Self::Flood { server, .. } => change(server),
             Self::Cut { from, to } | Self::Clog { from, to } | Self::Unclog { from, to } => {
                 change(from);
                 change(to);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use grapevine_core::{Farm, Local, WhenIsolated};
+use grapevine_core::{Farm, Local, WhenFull, WhenIsolated};
 use serde::{Deserialize, Serialize};
 
 /// Limits and times that differ from the defaults. `None` keeps the default.
@@ -12,6 +12,15 @@ pub struct Limits {
     /// Slots per origin.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub slots_per_origin: Option<u32>,
+    /// Bytes that the sessions of one origin may take.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_per_origin: Option<u64>,
+    /// How much of both anonymous sessions may take, in percent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub anonymous_percent: Option<u8>,
+    /// Whether anonymous sessions end to make room.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub evict_anonymous: Option<bool>,
     /// Bytes of one session.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub session_bytes: Option<u32>,
@@ -48,13 +57,22 @@ impl Limits {
     /// The farm's settings with these.
     pub fn farm(&self, size: u16) -> Farm {
         let default = Farm::default();
-        let session_bytes = self.session_bytes.unwrap_or(default.session_bytes);
+        let bytes_per_origin = self.bytes_per_origin.unwrap_or(default.bytes_per_origin);
+        // Where there is little room, no session may take much of it.
+        let most = u32::try_from(bytes_per_origin / 16).unwrap_or(u32::MAX);
+        let session_bytes = self.session_bytes.unwrap_or(default.session_bytes.min(most));
         let largest = 2 * (u64::from(session_bytes) * (u64::from(size) + 1) + 4096);
         let largest = u32::try_from(largest).unwrap_or(u32::MAX);
         let give_up = self.give_up_after_ms.map(Duration::from_millis);
         Farm {
             size,
             slots_per_origin: self.slots_per_origin.unwrap_or(default.slots_per_origin),
+            bytes_per_origin,
+            anonymous_percent: self.anonymous_percent.unwrap_or(default.anonymous_percent),
+            when_full: match self.evict_anonymous {
+                Some(true) => WhenFull::EvictAnonymous,
+                Some(false) | None => WhenFull::Refuse,
+            },
             session_bytes,
             value_bytes: default.value_bytes.min(session_bytes),
             frame_bytes: default.frame_bytes.max(largest),

@@ -1,6 +1,8 @@
 //! Requests that follow from earlier ones: the same once more, and a new session for the old one.
 
-use grapevine_core::{Acks, Request, Timestamp, Token};
+use std::time::Duration;
+
+use grapevine_core::{Acks, Create, Key, Request, Timestamp, Token, Value, Vector};
 use rand_chacha::ChaCha8Rng;
 
 use super::login::somebody;
@@ -62,6 +64,21 @@ impl Shop {
         let customer = &mut self.customers[n];
         (customer.carried, customer.earlier, customer.last) = (None, Vec::new(), None);
         vec![(create, made), (Request::Delete { token, acks }, ended)]
+    }
+
+    /// A new session that nobody comes back to.
+    pub(crate) fn nobody(&self, bytes: usize, now: Timestamp) -> (Request, Flight) {
+        let key = Key::new("page").expect("a good key");
+        let create = Create {
+            attributes: vec![(key, Value::new(&vec![b'x'; bytes]))],
+            idle_timeout: Some(Duration::from_secs(self.workload.idle_timeout_s)),
+            lifetime: Some(Duration::from_secs(self.workload.lifetime_s)),
+            principal: None,
+            acks: Acks::Local,
+        };
+        let mut flight = flight(0, Intent::Create, Acks::Local, None, Vector::default(), now);
+        flight.customer = None;
+        (Request::Create(create), flight)
     }
 
     /// Notes what a customer asks, so that it can ask it again.

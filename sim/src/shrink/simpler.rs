@@ -2,13 +2,14 @@
 //! of request, times.
 
 use super::{Heal, Scenario, Search};
-use crate::scenario::{Buggify, Delay, Kind, Limits, Links};
+use crate::scenario::{Buggify, Delay, Fault, Kind, Limits, Links};
 
 impl Search<'_> {
     pub(super) fn simpler(&mut self) {
         self.network();
         self.change(|scenario| scenario.heal = Heal::All);
         self.limits();
+        self.floods();
         self.buggify();
         self.servers();
         self.customers();
@@ -50,6 +51,9 @@ impl Search<'_> {
             return;
         }
         self.change(|scenario| scenario.limits.slots_per_origin = None);
+        self.change(|scenario| scenario.limits.bytes_per_origin = None);
+        self.change(|scenario| scenario.limits.anonymous_percent = None);
+        self.change(|scenario| scenario.limits.evict_anonymous = None);
         self.change(|scenario| scenario.limits.session_bytes = None);
         self.change(|scenario| scenario.limits.attributes_per_session = None);
         self.change(|scenario| scenario.limits.pull_budget = None);
@@ -59,6 +63,19 @@ impl Search<'_> {
         self.change(|scenario| scenario.limits.pending_forwards = None);
         self.change(|scenario| scenario.limits.pending_requests = None);
         self.change(|scenario| scenario.limits.give_up_after_ms = None);
+    }
+
+    /// Makes floods smaller.
+    fn floods(&mut self) {
+        for n in 0..self.best.faults.len() {
+            while let Fault::Flood { sessions: 2.., .. } = self.best.faults[n].fault
+                && self.change(|scenario| {
+                    if let Fault::Flood { sessions, .. } = &mut scenario.faults[n].fault {
+                        *sessions /= 2;
+                    }
+                })
+            {}
+        }
     }
 
     /// Forces fewer rare choices.

@@ -1,9 +1,10 @@
 //! What engines are given, and what they want done.
 
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use grapevine_core::{Action, Command, Engine, Event, Notice, ServerId, To, wire};
+use grapevine_core::{Action, Command, Engine, Event, Life, Notice, ServerId, Session, To, wire};
 
 use super::{ACTIONS_PER_EVENT, Happening, Observation, World};
 use crate::coins::Coins;
@@ -46,6 +47,7 @@ impl World {
         if !self.nodes[server].undrained {
             self.nodes[server].answered_from = now;
         }
+        self.late |= self.nodes[server].undrained;
         engine.handle(now, event);
         let late = self.rare.force(HarnessPoint::DrainLate);
         let mut done = 0;
@@ -155,6 +157,10 @@ impl World {
             }
             Action::Notify(notice) => {
                 self.mismatches += u64::from(matches!(notice, Notice::Mismatch { .. }));
+                if let Notice::Evicted { session } = &notice {
+                    self.evicted.insert((session.id.address, session.id.created));
+                    self.ended -= 1;
+                }
                 if let Notice::Expired { session, .. } = &notice {
                     self.expired.push((from, session.id));
                 }
@@ -163,6 +169,8 @@ impl World {
             Action::Stop(stop) => self.nodes[server].stop = Some(stop),
             Action::Store { address, copy, .. } => {
                 self.changed.push(address);
+                let lives = |copy: &Arc<Session>| copy.life != Life::Deleted;
+                self.ended += i64::from(!copy.as_ref().is_some_and(lives));
                 if let Some(copy) = copy {
                     self.observations.push(Observation::Stored { by: from, copy });
                 }

@@ -14,7 +14,8 @@ fn small() -> Farm {
         attributes_per_session: 4,
         value_bytes: 64,
         session_bytes: 1024,
-        bytes_per_origin: 2500,
+        bytes_per_origin: 16 << 10,
+        anonymous_percent: 100,
         ..Farm::default()
     }
 }
@@ -71,13 +72,17 @@ fn an_origin_creates_no_more_sessions_than_it_has_slots() {
 
 #[test]
 fn an_origin_creates_no_more_bytes_than_it_may() {
-    let mut world = world(72);
+    let mut world = World::new(72, Farm { slots_per_origin: 100, ..small() });
+    settle(&mut world);
     let large = || Create {
         attributes: (0..3).map(|n| (key(&format!("{n}{}", "k".repeat(240))), "v".into())).collect(),
+        principal: Some(Principal::new("ann")),
         ..Create::default()
     };
-    world.ask(0, Request::Create(large())).expect("the first fits");
-    world.ask(0, Request::Create(large())).expect("the second fits");
+    let each = world.ask(0, Request::Create(large())).expect("the first fits").session.footprint();
+    for _ in 1..(16 << 10) / each {
+        world.ask(0, Request::Create(large())).expect("so many fit");
+    }
     assert_eq!(limit(world.ask(0, Request::Create(large()))), "bytes_per_origin");
 }
 

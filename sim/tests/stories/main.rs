@@ -4,6 +4,7 @@ mod acknowledge;
 mod boot;
 mod common;
 mod expiry;
+mod full;
 mod gone;
 mod heartbeat;
 mod leave;
