@@ -190,3 +190,12 @@ fn a_server_that_starts_later_serves_what_the_others_wrote() {
     assert_eq!(read.session.id, served.session.id);
     assert!(world.differences().is_empty());
 }
+
+#[test]
+fn a_server_whose_clock_is_far_ahead_from_the_start_keeps_what_others_made() {
+    // It had nobody's word on the time when the session came, and dropped it by its own clock.
+    let text = include_str!("found/clock-ahead-from-the-start.toml");
+    let scenario = Scenario::from_toml(text).expect("a good scenario");
+    let broken = run_scenario(&scenario).broken;
+    assert!(broken.is_none(), "{broken:?}");
+}
