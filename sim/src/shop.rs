@@ -47,7 +47,7 @@ pub(crate) struct Flight {
     pub(crate) intent: Intent,
     pub(crate) acks: Acks,
     pub(crate) token: Option<Token>,
-    /// What was asked, word for word.
+    /// What was asked, word for word, if it was not a read.
     pub(crate) request: Option<Request>,
     /// What the customer had read and written when it got the token.
     pub(crate) known: Vector,
@@ -482,6 +482,12 @@ fn flight(
         named: false,
         last: false,
     }
+}
+
+/// What no customer asks for, but whoever runs the farm.
+pub(crate) fn errand(server: usize, intent: Intent, sent: Timestamp) -> Flight {
+    let flight = flight(0, intent, Acks::Local, None, Vector::default(), sent);
+    Flight { customer: None, server, ..flight }
 }
 
 /// Whether this read would rather show something stale than nothing.

@@ -55,11 +55,6 @@ static ABOUT: About = About {
 };
 
 impl Limits {
-    /// The last seconds begin.
-    fn begin_rest(&mut self, scene: &Scene<'_>) {
-        self.rest = Some((scene.world.now(), scene.world.messages()));
-    }
-
     /// Looks at what servers have said since the last time.
     fn heard(&mut self, scene: &Scene<'_>) -> Judgement {
         let notices = scene.world.notices();
@@ -237,7 +232,6 @@ impl Check for Limits {
     }
 
     fn now_and_then(&mut self, scene: &Scene<'_>) -> Judgement {
-        self.begin_rest(scene);
         self.heard(scene)?;
         for server in 0..scene.world.size() {
             let Some(engine) = scene.world.running(server) else { continue };
@@ -248,6 +242,11 @@ impl Check for Limits {
             }
             within(scene, engine)?;
         }
+        Ok(())
+    }
+
+    fn rest_begins(&mut self, scene: &Scene<'_>) -> Judgement {
+        self.rest = Some((scene.world.now(), scene.world.messages()));
         Ok(())
     }
 

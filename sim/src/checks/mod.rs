@@ -124,6 +124,11 @@ pub(crate) trait Check {
         Ok(())
     }
 
+    /// The last seconds begin: all is healed, and nobody asks any more.
+    fn rest_begins(&mut self, _: &Scene<'_>) -> Judgement {
+        Ok(())
+    }
+
     fn end(&mut self, _: &Scene<'_>) -> Judgement {
         Ok(())
     }

@@ -69,7 +69,9 @@ impl Run {
             known.end_asked = true;
         }
         flight.named = self.is_named(&request);
-        flight.request = Some(request.clone());
+        // What a read asks for its answer shows.
+        let writes = !matches!(request, Request::Read { .. });
+        flight.request = writes.then(|| request.clone());
         let id = self.world.announce();
         self.shop.flights.insert(id, flight);
         match &mut self.harness {

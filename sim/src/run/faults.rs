@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use grapevine_core::{Acks, Request, Vector};
+use grapevine_core::Request;
 
 use super::{Run, index};
 use crate::scenario::Fault;
-use crate::shop::{Flight, Intent};
+use crate::shop::{Intent, errand};
 
 impl Run {
     /// Does what a fault says. One that fits nothing any more (a crash of a server that is down)
@@ -137,20 +137,7 @@ impl Run {
         }
         self.damage.left = true;
         let id = self.world.announce();
-        let flight = Flight {
-            customer: None,
-            server,
-            intent: Intent::Leave,
-            acks: Acks::Local,
-            token: None,
-            request: None,
-            known: Vector::default(),
-            sent: self.world.now(),
-            prompt: true,
-            stale_will_do: false,
-            named: false,
-            last: false,
-        };
+        let flight = errand(server, Intent::Leave, self.world.now());
         self.shop.flights.insert(id, flight);
         match &mut self.harness {
             None => self.world.submit(server, id, Request::Leave),

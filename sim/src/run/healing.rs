@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use grapevine_core::{Acks, Request, Vector};
+use grapevine_core::Request;
 use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use super::Run;
 use crate::scenario::{Delay, Heal};
-use crate::shop::{Flight, Intent};
+use crate::shop::{Flight, Intent, errand};
 
 /// So many heartbeats after healing every customer is served, or gets an answer that is as good (G7 says
 /// which).
@@ -45,6 +45,7 @@ impl Run {
         self.run_until(self.world.now() + beat * (CONVERGED_AFTER_BEATS - SERVED_AFTER_BEATS));
         self.verify();
         self.look();
+        self.judge_all(|check, scene| check.rest_begins(scene));
         self.run_until(self.world.now() + REST);
         self.compare_with_twins();
         self.judge_all(|check, scene| check.end(scene));
@@ -54,20 +55,8 @@ impl Run {
     /// Asks every healed server to compare its copies with all others'.
     fn verify(&mut self) {
         for server in self.healed.clone() {
-            let flight = Flight {
-                customer: None,
-                server,
-                intent: Intent::Verify,
-                acks: Acks::Local,
-                token: None,
-                request: None,
-                known: Vector::default(),
-                sent: self.world.now(),
-                prompt: true,
-                stale_will_do: false,
-                named: false,
-                last: true,
-            };
+            let flight = errand(server, Intent::Verify, self.world.now());
+            let flight = Flight { last: true, ..flight };
             self.submit(server, Request::Verify { within: VERIFY }, flight);
         }
         self.run_until(self.world.now() + VERIFY);

@@ -138,56 +138,32 @@ impl Simulated {
     }
 
     pub(crate) fn partition(&self, one: &[u16], other: &[u16]) {
-        for &a in one {
-            for &b in other {
-                self.sim.partition(host(a), host(b));
-            }
-        }
+        pairs(one, other, |a, b| self.sim.partition(a, b));
     }
 
     pub(crate) fn repair(&self, one: &[u16], other: &[u16]) {
-        for &a in one {
-            for &b in other {
-                self.sim.repair(host(a), host(b));
-            }
-        }
+        pairs(one, other, |a, b| self.sim.repair(a, b));
     }
 
     /// Nothing gets from the one to the other; the other way it does.
     pub(crate) fn cut_off(&self, from: &[u16], to: &[u16]) {
-        for &a in from {
-            for &b in to {
-                self.sim.partition_oneway(host(a), host(b));
-            }
-        }
+        pairs(from, to, |a, b| self.sim.partition_oneway(a, b));
     }
 
     /// Whatever is sent waits.
     pub(crate) fn hold(&self, one: &[u16], other: &[u16]) {
-        for &a in one {
-            for &b in other {
-                self.sim.hold(host(a), host(b));
-            }
-        }
+        pairs(one, other, |a, b| self.sim.hold(a, b));
     }
 
     /// All that waited arrives.
     pub(crate) fn release(&self, one: &[u16], other: &[u16]) {
-        for &a in one {
-            for &b in other {
-                self.sim.release(host(a), host(b));
-            }
-        }
+        pairs(one, other, |a, b| self.sim.release(a, b));
     }
 
     /// Whatever waited arrives, and what was cut is whole again.
     pub(crate) fn release_all(&self, all: &[u16]) {
-        for &a in all {
-            for &b in all.iter().filter(|&&b| b > a) {
-                self.sim.release(host(a), host(b));
-                self.sim.repair(host(a), host(b));
-            }
-        }
+        self.release(all, all);
+        self.repair(all, all);
     }
 
     /// Commands that a server dropped because a queue was full.
@@ -230,5 +206,12 @@ impl Simulated {
             self.run_for(Duration::from_millis(100));
         }
         panic!("the servers still differ after a minute");
+    }
+}
+
+/// Does something to the link of each server of the one side with each other server of the other.
+fn pairs(one: &[u16], other: &[u16], mut link: impl FnMut(String, String)) {
+    for &a in one {
+        other.iter().filter(|&&b| b != a).for_each(|&b| link(host(a), host(b)));
     }
 }
