@@ -125,8 +125,10 @@ pub struct World {
     /// Whether engines are checked after every event; see [`grapevine_core::Engine::check_changed`].
     pub checked: bool,
     /// After how many events all of an engine's state is checked, not only what changed: 1 for after
-    /// every one; see [`grapevine_core::Engine::check_invariants`].
+    /// every one, more for no sooner than after so many and as many as the engine has copies, so that
+    /// it costs each event one copy; see [`grapevine_core::Engine::check_invariants`].
     pub whole_state_every: u64,
+    next_whole_state: u64,
     /// Whether answers are kept for [`World::answer`].
     pub keep_answers: bool,
 }
@@ -194,6 +196,7 @@ impl World {
             strict: false,
             checked: true,
             whole_state_every: 1,
+            next_whole_state: 0,
             keep_answers: true,
         };
         for server in (0..world.nodes.len()).filter(|server| !later.contains(server)) {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grapevine_core::{
-    Acks, Life, Principal, Response, Served, ServerId, Session, SessionId, Timestamp, Version,
-    WhenIsolated,
+    Acks, Engine, Life, Principal, Response, Served, ServerId, Session, SessionId, Timestamp,
+    Version, WhenIsolated,
 };
 
 use super::{About, Answered, Check, Judgement, Scene};
@@ -169,9 +169,17 @@ impl Check for Ended {
 
     fn now_and_then(&mut self, scene: &Scene<'_>) -> Judgement {
         for server in 0..scene.world.size() {
-            let copies = scene.world.copies(server);
-            let over = over(copies.values().copied());
-            for copy in copies.values().filter(|copy| copy.life == Life::Live) {
+            let copies = || scene.world.running(server).into_iter().flat_map(Engine::copies);
+            // What ended others and is there beside them; few are.
+            let over = over(
+                copies()
+                    .map(|copy| &**copy)
+                    .filter(|copy| copy.fixed.replaces.is_some() || copy.is_revocation()),
+            );
+            if over.rotated.is_empty() && over.revoked.is_empty() {
+                continue;
+            }
+            for copy in copies().filter(|copy| copy.life == Life::Live) {
                 if over.rotated.contains_key(&name(&copy.id)) || over.revoked(copy) {
                     return Err(format!(
                         "{} lives at server {} beside what ended it",

@@ -92,8 +92,10 @@ impl World {
     pub(super) fn check(&mut self, engine: &Engine) {
         if self.checked {
             engine.check_changed(self.changed.iter().copied());
-            if self.events.is_multiple_of(self.whole_state_every) {
+            if self.events >= self.next_whole_state {
                 engine.check_invariants();
+                let copies = if self.whole_state_every > 1 { engine.copies().count() } else { 0 };
+                self.next_whole_state = self.events + self.whole_state_every.max(copies as u64);
             }
         }
         self.changed.clear();
