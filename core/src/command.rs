@@ -181,7 +181,7 @@ pub enum Found {
     Lacking,
     /// Nothing, but it doesn't cover the context.
     Behind,
-    /// What it has (or nothing); but it is joining, so that says little.
+    /// What it has (or nothing); but it is joining, or has left, so that says little.
     Joining(Option<Arc<Session>>),
 }
 

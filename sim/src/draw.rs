@@ -9,6 +9,7 @@ use crate::scenario::{
 };
 
 mod faults;
+mod leaving;
 mod memory;
 mod pressure;
 mod shapes;
@@ -81,6 +82,7 @@ impl Scenario {
             requests,
         };
         shapes::shape(&mut scenario);
+        leaving::add(&mut scenario);
         shapes::give_up(&mut scenario);
         cut_off(&mut scenario);
         memory::add(&mut scenario);

@@ -54,6 +54,8 @@ rare_names! {
         DamageRefused,
         /// A server died with requests that waited for others.
         DiedWithWaitingRequests,
+        /// A server died while it was leaving.
+        DiedLeaving,
         /// A copy in a server's memory was damaged.
         MemoryDamaged,
         /// A server died with writes that were not sent yet.

@@ -1,10 +1,10 @@
 //! One run: a scenario, a world, customers and checks. First the safety phase, with faults; then
 //! all or a majority is healed, and the farm must converge and serve. No run ends undecided.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use grapevine_core::Timestamp;
+use grapevine_core::{ServerId, Timestamp};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
@@ -66,6 +66,8 @@ pub struct Run {
     coverage: BTreeMap<String, u64>,
     next_look: u64,
     on: On,
+    /// Processes that were told to leave, and when they are stopped, in order of time.
+    stops: VecDeque<(Timestamp, ServerId)>,
     /// The servers, if they run elsewhere; the world has their twins.
     harness: Option<Elsewhere>,
     /// What the harness leaves out.
@@ -120,6 +122,7 @@ impl Run {
             coverage: BTreeMap::new(),
             next_look: LOOK_EVERY,
             on,
+            stops: VecDeque::new(),
             harness: servers.map(Elsewhere::new),
             left_out: left_out.unwrap_or_default().into_iter().collect(),
             second: (0, 0, allowed),
@@ -184,8 +187,21 @@ impl Run {
         }
         self.run_until(end);
     }
+
     /// Lets everything happen that happens until then.
     fn run_until(&mut self, until: Timestamp) {
+        while let Some((at, process)) = self.stops.pop_front_if(|&mut (at, _)| at <= until) {
+            self.run_undisturbed_until(at);
+            if self.broken.is_some() {
+                return;
+            }
+            self.stop_left(process);
+        }
+        self.run_undisturbed_until(until);
+    }
+
+    /// The same, if no process is to be stopped before.
+    fn run_undisturbed_until(&mut self, until: Timestamp) {
         if self.harness.is_some() {
             return self.run_elsewhere_until(until);
         }

@@ -177,6 +177,17 @@ fn the_examples_run_and_every_guarantee_holds() {
 }
 
 #[test]
+fn other_faults_meet_a_server_that_is_leaving() {
+    let run = |text: &str| run_scenario(&Scenario::from_toml(text).expect("a scenario"));
+    let died = run(include_str!("../scenarios/death-while-leaving.toml"));
+    assert_eq!(died.broken, None);
+    assert!(died.marks["died_leaving"] > 0, "no server died while it was leaving");
+    let divided = run(include_str!("../scenarios/partition-while-leaving.toml"));
+    assert_eq!(divided.broken, None);
+    assert!(divided.marks["leave_waited_for_stream"] > 0, "the partition came too late");
+}
+
+#[test]
 fn a_server_that_starts_later_serves_what_the_others_wrote() {
     let farm = Farm { size: 3, ..Farm::default() };
     let mut world = World::without(7, farm, Local::default(), &[2]);
@@ -197,5 +208,12 @@ fn a_server_whose_clock_is_far_ahead_from_the_start_keeps_what_others_made() {
     let text = include_str!("found/clock-ahead-from-the-start.toml");
     let scenario = Scenario::from_toml(text).expect("a good scenario");
     let broken = run_scenario(&scenario).broken;
+    assert!(broken.is_none(), "{broken:?}");
+}
+
+#[test]
+fn two_processes_of_a_number_never_have_one_boot() {
+    let text = include_str!("found/boot-counted-on-twice.toml");
+    let broken = run_scenario(&Scenario::from_toml(text).expect("a good scenario")).broken;
     assert!(broken.is_none(), "{broken:?}");
 }

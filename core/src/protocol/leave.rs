@@ -29,6 +29,12 @@ impl Leaving {
 
 // The leaving server's half.
 impl Engine {
+    /// Whether this server has said that it is gone. From then on others don't count on it to have what
+    /// customers have seen, so its word about a session is not that of a server that has joined.
+    pub(crate) fn has_left(&self) -> bool {
+        self.leaving.as_ref().is_some_and(|leaving| leaving.done)
+    }
+
     /// Stops taking requests, and waits for the others to have everything.
     pub(crate) fn leave(&mut self, request: RequestId) {
         let mut until = self.now + self.config.local.leave_timeout;

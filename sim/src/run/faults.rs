@@ -2,11 +2,15 @@
 
 use std::time::Duration;
 
-use grapevine_core::Request;
+use grapevine_core::{Engine, Request, ServerId};
 
 use super::{Run, index};
 use crate::scenario::Fault;
 use crate::shop::{Intent, errand};
+
+/// How long after it was told to leave a process is stopped: longer than it may wait for the others. One
+/// that can't be told, or does not say that it has left, is stopped all the same.
+const STOPS_AFTER: Duration = Duration::from_millis(3500);
 
 impl Run {
     /// Does what a fault says. One that fits nothing any more (a crash of a server that is down)
@@ -131,24 +135,31 @@ impl Run {
         }
     }
 
+    /// Tells a server to leave. Its process stops some time later, as whoever runs it would see to;
+    /// meanwhile everything else goes on.
     fn leave(&mut self, server: usize) {
-        if !self.world.is_up(server) || self.world.is_paused(server) {
-            return;
-        }
+        let Some(process) = self.world.running(server).map(Engine::server) else { return };
         self.damage.left = true;
-        let id = self.world.announce();
-        let flight = errand(server, Intent::Leave, self.world.now());
-        self.shop.flights.insert(id, flight);
-        match &mut self.harness {
-            None => self.world.submit(server, id, Request::Leave),
-            Some(harness) => drop(harness.ask(server, id, Request::Leave)),
+        let now = self.world.now();
+        self.submit(server, Request::Leave, errand(server, Intent::Leave, now));
+        if self.stops.iter().all(|&(_, stops)| stops != process) {
+            self.stops.push_back((now + STOPS_AFTER, process));
         }
-        self.observe();
-        // It stops once it has left; a server that can't be told any more is stopped all the same.
-        self.run_until(self.world.now() + Duration::from_millis(3500));
-        self.crash(server);
-        self.world.advance(self.world.now());
-        self.observe();
+    }
+
+    /// Stops a process that was told to leave, if it still is its server's.
+    pub(super) fn stop_left(&mut self, process: ServerId) {
+        let server = index(process.number());
+        if self.world.running(server).map(Engine::server) == Some(process) {
+            self.crash(server);
+            self.observe();
+        }
+    }
+
+    /// Whether a server's process was told to leave, and has not stopped yet.
+    pub(super) fn is_to_stop(&self, server: usize) -> bool {
+        let process = self.world.running(server).map(Engine::server);
+        self.stops.iter().any(|&(_, stops)| Some(stops) == process)
     }
 }
 
@@ -161,3 +172,6 @@ fn describe(fault: &Fault) -> String {
         .trim()
         .replace('\n', ", ")
 }
+
+#[cfg(test)]
+mod tests;

@@ -96,7 +96,8 @@ impl Run {
                 self.observe();
             }
             self.world.skew(server, 0);
-            if !self.world.is_up(server) || self.world.status(server).leaving {
+            // One that was told to leave stays gone, even if it has not heard it yet.
+            if !self.world.is_up(server) || self.is_to_stop(server) {
                 self.crash(server);
                 self.start(server);
             }

@@ -5,6 +5,8 @@ use grapevine_core::{RequestId, Response, SessionId};
 use super::{Broken, Run, START};
 use crate::checks::{Answered, Check, Judgement, Scene};
 use crate::model::name;
+use crate::rare::HarnessMark;
+use crate::shop::{Flight, Intent};
 use crate::world::Observation;
 
 impl Run {
@@ -39,7 +41,12 @@ impl Run {
                 }
                 Observation::Crashed { server } => {
                     self.damage.deaths.push(self.world.now());
-                    self.shop.flights.retain(|_, flight| flight.server != server);
+                    let there = |flight: &Flight| flight.server == server;
+                    let mut flights = self.shop.flights.values();
+                    if flights.any(|flight| there(flight) && flight.intent == Intent::Leave) {
+                        self.world.rare.mark(HarnessMark::DiedLeaving);
+                    }
+                    self.shop.flights.retain(|_, flight| !there(flight));
                     self.judge_all(|check, scene| check.crashed(scene));
                 }
             }

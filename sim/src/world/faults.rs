@@ -65,13 +65,19 @@ impl World {
     /// Starts a server that is down, empty, as a new process that was booted when its clock says.
     pub fn start(&mut self, server: usize) {
         self.nodes[server].latest = Timestamp::ZERO;
-        let mut boot = Timestamp::from_millis(self.clock(server).as_millis());
-        // A clock that went back may show any time again; not the very millisecond of another start,
-        // which nobody could tell apart that has not heard of it.
+        let boot = Timestamp::from_millis(self.clock(server).as_millis());
+        self.start_as(server, self.unused(server, boot));
+    }
+
+    /// This boot, or the first after it that no process of this server had. A clock that went back may
+    /// show any time again, and the farm may have forgotten a process whose boot was counted on from
+    /// another's; but not the very millisecond of another start, which nobody could tell apart that has
+    /// not heard of it.
+    fn unused(&self, server: usize, mut boot: Timestamp) -> Timestamp {
         while self.nodes[server].boots.contains(&boot) {
             boot = boot + Duration::from_millis(1);
         }
-        self.start_as(server, boot);
+        boot
     }
 
     /// Starts a server that is down, empty, as a new process with this boot.
@@ -111,7 +117,8 @@ impl World {
         let Some(stop) = self.nodes[server].stop.take() else { return };
         self.crash(server);
         if let Stop::Known { newest } = stop {
-            return self.start_as(server, newest.next_boot().boot());
+            let boot = self.unused(server, newest.next_boot().boot());
+            return self.start_as(server, boot);
         }
         let life = self.nodes[server].life;
         self.schedule(self.now + RESTART_AFTER, Happening::Restart { server, life });

@@ -184,8 +184,8 @@ impl Engine {
 
     /// Not while repair can still bring it: what another server has applied is no hole.
     fn may_publish_again(&mut self) -> bool {
-        let left = self.leaving.as_ref().is_some_and(|leaving| leaving.next_review().is_none());
-        !self.members.joining() && !self.members.self_skewed() && !left && !self.lacks_of_gone()
+        let counts = !self.members.joining() && !self.has_left();
+        counts && !self.members.self_skewed() && !self.lacks_of_gone()
     }
 
     /// Whether another server has applied more of a writer from whom nothing can be expected.

@@ -86,7 +86,9 @@ impl Engine {
     }
 
     fn found(&self, id: &SessionId, context: &Vector) -> Found {
-        let joining = self.members.joining();
+        // Customers' tokens need not name what every server has; one that joins, or has left, is not
+        // counted for that.
+        let joining = self.members.joining() || self.has_left();
         match self.facts.find(id) {
             Place::Here(copy) | Place::Superseded(copy) if copy.complete => {
                 let copy = alloc::sync::Arc::clone(copy);
