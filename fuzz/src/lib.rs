@@ -179,7 +179,7 @@ impl World {
                 let after = token.map(|token| token.id.address);
                 Request::Sessions { principal: principal(), after, most: small as u16 }
             }
-            (8, _) => Request::Verify { within: Duration::from_millis(small * 100) },
+            (8, _) => Request::Verify { within: Duration::from_millis(small * 10) },
             (9, _) if ask.amount > 250 => Request::Leave,
             (0 | 9, _) | (_, None) => {
                 let lifetime = Some(Duration::from_secs(small + 1));
@@ -288,7 +288,7 @@ impl World {
     /// comes to its end too.
     fn finish(&mut self) {
         let local = Local::default();
-        let verify = Duration::from_millis(25_500);
+        let verify = Duration::from_millis(2_600);
         for wait in [local.query_timeout, local.ack_timeout, local.round_timeout, verify] {
             self.wait(wait);
         }
