@@ -142,6 +142,20 @@ fn what_does_not_fit_is_refused_with_the_value_and_what_is_allowed() {
         (fault("kind = \"partition\"\nside = []"), vec!["fault.partition.side", "at least one"]),
         (fault("kind = \"cut\"\nfrom = 1\nto = 1"), vec!["fault.cut = [1, 1]"]),
         (fault("kind = \"mend\"").replace("1.0", "-1.0"), vec!["fault.at_s = -1"]),
+        (fault("kind = \"mend\"").replace("at_s = 1.0", "at_s = nan"), vec!["fault.at_s = NaN"]),
+        (
+            fault("kind = \"mend\"").replace("at_s = 1.0", "at_s = 5.5"),
+            vec!["fault.mend.at_s = 5.5", "from 0 to 5 s", "duration_s"],
+        ),
+        (fault("kind = \"mend\"").replace("at_s = 1.0", "at_s = 5.0"), vec![]),
+        (
+            request("customer = 1\nservers = [1]").replace("at_s = 1.0", "at_s = 6"),
+            vec!["request.at_s = 6", "from 0 to 5 s"],
+        ),
+        (
+            request("customer = 1\nservers = [1]").replace("at_s = 1.0", "at_s = -6"),
+            vec!["request.at_s = -6"],
+        ),
         (request("customer = 0\nservers = [1]"), vec!["request.customer = 0"]),
         (request("customer = 1\nservers = []"), vec!["request.servers", "one server, or two"]),
         (request("customer = 1\nservers = [1, 2, 3]"), vec!["one server, or two"]),

@@ -169,8 +169,9 @@ impl Check for Durability {
             _ => return Ok(()),
         };
         let status = engine.status();
-        if status.joining && answered.flight.acks == Acks::All {
+        if answered.flight.acks == Acks::All && (status.joining || scene.world.late()) {
             // Who starts knows at first of nobody who lives, and may hear of the first in this very event.
+            // So may anybody whose answer is older than this event.
             return Ok(());
         }
         let members = status.members;
