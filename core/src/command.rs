@@ -235,6 +235,60 @@ pub struct Pull {
     pub budget: u32,
     /// Whether the asker holds sessions only in part; then the base acknowledges nothing.
     pub partial: bool,
+    /// Which sessions it asks for, if it asks several servers at once.
+    pub share: Share,
+}
+
+/// One of several equal shares of all sessions, by the remainder of their slots: what a server that
+/// joins asks of one of several holders.
+///
+/// ```
+/// use grapevine_core::command::Share;
+/// assert_eq!(Share::new(0, 1), Some(Share::WHOLE));
+/// assert_eq!(Share::new(2, 2), None, "the shares of two are 0 and 1");
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "(u8, u8)", into = "(u8, u8)")]
+pub struct Share {
+    nth: u8,
+    of: u8,
+}
+
+impl Share {
+    /// All sessions.
+    pub const WHOLE: Self = Self { nth: 0, of: 1 };
+
+    /// The share with this number, from zero, of so many. `None` if there is no such share.
+    pub const fn new(nth: u8, of: u8) -> Option<Self> {
+        if nth < of { Some(Self { nth, of }) } else { None }
+    }
+
+    /// All shares of so many, at most 255.
+    pub(crate) fn all(of: usize) -> impl Iterator<Item = Self> {
+        let of = u8::try_from(of).unwrap_or(u8::MAX);
+        (0..of).map(move |nth| Self { nth, of })
+    }
+
+    /// Whether the session at this address belongs to it.
+    pub fn has(self, address: Address) -> bool {
+        address.slot % u32::from(self.of) == u32::from(self.nth)
+    }
+}
+
+impl TryFrom<(u8, u8)> for Share {
+    type Error = &'static str;
+
+    /// From which share it is, and how many others there are.
+    fn try_from((nth, others): (u8, u8)) -> Result<Self, Self::Error> {
+        let share = others.checked_add(1).and_then(|of| Self::new(nth, of));
+        share.ok_or("a share that is not one of so many")
+    }
+}
+
+impl From<Share> for (u8, u8) {
+    fn from(share: Share) -> Self {
+        (share.nth, share.of - 1)
+    }
 }
 
 /// A place in the holder's change lists.

@@ -146,6 +146,8 @@ rare_names! {
         HolderAny,
         /// A repair's base is nothing: everything is sent again.
         BaseNothing,
+        /// A joining server shares even a short round out among all that can take part.
+        RoundShared,
         /// A part of a repair has room for one session.
         PullOne,
         /// A holder looks at one entry for a part of a repair.
@@ -254,6 +256,10 @@ rare_names! {
         RoundBrokenOff,
         /// A part of a round was asked for again, from the same holder.
         PartAskedAgain,
+        /// Several holders were asked at once, each for its share of the sessions.
+        RoundShared,
+        /// A share was asked of another holder, for the first one was too slow.
+        ShareTakenOver,
         /// A round started again with another holder after one broke.
         RoundRestarted,
         /// A part of a repair came too late, or twice.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use grapevine_core::command::{Batch, Command, Delta, Heartbeat, Query, Write};
+use grapevine_core::command::{Batch, Command, Delta, Heartbeat, Pull, Query, Share, Write};
 use grapevine_core::wire::{WireError, decode, encode};
 use grapevine_core::{
     Attribute, Counter, Farm, Fixed, Key, Life, MAX_PRINCIPAL_BYTES, Principal, ServerId, Session,
@@ -277,6 +277,21 @@ fn vectors_that_mean_the_same_are_equal_whatever_a_peer_writes() {
         panic!("an entry at zero says nothing, so it does no harm");
     };
     assert!(query.context.is_empty());
+}
+
+#[test]
+fn a_share_that_is_not_one_of_so_many_is_refused() {
+    let share = Share::new(2, 3).expect("the third of three");
+    let pull =
+        Pull { round: 1, base: Vector::default(), cursor: None, budget: 1, partial: false, share };
+    let mut bytes = encoded(&Command::Pull(pull.clone()));
+    assert_eq!(decode(&bytes, &Farm::default()), Ok(Command::Pull(pull)));
+    let end = bytes.len();
+    assert_eq!(bytes[end - 2..], [2, 2], "which, and how many others there are");
+    for bad in [[3, 2], [1, 0], [255, 254], [0, 255]] {
+        bytes[end - 2..].copy_from_slice(&bad);
+        assert_eq!(decode(&bytes, &Farm::default()), Err(WireError::Malformed), "{bad:?}");
+    }
 }
 
 /// A new command that the strategy forgets fails here: after each command's number, zeros are a

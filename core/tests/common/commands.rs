@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use grapevine_core::command::{
     Answer, Batch, Command, Cursor, Delta, Fetch, Found, Heartbeat, Held, Mend, Offer, Pull, Query,
-    Seen, Terms, Verified, Verify, Write,
+    Seen, Share, Terms, Verified, Verify, Write,
 };
 use grapevine_core::{Address, Secret, ServerId, Session, SessionId, Stamp, Timestamp};
 use proptest::collection::vec;
@@ -153,6 +153,10 @@ fn heartbeats() -> BoxedStrategy<Command> {
     .boxed()
 }
 
+fn share() -> impl Strategy<Value = Share> {
+    (1..=4_u8, 0..4_u8).prop_map(|(of, nth)| Share::new(nth % of, of).expect("one of them"))
+}
+
 fn repairs() -> BoxedStrategy<Command> {
     let delta = (
         number(),
@@ -163,9 +167,9 @@ fn repairs() -> BoxedStrategy<Command> {
     );
     let budget = prop_oneof![Just(0), Just(300), any::<u32>()];
     prop_oneof![
-        (number(), vector(), option::of(cursor()), budget, any::<bool>()).prop_map(
-            |(round, base, cursor, budget, partial)| {
-                Command::Pull(Pull { round, base, cursor, budget, partial })
+        (number(), vector(), option::of(cursor()), budget, any::<bool>(), share()).prop_map(
+            |(round, base, cursor, budget, partial, share)| {
+                Command::Pull(Pull { round, base, cursor, budget, partial, share })
             },
         ),
         delta.prop_map(|(round, part, sessions, next, complete)| {

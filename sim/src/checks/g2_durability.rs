@@ -170,8 +170,8 @@ impl Check for Durability {
         };
         let status = engine.status();
         if answered.flight.acks == Acks::All && (status.joining || scene.world.late()) {
-            // Who starts knows at first of nobody who lives, and may hear of the first in this very event.
-            // So may anybody whose answer is older than this event.
+            // Who starts knows at first of nobody who lives, and may hear of the first in this very event;
+            // and so may anybody between an answer and the event after which it goes out.
             return Ok(());
         }
         let members = status.members;

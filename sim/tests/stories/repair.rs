@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use grapevine_core::command::{Batch, Cursor, Delta, Heartbeat, Pull, Write};
+use grapevine_core::command::{Batch, Cursor, Delta, Heartbeat, Pull, Share, Write};
 use grapevine_core::*;
 use grapevine_sim::{Delay, World};
 
@@ -113,7 +113,7 @@ fn a_write_that_reaches_the_holder_behind_its_place_in_the_list_is_not_claimed()
     };
     let pull = |engine: &mut Engine, cursor: Option<Cursor>| -> Delta {
         let base = Vector::default();
-        let pull = Pull { round: 1, base, cursor, budget: 1, partial: false };
+        let pull = Pull { round: 1, base, cursor, budget: 1, partial: false, share: Share::WHOLE };
         engine.handle(now, Event::Command { from: asker, command: Command::Pull(pull) });
         let deltas =
             std::iter::from_fn(|| engine.poll_action()).filter_map(|action| match action {
@@ -176,6 +176,115 @@ fn a_link_that_is_lost_for_so_long_that_its_holder_counts_as_down_costs_one_list
     assert!((1001..=1600).contains(&sent), "{sent} sessions were sent for 1000");
 }
 
+/// The third server starts anew while the first, and the second if it is to help, have this many
+/// sessions, over links that take ten milliseconds. Returns the world and when it began.
+fn joins(seed: u64, sessions: u64, helped: bool) -> (World, Timestamp) {
+    let local = Local { pull_budget: 4096, verify_every: Duration::ZERO, ..Local::default() };
+    let mut world = World::with_local(seed, Farm::default(), local);
+    settle(&mut world);
+    world.crash(2);
+    for n in 0..sessions {
+        create(&mut world, (n % 2) as usize);
+    }
+    settle(&mut world);
+    world.network.links.delay = Delay::Fixed { ms: 10.0 };
+    if !helped {
+        world.crash(1);
+        world.run_for(Duration::from_secs(5));
+    }
+    world.start(2);
+    let began = world.now();
+    (world, began)
+}
+
+/// Lets it go on until the third server has this many sessions.
+fn until_it_has(world: &mut World, sessions: u64) {
+    for _ in 0..60_000 {
+        if world.status(2).sessions >= sessions {
+            return;
+        }
+        world.run_for(Duration::from_millis(1));
+    }
+    panic!("{} of {sessions} sessions after a minute", world.status(2).sessions);
+}
+
+#[test]
+fn a_joining_server_asks_two_holders_for_half_each_and_needs_half_the_time() {
+    let time = |helped| {
+        let (mut world, began) = joins(312, 2000, helped);
+        until_it_has(&mut world, 2000);
+        let took = world.now().since(began);
+        settle(&mut world);
+        let status = world.status(2);
+        assert_eq!(status.counters.repaired, 2000, "each session came once");
+        assert_eq!(world.differences(), Vec::<String>::new());
+        assert!(!status.joining);
+        took
+    };
+    let [alone, shared] = [time(false), time(true)];
+    assert!(shared < alone.mul_f64(0.6), "{shared:?} with two holders, {alone:?} with one");
+}
+
+#[test]
+fn a_holder_that_dies_in_the_middle_of_its_share_is_replaced_by_the_other_one() {
+    let (mut world, _) = joins(313, 2000, true);
+    until_it_has(&mut world, 1000);
+    world.crash(1);
+    until_it_has(&mut world, 2000);
+    settle(&mut world);
+    let sent = world.status(2).counters.repaired;
+    assert!(sent < 3000, "{sent} sessions were sent: the share of the one that lived came once");
+    assert_eq!(world.differences(), Vec::<String>::new());
+}
+
+/// Two holders share a round, and one of them has less of a third server's stream: the entry moves to
+/// what that one has, for more of its share may be missing.
+#[test]
+fn of_two_holders_the_one_that_has_less_says_how_far_a_list_has_come() {
+    let now = Timestamp::from_millis(1_700_000_000_000);
+    let [me, ahead, behind, writer] = [1, 2, 3, 4].map(|number| ServerId::new(number, now));
+    let mut config = at_once(me);
+    (config.farm.size, config.local.repair_delay) = (4, Duration::from_millis(1));
+    let mut engine = Engine::new(config, [1; 32], now).expect("valid");
+    let ends = [1, 2].map(|n| Stamp::from_bits(Stamp::at(now).to_bits() + n));
+    for (from, has) in [(ahead, ends[1]), (behind, ends[0])] {
+        engine.handle(now, Event::PeerUp(from));
+        let beat = Heartbeat {
+            clock: now,
+            end: Stamp::ZERO,
+            applied: Vector::from_iter([(writer, has)]),
+            members: vec![me, from],
+            joining: false,
+            partial: false,
+            left: Vec::new(),
+            published: true,
+            closed: Vec::new(),
+            copies: 5000,
+        };
+        engine.handle(now, Event::Command { from, command: Command::Heartbeat(beat) });
+    }
+    let now = now + Duration::from_millis(5);
+    engine.handle(now, Event::Timer);
+    let said = std::iter::from_fn(|| engine.poll_action());
+    let pulls: Vec<(ServerId, Pull)> = said
+        .filter_map(|action| match action {
+            Action::Publish { to: To::One(to), command: Command::Pull(pull) } => Some((to, pull)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(pulls.len(), 2, "both are asked");
+    assert_ne!(pulls[0].1.share, pulls[1].1.share);
+    let mut answer = |whom: ServerId, has: Stamp| {
+        let (_, pull) = pulls.iter().find(|(to, _)| *to == whom).expect("asked");
+        let complete = vec![(writer, has)];
+        let delta = Delta { round: pull.round, part: 0, sessions: vec![], next: None, complete };
+        engine.handle(now, Event::Command { from: whom, command: Command::Delta(delta) });
+        engine.applied().get(writer)
+    };
+    assert_eq!(answer(ahead, ends[1]), Stamp::ZERO, "nobody has spoken of the other half");
+    assert_eq!(answer(behind, ends[0]), ends[0]);
+}
+
 #[test]
 fn a_part_of_a_repair_is_bounded_whatever_the_asker_takes_and_the_holder_has() {
     let now = Timestamp::from_millis(1_700_000_000_000);
@@ -190,8 +299,14 @@ fn a_part_of_a_repair_is_bounded_whatever_the_asker_takes_and_the_holder_has() {
         engine.handle(now, Event::Request { id: RequestId(n), request });
     }
     while engine.poll_action().is_some() {}
-    let pull =
-        Pull { round: 1, base: Vector::default(), cursor: None, budget: u32::MAX, partial: false };
+    let pull = Pull {
+        round: 1,
+        base: Vector::default(),
+        cursor: None,
+        budget: u32::MAX,
+        partial: false,
+        share: Share::WHOLE,
+    };
     let mut cursor = None;
     let (mut parts, mut sent) = (0, 0);
     loop {
