@@ -144,7 +144,8 @@ impl Scenario {
         if (0.0..=self.duration_s).contains(&at_s) {
             return Ok(());
         }
-        let allowed = format!("it must be from 0 to {} s, the scenario's duration_s", self.duration_s);
+        let allowed =
+            format!("it must be from 0 to {} s, the scenario's duration_s", self.duration_s);
         refuse(field, &Plain(at_s), allowed)
     }
 
