@@ -164,6 +164,17 @@ impl Farm {
         self.bytes_per_origin * u64::from(self.anonymous_percent) / 100
     }
 
+    /// How many of `slots_per_origin` are kept for revocations, a 64th: so that everybody can be signed out
+    /// everywhere by a server whose other slots are full. None, where there are fewer than 64.
+    pub const fn revocation_slots(&self) -> u32 {
+        self.slots_per_origin / 64
+    }
+
+    /// How many of `bytes_per_origin` are kept for revocations, a 64th.
+    pub const fn revocation_bytes(&self) -> u64 {
+        self.bytes_per_origin / 64
+    }
+
     /// The most bytes that the sessions of one origin ever take at a server. Each write is held against
     /// `bytes_per_origin` where it is made, so servers that can't hear each other may come to as many
     /// times that as there are servers; a peer that sends more is refused.

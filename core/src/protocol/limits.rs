@@ -36,20 +36,26 @@ pub(crate) struct Victims(Vec<Address>);
 
 // Where a write is made.
 impl Engine {
-    /// A free slot for a new session. Nothing is taken yet.
-    pub(crate) fn free_slot(&mut self, anonymous: bool) -> Result<u32, LimitError> {
+    /// A free slot for a new session, or for the record of a revocation, for which some are kept. Nothing
+    /// is taken yet.
+    pub(crate) fn free_slot(&mut self, anonymous: bool, record: bool) -> Result<u32, LimitError> {
         let farm = &self.config.farm;
-        let (allowed, theirs) = (farm.slots_per_origin, farm.anonymous_slots());
-        let used = self.usage(self.config.server).anonymous_sessions;
+        let (all, theirs) = (farm.slots_per_origin, farm.anonymous_slots());
+        let allowed = all - if record { 0 } else { farm.revocation_slots() };
+        let usage = self.usage(self.config.server);
+        let used = usage.anonymous_sessions;
         let closed = used >= theirs && theirs < u64::from(allowed);
         if anonymous && closed {
             self.rare.mark(Mark::RefusedForAnonymousSlots);
             return Err(LimitError::AnonymousSlots { allowed: theirs });
         }
         self.rare.mark_if(!anonymous && closed, Mark::ReservedSlotUsed);
+        if usage.sessions() >= allowed.into() {
+            return Err(LimitError::Slots { allowed });
+        }
         let slots = self.facts.slots();
-        let fresh = slots.fresh(allowed).filter(|_| self.rare.force(Point::SlotFresh));
-        let slot = fresh.or(slots.next(allowed)).ok_or(LimitError::Slots { allowed })?;
+        let fresh = slots.fresh(all).filter(|_| self.rare.force(Point::SlotFresh));
+        let slot = fresh.or(slots.next(all)).ok_or(LimitError::Slots { allowed })?;
         self.rare.mark_if(slots.is_freed(slot), Mark::SlotReused);
         Ok(slot)
     }
@@ -99,7 +105,8 @@ impl Engine {
         after: &Session,
     ) -> Result<Victims, LimitError> {
         let farm = &self.config.farm;
-        let (all, anonymous) = (farm.bytes_per_origin, farm.anonymous_bytes());
+        let kept = if after.is_revocation() { 0 } else { farm.revocation_bytes() };
+        let (all, anonymous) = (farm.bytes_per_origin - kept, farm.anonymous_bytes());
         let for_new = anonymous - anonymous / TO_GROW;
         let mut used = self.usage(after.id.address.origin);
         let growing = before.is_some();

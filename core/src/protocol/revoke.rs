@@ -46,7 +46,8 @@ impl Engine {
     fn record_of(&mut self, principal: Principal) -> Result<(Session, Victims), RequestError> {
         let lifetime = Some(self.config.farm.max_lifetime);
         let principal = Some(principal);
-        let particulars = Particulars { lifetime, principal, ..Particulars::default() };
+        let particulars =
+            Particulars { lifetime, principal, is_record: true, ..Particulars::default() };
         let (session, _) = self.begin_session(particulars)?;
         let record = session.into_revocation();
         let victims = self.check_limits(None, &record, true)?;

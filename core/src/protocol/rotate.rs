@@ -44,6 +44,7 @@ impl Engine {
             principal,
             replaces: Some(replaces),
             revocation: known,
+            is_record: false,
         };
         let (session, version) = self.begin_session(particulars)?;
         let session = session.with_contents_of(copy, &rotation.changes, version)?;

@@ -46,6 +46,8 @@ pub(crate) struct Particulars {
     pub(crate) replaces: Option<Replaces>,
     /// A revocation that it comes after, besides those that are known here.
     pub(crate) revocation: Option<Version>,
+    /// Whether it is the record of a revocation.
+    pub(crate) is_record: bool,
 }
 
 /// Why a session that came from a peer was not merged.
@@ -110,7 +112,7 @@ impl Engine {
             return Err(RequestError::Unavailable(Unavailable::Skewed));
         }
         self.check_place()?;
-        let slot = self.free_slot(anonymous)?;
+        let slot = self.free_slot(anonymous, wanted.is_record)?;
         self.carry_stamp();
         let created = self.clock.tick(self.now);
         let address = Address { origin: self.config.server, slot };

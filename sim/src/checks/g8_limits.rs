@@ -110,7 +110,8 @@ fn had_to_end(scene: &Scene<'_>, server: usize, session: &Session) -> Judgement 
     let used = engine.usage(id.address.origin);
     let freed = session.contents() as u64;
     let for_new = farm.anonymous_bytes() - farm.anonymous_bytes() / TO_GROW;
-    if used.anonymous_bytes + freed <= for_new && used.bytes() + freed <= farm.bytes_per_origin {
+    let for_all = farm.bytes_per_origin - farm.revocation_bytes();
+    if used.anonymous_bytes + freed <= for_new && used.bytes() + freed <= for_all {
         return Err(format!("{id} was ended to make room, and there was: {used:?}"));
     }
     let ends = |copy: &Session| (copy.idle_deadline().min(copy.fixed.deadline), copy.id.address);

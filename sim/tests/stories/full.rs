@@ -96,6 +96,39 @@ fn a_flood_of_anonymous_sessions_leaves_slots_for_those_who_log_in() {
     );
 }
 
+/// Signs a customer out everywhere, at the first server.
+fn revoke(world: &mut World, name: &str) -> Result<Response, RequestError> {
+    let principal = Principal::new(name);
+    let answer = world.ask_any(0, Request::Revoke { principal, acks: Acks::Local });
+    settle(world);
+    answer
+}
+
+#[test]
+fn a_server_that_is_full_of_logged_in_customers_still_signs_them_out() {
+    for bytes_per_origin in [1 << 20, 64 << 10] {
+        let farm = Farm { bytes_per_origin, ..small(WhenFull::Refuse) };
+        let mut world = world(712, farm);
+        let mut customers = Vec::new();
+        let why = loop {
+            let create = named(&format!("customer {}", customers.len()), 10);
+            match make(&mut world, 0, create) {
+                Ok(served) => customers.push(served),
+                refused => break limit(refused),
+            }
+        };
+        let slots = bytes_per_origin == 1 << 20;
+        assert_eq!(why, if slots { "slots_per_origin" } else { "bytes_per_origin" });
+        assert_eq!(customers.len() == 197, slots, "three of 200 slots are kept");
+        let kept = if slots { 3 } else { 1 };
+        for (n, customer) in customers[..kept].iter().enumerate() {
+            revoke(&mut world, &format!("customer {n}")).expect("a part is kept for this");
+            assert!(world.read(1, &customer.token).is_err(), "customer {n} is out everywhere");
+        }
+        world.read(2, &customers[kept].token).expect("others stay in");
+    }
+}
+
 #[test]
 fn a_flood_of_anonymous_sessions_leaves_bytes_for_those_who_log_in() {
     let mut world = world(701, small(WhenFull::Refuse));
