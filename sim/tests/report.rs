@@ -158,6 +158,23 @@ fn links(data: &Value, before: f64) -> Vec<String> {
     begins.map(|at| format!("from {at:.3}")).collect()
 }
 
+fn opens_at_the_causes_and_shows_cut_links(tested: &Value, data: &Value) {
+    let opens = |n: usize| tested["opens"][n].as_f64().expect("a time");
+    let faults = data["lists"]["scheduled"].as_array().expect("a list").iter();
+    let before = faults.filter_map(|row| row[0].as_f64()).rfind(|&at| at < 30e6);
+    let cause = before.filter(|&at| at > 10e6).unwrap_or(28e6);
+    assert!(opens(0) < cause && opens(1) > 30e6, "it opens on the failure and its causes");
+    let spans = links(data, 30e6);
+    assert!(!spans.is_empty(), "links are cut in this run");
+    let told = tested["links"].as_array().expect("a list");
+    assert_eq!(told.len(), spans.len(), "each time of cut links is drawn once: {told:?}");
+    for (told, pair) in told.iter().zip(spans) {
+        let told = told.as_str().expect("a text");
+        assert!(told.contains("cut: ") || told.contains("clogged: "), "{told}");
+        assert!(told.contains(&pair), "{pair} in {told}");
+    }
+}
+
 #[test]
 fn a_browser_draws_what_the_data_say() {
     let (outcome, page) = report(&seven());
@@ -204,20 +221,7 @@ fn a_browser_draws_what_the_data_say() {
         serde_json::json!(["G3 broken: nobody is <b>happy</b>\nat 30.000 s"])
     );
     assert!(dom.contains("nobody is &lt;b&gt;happy&lt;/b&gt;"), "text stays text");
-    let opens = |n: usize| tested["opens"][n].as_f64().expect("a time");
-    let faults = lists["scheduled"].as_array().expect("a list").iter();
-    let before = faults.filter_map(|row| row[0].as_f64()).filter(|&at| at < 30e6).next_back();
-    let cause = before.filter(|&at| at > 10e6).unwrap_or(28e6);
-    assert!(opens(0) < cause && opens(1) > 30e6, "it opens on the failure and its causes");
-    let spans = links(&data, 30e6);
-    assert!(!spans.is_empty(), "links are cut in this run");
-    let told = tested["links"].as_array().expect("a list");
-    assert_eq!(told.len(), spans.len(), "each time of cut links is drawn once: {told:?}");
-    for (told, pair) in told.iter().zip(spans) {
-        let told = told.as_str().expect("a text");
-        assert!(told.contains("cut: ") || told.contains("clogged: "), "{told}");
-        assert!(told.contains(&pair), "{pair} in {told}");
-    }
+    opens_at_the_causes_and_shows_cut_links(&tested, &data);
     let says = tested["hover"]["says"].as_str().expect("a text");
     let row = &tested["hover"]["row"];
     assert!(says.contains(row[4].as_str().expect("a command")) && says.contains("had applied: "));
