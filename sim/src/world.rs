@@ -17,6 +17,7 @@ use crate::trace::Trace;
 
 mod engines;
 mod faults;
+mod local;
 mod queue;
 mod recording;
 mod requests;
@@ -71,6 +72,8 @@ struct Node {
     /// Whether it wants something done that is not done yet.
     undrained: bool,
     timer: Option<Timestamp>,
+    /// What its request threads can see; kept up only where they read.
+    shown: local::Shown,
     /// What each event costs it, and until when it is busy.
     cost: Duration,
     busy: Timestamp,
@@ -129,6 +132,9 @@ pub struct World {
     /// it costs each event one copy; see [`grapevine_core::Engine::check_invariants`].
     pub whole_state_every: u64,
     next_whole_state: u64,
+    /// Whether reads are answered without the engine where its rule allows that. Set it before anything
+    /// happens.
+    pub(crate) local_reads: bool,
     /// Whether answers are kept for [`World::answer`].
     pub keep_answers: bool,
 }
@@ -160,6 +166,7 @@ impl World {
             held: Vec::new(),
             undrained: false,
             timer: None,
+            shown: local::Shown::default(),
             cost: Duration::ZERO,
             busy: START,
         };
@@ -197,6 +204,7 @@ impl World {
             checked: true,
             whole_state_every: 1,
             next_whole_state: 0,
+            local_reads: false,
             keep_answers: true,
         };
         for server in (0..world.nodes.len()).filter(|server| !later.contains(server)) {
