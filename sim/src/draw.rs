@@ -5,7 +5,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use crate::scenario::{
-    Buggify, Delay, Fault, Heal, Kind, Limits, Links, OwnDelay, Scenario, Timed, Workload,
+    Buggify, Delay, FarmAcks, Fault, Heal, Kind, Limits, Links, OwnDelay, Scenario, Timed, Workload,
 };
 
 mod farms;
@@ -85,6 +85,7 @@ impl Scenario {
             faults,
             requests,
         };
+        more_kinds(&mut scenario);
         shapes::shape(&mut scenario);
         leaving::add(&mut scenario);
         // What would be mended later is not: healing finds it as it is.
@@ -104,6 +105,18 @@ impl Scenario {
 fn cut_off(scenario: &mut Scenario) {
     let mut rng = ChaCha8Rng::seed_from_u64(scenario.seed ^ 0x15_01);
     scenario.limits.refuse_when_isolated = rng.random_bool(0.25).then_some(true);
+}
+
+/// Kinds of request that are drawn apart.
+const APART: [Kind; 2] = [Kind::Several, Kind::List];
+
+/// More kinds of request, and what writes wait for that leave it to the farm. Drawn apart.
+fn more_kinds(scenario: &mut Scenario) {
+    let mut rng = ChaCha8Rng::seed_from_u64(scenario.seed ^ 0x5e_7e6a1);
+    let more = APART.into_iter().filter(|_| rng.random_bool(0.5));
+    scenario.workload.kinds.extend(more);
+    let acks = [FarmAcks::Local, FarmAcks::Majority, FarmAcks::All];
+    scenario.limits.acks = rng.random_bool(0.3).then(|| acks[rng.random_range(0..acks.len())]);
 }
 
 /// In some runs servers read as real ones do. Drawn apart.
@@ -191,8 +204,8 @@ impl Draw {
     }
 
     fn workload(&mut self) -> Workload {
-        let kinds: Vec<Kind> =
-            Kind::ALL.into_iter().filter(|_| self.rng.random_bool(0.6)).collect();
+        let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| !APART.contains(kind)).collect();
+        let kinds: Vec<Kind> = kinds.into_iter().filter(|_| self.rng.random_bool(0.6)).collect();
         let idle = kinds.contains(&Kind::Idle);
         Workload {
             customers: self.rng.random_range(1..10),

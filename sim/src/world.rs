@@ -100,6 +100,8 @@ pub struct World {
     damaged: BTreeSet<(Address, Stamp)>,
     /// Requests that twins' servers were asked: by server and its own number of it, ours.
     asked: BTreeMap<(usize, RequestId), RequestId>,
+    /// Whether a process ran whose boot is older than that of one before it.
+    older_boot: bool,
     /// How often two servers' copies differed, as they say.
     mismatches: u64,
     /// Sessions that were ended to make room for others.
@@ -185,6 +187,7 @@ impl World {
             observations: Vec::new(),
             damaged: BTreeSet::new(),
             asked: BTreeMap::new(),
+            older_boot: false,
             mismatches: 0,
             evicted: BTreeSet::new(),
             late: false,
@@ -251,6 +254,12 @@ impl World {
     /// Which sessions expired, as processes told their applications.
     pub(crate) fn expired(&self) -> &[(ServerId, SessionId)] {
         &self.expired
+    }
+
+    /// Whether a process ran whose boot is older than that of one before it: its clock was set back, and
+    /// nobody told it.
+    pub(crate) const fn older_boot(&self) -> bool {
+        self.older_boot
     }
 
     /// How often a server found that its copies and another's differ.

@@ -242,7 +242,7 @@ fn two_processes_of_a_number_never_have_one_boot() {
 }
 
 #[test]
-fn what_a_process_made_whose_boot_is_older_than_its_predecessors_is_no_mismatch() {
+fn what_a_process_made_whose_boot_is_older_than_its_predecessors_is_everywhere_in_the_end() {
     let text = include_str!("found/older-boot-than-its-predecessor.toml");
     let broken = run_scenario(&Scenario::from_toml(text).expect("a good scenario")).broken;
     assert!(broken.is_none(), "{broken:?}");

@@ -97,6 +97,10 @@ pub enum Kind {
     Rotate,
     /// Sign out everywhere: one of the few names that customers have.
     Revoke,
+    /// Several changes in one update.
+    Several,
+    /// The sessions of one of the few names that customers have.
+    List,
 }
 
 impl Kind {
@@ -106,7 +110,7 @@ impl Kind {
     }
 
     /// All that are drawn.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Set,
         Self::Add,
         Self::Remove,
@@ -123,5 +127,7 @@ impl Kind {
         Self::Idle,
         Self::Rotate,
         Self::Revoke,
+        Self::Several,
+        Self::List,
     ];
 }

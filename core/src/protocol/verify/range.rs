@@ -9,7 +9,6 @@ use crate::command::{Held, Terms};
 use crate::engine::Engine;
 use crate::id::{Address, ServerId};
 use crate::session::{Life, Session};
-use crate::stamp::Stamp;
 use crate::wire;
 
 /// The end of all arrays.
@@ -114,9 +113,7 @@ impl Engine {
     ///
     /// What a copy shows is made of the writes that it has seen. If all of them are in the base, both
     /// servers have them and no others: their copies are equal. (What a closed writer wrote beyond its
-    /// entry all have alike that have closed it. One of whom the base says nothing was never closed,
-    /// however old its boot is: a process whose clock was far back may come after those that it seems
-    /// to be older than.) And close to its deadline, or to the end of its grace,
+    /// entry all have alike that have closed it.) And close to its deadline, or to the end of its grace,
     /// a copy may have ended at the one and not yet at the other.
     fn is_left_out(&self, copy: &Session, terms: &Terms) -> bool {
         let mut seen = copy.seen.iter();
@@ -126,9 +123,7 @@ impl Engine {
             || seen.any(|(writer, stamp)| {
                 let closed =
                     |&first: &ServerId| first.number() == writer.number() && writer < first;
-                let known = terms.base.get(writer) > Stamp::ZERO;
-                !terms.base.covers_entry(writer, stamp)
-                    && !(known && terms.closed.iter().any(closed))
+                !terms.base.covers_entry(writer, stamp) && !terms.closed.iter().any(closed)
             })
     }
 }
