@@ -247,3 +247,10 @@ fn what_a_process_made_whose_boot_is_older_than_its_predecessors_is_everywhere_i
     let broken = run_scenario(&Scenario::from_toml(text).expect("a good scenario")).broken;
     assert!(broken.is_none(), "{broken:?}");
 }
+
+#[test]
+fn a_server_remembers_the_time_that_processes_told_it_which_are_no_more() {
+    let text = include_str!("found/told-the-time-by-the-dead.toml");
+    let broken = run_scenario(&Scenario::from_toml(text).expect("a good scenario")).broken;
+    assert!(broken.is_none(), "{broken:?}");
+}

@@ -19,9 +19,8 @@ static ABOUT: About = About {
            Without a death they are also what the reference model makes of all writes. At any \
            time, what an applied vector claims is there. Servers compare their copies in every run: \
            no server ever finds that its copies and another's differ, unless memory was damaged, or a process ran \
-           whose boot is older than its predecessor's (who has closed the one takes nothing of the other by repair); if it \
-           was damaged, \
-           it was, the rule for the end holds all the same, but for the model. Asked after healing, \
+           whose boot is older than its predecessor's (who has closed the one takes nothing of the other by repair); if memory \
+           was damaged, the rule for the end holds all the same, but for the model. Asked after healing, \
            every server says that it was compared with all healed ones, unless one of the two still joins, for \
            a server that is not healed can be heard and does not count its process.",
     file: "sim/src/checks/g1_convergence.rs",
