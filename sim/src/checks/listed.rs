@@ -55,7 +55,9 @@ fn must_be_listed(scene: &Scene<'_>, engine: &Engine, known: &Known) -> bool {
     let id = known.id;
     let soon = scene.world.now() + Duration::from_micros(2 * scene.damage.skew) + SLACK;
     let here = engine.applied().covers_entry(id.address.origin, id.created);
-    here && !known.ended
+    // What was made by the event that answered may have been made after the list.
+    here && known.made < scene.world.now()
+        && !known.ended
         && !known.end_asked
         && soon < known.over
         && soon < known.made + known.idle_timeout

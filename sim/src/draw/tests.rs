@@ -78,8 +78,8 @@ fn farms_of_all_sizes_are_drawn_and_any_server_may_have_a_clock_far_off() {
 #[test]
 fn some_faults_are_left_for_healing_to_find() {
     let open = |scenario: &Scenario| {
-        let pauses = |timed: &&crate::scenario::Timed| matches!(timed.fault, Fault::Pause { .. });
-        let resumes = |timed: &&crate::scenario::Timed| matches!(timed.fault, Fault::Resume { .. });
+        let pauses = |timed: &&Timed| matches!(timed.fault, Fault::Pause { .. });
+        let resumes = |timed: &&Timed| matches!(timed.fault, Fault::Resume { .. });
         scenario.faults.iter().filter(pauses).count()
             > scenario.faults.iter().filter(resumes).count()
     };
