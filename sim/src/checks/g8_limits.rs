@@ -57,6 +57,9 @@ static ABOUT: About = About {
 impl Limits {
     /// Looks at what servers have said since the last time.
     fn heard(&mut self, scene: &Scene<'_>) -> Judgement {
+        if let Some(why) = scene.world.traffic.broken() {
+            return Err(why.to_owned());
+        }
         let notices = scene.world.notices();
         let news = &notices[self.notices..];
         self.notices = notices.len();
@@ -252,6 +255,7 @@ impl Check for Limits {
     }
 
     fn end(&mut self, scene: &Scene<'_>) -> Judgement {
+        self.heard(scene)?;
         let Some((since, before)) = self.rest else { return Ok(()) };
         let beats = scene.world.now().since(since).as_millis() as u64
             / scene.world.farm().heartbeat_every.as_millis() as u64

@@ -48,6 +48,9 @@ impl World {
             self.nodes[server].answered_from = now;
         }
         self.late |= self.nodes[server].undrained;
+        if self.checked {
+            self.traffic.heard(server, engine.server(), &event);
+        }
         engine.handle(now, event);
         let late = self.rare.force(HarnessPoint::DrainLate);
         let mut done = 0;
@@ -58,6 +61,9 @@ impl World {
                 self.endless = Some(server);
                 break;
             }
+        }
+        if !late {
+            self.traffic.drained(server, engine.starting());
         }
         self.rare.see(server, &engine);
         self.check(&engine);
@@ -122,6 +128,9 @@ impl World {
     pub(super) fn act(&mut self, server: usize, from: ServerId, action: Action) {
         match action {
             Action::Publish { to, command } => {
+                let made = (self.nodes[server].answered_from, self.clock(server));
+                let terms = (self.now, &self.farm, &self.local);
+                self.traffic.sent(server, (to, &command), made, terms);
                 self.buffer.clear();
                 wire::encode(&command, &mut self.buffer);
                 let frame = self.farm.frame_bytes as usize;
@@ -150,6 +159,7 @@ impl World {
                 }
             }
             Action::Respond { id, outcome } => {
+                self.traffic.responded(server, &outcome);
                 if self.keep_answers {
                     let twice = self.answers.insert(id, outcome.clone());
                     assert!(twice.is_none(), "a request was answered twice (G7)");
