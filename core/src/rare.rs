@@ -147,7 +147,7 @@ rare_names! {
         /// A repair's base is nothing: everything is sent again.
         BaseNothing,
         /// A joining server shares even a short round out among all that can take part.
-        RoundShared,
+        ShortRoundShared,
         /// A part of a repair has room for one session.
         PullOne,
         /// A holder looks at one entry for a part of a repair.

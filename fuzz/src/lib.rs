@@ -5,11 +5,13 @@ mod script;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use grapevine_core::command::{Command, Found, Pull, Query};
 use grapevine_core::{
-    Acks, Action, Config, Create, Engine, Event, Farm, Local, ReadPolicy, Request, RequestId,
-    Response, ServerId, Timestamp, To, Token, TokenKey, wire,
+    Acks, Action, Address, Config, Create, Engine, Event, Farm, Local, Principal, ReadPolicy,
+    Request, RequestId, Response, Rotation, Secret, ServerId, SessionId, Stamp, Timestamp, To,
+    Token, TokenKey, Vector, wire,
 };
 
 pub use script::{Ask, Step, steps, to_bytes};
@@ -22,6 +24,53 @@ pub fn decode(data: &[u8]) {
     wire::encode(&command, &mut bytes);
     assert_eq!(wire::decode(&bytes, &farm).as_ref(), Ok(&command), "not the same when sent on");
     let _ = command.newest();
+}
+
+/// Any text as a token, as an ID with a context beside it, and as damage to texts that the farm made:
+/// what is taken is what the farm made, to the letter, and all else a named error (R75, G10).
+pub fn token(data: &[u8]) {
+    let key = TokenKey::new(&[1; 32]);
+    let text = String::from_utf8_lossy(data);
+    let (id, context) = text.split_once('.').unwrap_or((&text, ""));
+    for taken in [Token::decode(&text, &key), Token::decode(id, &key)].into_iter().flatten() {
+        assert!([&*text, id].contains(&&*taken.encode(&key)), "a token in two spellings");
+    }
+    if let Ok(taken) = Token::join(id, context, &key) {
+        assert_eq!(taken.split(&key), (id.to_owned(), context.to_owned()));
+    }
+    let made = made_token();
+    let (id, context) = made.split(&key);
+    for good in [&made.encode(&key), &id] {
+        let bad = damaged(good, data);
+        assert!(Token::decode(&bad, &key).is_err() || bad == *good, "{bad:?} for {good:?}");
+    }
+    let bad = damaged(&context, data);
+    assert!(Token::join(&id, &bad, &key).is_err() || bad == context || bad.is_empty());
+}
+
+/// A token with a context of two servers.
+fn made_token() -> Token {
+    let created = Stamp::from_bits(77 << 20);
+    let address = Address { origin: server(), slot: 3 };
+    let id = SessionId { address, created, secret: Secret::from_bytes([9; 16]) };
+    let other = ServerId::new(2, Timestamp::from_millis(4));
+    let context = Vector::from_iter([(server(), created), (other, created)]);
+    Token { id, deadline: Timestamp::from_millis(1 << 40), context }
+}
+
+/// A text with other characters at the places that the bytes name, two bytes for each, and cut where
+/// a last odd one says.
+fn damaged(good: &str, data: &[u8]) -> String {
+    let mut bad: Vec<char> = good.chars().collect();
+    let (pairs, rest) = data.as_chunks::<2>();
+    for &[at, with] in pairs {
+        let at = usize::from(at) % bad.len();
+        bad[at] = char::from(with);
+    }
+    if let [cut] = rest {
+        bad.truncate(usize::from(*cut));
+    }
+    bad.into_iter().collect()
 }
 
 /// The limits under fuzzing: small, so that they are reached.
@@ -75,7 +124,7 @@ impl World {
             pull_budget: 4 << 10,
             offer_above: 512,
             pending_requests: 16,
-            start_wait: std::time::Duration::ZERO,
+            start_wait: Duration::ZERO,
             ..Local::default()
         };
         let config = Config { server: server(), farm: farm.clone(), local };
@@ -88,7 +137,7 @@ impl World {
     fn take(&mut self, step: Step<'_>) {
         match step {
             Step::Wait(millis) => {
-                self.wait(std::time::Duration::from_millis(millis.into()));
+                self.wait(Duration::from_millis(millis.into()));
             }
             Step::Command(from, bytes) => {
                 if let Ok(command) = wire::decode(bytes, &self.farm) {
@@ -108,7 +157,7 @@ impl World {
     }
 
     /// Lets time pass, and calls the engine until nothing is due any more.
-    fn wait(&mut self, time: std::time::Duration) {
+    fn wait(&mut self, time: Duration) {
         self.now = self.now + time;
         for _ in 0..1000 {
             self.handle(Event::Timer);
@@ -122,11 +171,29 @@ impl World {
     fn ask(&mut self, ask: Ask) {
         let token = self.tokens.get(usize::from(ask.token)).cloned();
         let acks = [Acks::Local, Acks::Peers(1), Acks::Majority, Acks::All][ask.acks as usize % 4];
-        let request = match (ask.kind % 6, token) {
-            (0, _) | (_, None) => {
-                let lifetime = Some(std::time::Duration::from_secs(u64::from(ask.amount) + 1));
+        let small = u64::from(ask.amount);
+        let principal = || Principal::new(["ann", "bob", ""][ask.key as usize % 3]);
+        let request = match (ask.kind % 14, token) {
+            (6, _) => Request::Revoke { principal: principal(), acks },
+            (7, token) => {
+                let after = token.map(|token| token.id.address);
+                Request::Sessions { principal: principal(), after, most: small as u16 }
+            }
+            (8, _) => Request::Verify { within: Duration::from_millis(small * 10) },
+            (9, _) if ask.amount > 250 => Request::Leave,
+            (0 | 9, _) | (_, None) => {
+                let lifetime = Some(Duration::from_secs(small + 1));
+                let principal = (ask.kind % 14 == 9).then(principal);
                 let attributes = ask.pairs();
-                Request::Create(Create { attributes, lifetime, acks, ..Create::default() })
+                let create = Create { attributes, lifetime, principal, acks, ..Create::default() };
+                Request::Create(create)
+            }
+            (10 | 11, Some(token)) => {
+                let grace = Duration::from_secs(small % 4 * 5);
+                let principal = (ask.kind % 14 == 10).then(principal);
+                let changes = ask.changes();
+                let rotation = Rotation { principal, changes, grace, acks, ..Rotation::default() };
+                Request::Rotate { token, rotation }
             }
             (1, Some(token)) => Request::Read { token, policy: ReadPolicy::BestEffort },
             (2, Some(token)) => Request::Update { token, changes: ask.changes(), acks },
@@ -221,7 +288,8 @@ impl World {
     /// comes to its end too.
     fn finish(&mut self) {
         let local = Local::default();
-        for wait in [local.query_timeout, local.ack_timeout, local.round_timeout] {
+        let verify = Duration::from_millis(2_600);
+        for wait in [local.query_timeout, local.ack_timeout, local.round_timeout, verify] {
             self.wait(wait);
         }
         let waiting = self.answered.iter().find(|(_, answered)| !**answered);

@@ -35,6 +35,12 @@ proptest! {
     }
 
     #[test]
+    fn no_text_upsets_the_reader_of_tokens(bytes in vec(any::<u8>(), 0..200), text in "[A-Za-z0-9_.-]{0,300}") {
+        grapevine_fuzz::token(&bytes);
+        grapevine_fuzz::token(text.as_bytes());
+    }
+
+    #[test]
     fn no_commands_upset_an_engine(drawn in vec(step(), 0..40)) {
         grapevine_fuzz::engine(&script(&drawn));
     }

@@ -83,6 +83,9 @@ impl Scenario {
         };
         shapes::shape(&mut scenario);
         leaving::add(&mut scenario);
+        // What would be mended later is mended at the end.
+        let late = scenario.faults.iter_mut().filter(|timed| timed.at_s > duration_s);
+        late.for_each(|timed| timed.at_s = duration_s);
         shapes::give_up(&mut scenario);
         cut_off(&mut scenario);
         memory::add(&mut scenario);

@@ -145,7 +145,7 @@ impl Network {
         self.flows.of(link).in_flight > 0
     }
 
-    /// A message of this link is not in flight any more.
+    /// A message of this link is not in flight any more: its receiver has taken it, or nobody will.
     pub(crate) fn arrived(&mut self, link: Link) {
         let flow = self.flows.of(link);
         flow.in_flight = flow.in_flight.saturating_sub(1);

@@ -44,6 +44,8 @@ rare_names! {
         CutMended,
         /// A message came for a process that had died meanwhile.
         MessageForPredecessor,
+        /// A server sent something to a process that was no more.
+        SentToDead,
         /// A clock that was set back stood still.
         ClockStoodStill,
         /// A server that was paused got all at once what had waited for it.

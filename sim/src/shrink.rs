@@ -116,7 +116,7 @@ impl Search<'_> {
     /// Takes this scenario instead of the best so far, if it breaks the same guarantee, with its
     /// own seed or one of some others.
     fn take(&mut self, mut candidate: Scenario) -> bool {
-        if candidate == self.best {
+        if candidate == self.best || candidate.validate().is_err() {
             return false;
         }
         let seed = candidate.seed;

@@ -6,11 +6,13 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use grapevine_core::Timestamp;
 use serde::Serialize;
 
 use crate::harness::On;
 use crate::run::{Broken, Outcome, Run};
 use crate::scenario::Scenario;
+use crate::world::START;
 
 /// Every so many runs, from the first on, one is made twice and the traces compared (G9).
 const TWICE_EVERY: u64 = 64;
@@ -196,21 +198,54 @@ impl Summary {
 /// One run of the scenario that a seed stands for; or two, compared.
 fn run_seed(seed: u64, twice: bool) -> Outcome {
     let scenario = Scenario::drawn(seed);
-    let mut outcome = run_scenario(&scenario);
-    if twice && outcome.broken.is_none() {
-        let again = run_scenario(&scenario);
-        *outcome.looked.entry("G9".to_owned()).or_default() += 1;
-        if again.trace_hash != outcome.trace_hash {
-            outcome.verdict = "fail";
-            outcome.broken = Some(Broken {
-                guarantee: "G9".to_owned(),
-                sentence: "two runs of one seed had different traces".to_owned(),
-                at_s: "0".to_owned(),
-                event: 0,
-            });
-        }
+    if twice { run_twice(&scenario) } else { run_scenario(&scenario) }
+}
+
+/// After an event: its time, its server (from zero), and the hash of all so far.
+pub type Step = (Timestamp, usize, u64);
+
+/// Two runs of one scenario, compared (G9). If their traces differ, the outcome is a failure that names
+/// the first event that does.
+pub fn run_twice(scenario: &Scenario) -> Outcome {
+    let mut outcome = run_scenario(scenario);
+    if outcome.broken.is_some() {
+        return outcome;
+    }
+    *outcome.looked.entry("G9".to_owned()).or_default() += 1;
+    if run_scenario(scenario).trace_hash != outcome.trace_hash {
+        let [one, other] = [(); 2].map(|()| run_in_steps(scenario).1);
+        outcome.verdict = "fail";
+        outcome.broken = Some(parted(&one, &other));
     }
     outcome
+}
+
+/// Where two traces of one seed part, as far as these two do.
+fn parted(one: &[Step], other: &[Step]) -> Broken {
+    let differ = one.iter().zip(other).position(|(one, other)| one != other);
+    let shorter = one.len().min(other.len());
+    let event = differ.or((one.len() != other.len()).then_some(shorter));
+    let mut sentence = "two runs of one seed had different traces".to_owned();
+    let mut at_s = "0".to_owned();
+    if let Some(event) = event {
+        let step = |steps: &[Step]| match steps.get(event) {
+            Some((_, server, hash)) => format!("{hash:016x} at server {}", server + 1),
+            None => "the end".to_owned(),
+        };
+        sentence += &format!("; they part at event {event}: {}, and {}", step(one), step(other));
+        let at = one.get(event).or(other.get(event)).map_or(START, |step| step.0);
+        at_s = format!("{:.6}", at.since(START).as_secs_f64());
+    }
+    let event = event.unwrap_or(0) as u64;
+    Broken { guarantee: "G9".to_owned(), sentence, at_s, event }
+}
+
+/// One run of a scenario, with what is hashed after each event.
+pub fn run_in_steps(scenario: &Scenario) -> (Outcome, Vec<Step>) {
+    let mut run = Run::new(scenario);
+    run.keep_steps();
+    let outcome = finish(&mut run);
+    (outcome, run.world().steps().to_vec())
 }
 
 /// One run of a scenario. A panic is a broken guarantee like any other.
@@ -231,4 +266,24 @@ pub(crate) fn finish(run: &mut Run) -> Outcome {
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         run.panicked(text.unwrap_or_else(|| "a panic without a message".to_owned()))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_two_traces_part_is_named() {
+        let (outcome, steps) = run_in_steps(&Scenario::drawn(3));
+        assert!(outcome.broken.is_none() && steps.len() > 1000);
+        let mut doctored = steps.clone();
+        doctored.iter_mut().skip(700).for_each(|step| step.2 ^= 1);
+        let broken = parted(&steps, &doctored);
+        assert_eq!((broken.event, broken.guarantee.as_str()), (700, "G9"));
+        assert!(broken.sentence.contains("they part at event 700: "), "{}", broken.sentence);
+        assert_ne!(broken.at_s, "0");
+        let broken = parted(&steps, &steps[..900]);
+        assert!(broken.sentence.ends_with("and the end"), "{}", broken.sentence);
+        assert_eq!(broken.event, 900);
+    }
 }

@@ -376,9 +376,6 @@ impl World {
     pub(crate) fn step(&mut self) {
         if let Some((due, happening)) = self.queue.pop() {
             self.now = self.now.max(due);
-            if let Happening::Message { link, .. } = &happening {
-                self.network.arrived(*link);
-            }
             self.happen(happening);
         }
     }
@@ -396,6 +393,8 @@ impl World {
         }
         match happening {
             Happening::Message { from, link, life, bytes, flipped } => {
+                // It was on its way until now: what a server has not taken fills the link.
+                self.network.arrived(link);
                 if self.nodes[server].life == life {
                     self.receive(from, link, &bytes, flipped);
                 } else {
@@ -434,3 +433,6 @@ impl World {
         copies.map(|copy| (copy.id.address, &**copy)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

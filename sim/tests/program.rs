@@ -1,7 +1,7 @@
 //! The program as scripts use it: exit codes, the JSON of a run, and what is refused.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use grapevine_sim::guarantees;
 
@@ -16,9 +16,16 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn wrong_use_is_told_apart_and_said() {
-    let cases: [(&[&str], &str); 17] = [
+    let cases: [(&[&str], &str); 24] = [
         (&[], "Usage"),
-        (&["swarm"], "--seeds"),
+        (&["swarm"], "say which seeds to run (--seeds A..B), or for how long"),
+        (&["swarm", "--seeds", "5.."], "has no end"),
+        (&["swarm", "--seeds", "9223372036854775808..", "--minutes", "1"], "A must be at most"),
+        (&["swarm", "--seeds", "..", "--minutes", "1"], "--seeds A..B"),
+        (&["swarm", "--seeds", "0..9", "--json", "/no/such/folder/x"], "x can't be written"),
+        (&["swarm", "--seeds", "0..9", "--out", "Cargo.toml"], "Cargo.toml can't be made"),
+        (&["report", "--seed", "1", "--out", "/no/such/folder/x"], "x can't be written"),
+        (&["run", "--seed", "1", "--trace", "/no/such/folder/x"], "x can't be written"),
         (&["swarm", "--seeds", "5..5"], "there is no seed in it"),
         (&["swarm", "--seeds", "9..5"], "A must be less than B"),
         (&["swarm", "--seeds", "9"], "--seeds A..B"),
@@ -61,6 +68,57 @@ fn a_run_prints_one_json_object_with_everything_that_scripts_rely_on() {
     for part in ["seed = 3", "[workload]", "All guarantees held."] {
         assert!(plain.contains(part), "{part} in what `run` prints");
     }
+}
+
+/// `simulator run --seed 3 | head -n 0`, and the like.
+#[test]
+fn who_stops_reading_has_seen_enough_and_the_exit_code_is_the_verdict() {
+    let calls: [&[&str]; 4] = [
+        &["run", "--seed", "3"],
+        &["swarm", "--seeds", "0..30"],
+        &["explain"],
+        &["explain", "rare"],
+    ];
+    for arguments in calls {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_grapevine-sim"));
+        command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the simulator runs");
+        drop(child.stdout.take());
+        let done = child.wait_with_output().expect("it ends");
+        assert_eq!(text(&done.stderr), "", "{arguments:?}");
+        assert_eq!(done.status.code(), Some(0), "{arguments:?}");
+    }
+}
+
+#[test]
+fn what_a_run_fails_by_is_explained_and_all_of_it_listed() {
+    let list = simulator(&["explain"]);
+    assert_eq!(list.status.code(), Some(0));
+    let list = text(&list.stdout);
+    for about in guarantees() {
+        assert!(list.contains(&format!("{:<10} {}", about.name, about.promise)), "{list}");
+    }
+    for name in ["panic", "undecided"] {
+        assert!(list.contains(name), "{list}");
+        let said = simulator(&["explain", name]);
+        assert!(said.status.success() && text(&said.stdout).contains(name));
+    }
+}
+
+#[test]
+fn a_swarm_for_a_time_begins_where_it_is_told_to_and_says_how_to_run_the_same_again() {
+    let done = simulator(&["swarm", "--seeds", "5000..", "--minutes", "0.01", "--jobs", "1"]);
+    let said = text(&done.stdout);
+    assert!(said.contains("the same again: "), "{said}");
+    assert!(said.contains("swarm --seeds 5000..50"), "{said}");
+}
+
+#[test]
+fn a_seed_that_is_run_twice_has_one_trace() {
+    let done = simulator(&["run", "--seed", "3", "--twice", "--json"]);
+    assert_eq!(done.status.code(), Some(0));
+    let json: serde_json::Value = serde_json::from_str(&text(&done.stdout)).expect("JSON");
+    assert_eq!(json["looked"]["G9"], 1);
 }
 
 #[test]

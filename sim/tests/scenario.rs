@@ -147,6 +147,11 @@ fn what_does_not_fit_is_refused_with_the_value_and_what_is_allowed() {
         (request("customer = 1\nservers = [1, 2, 3]"), vec!["one server, or two"]),
         (request("customer = 1\nservers = [9]"), vec!["request.servers = [9]"]),
     ];
+    are_refused(cases);
+}
+
+/// Whether each text is refused with a sentence that has all these parts; taken, if there are none.
+fn are_refused<const N: usize>(cases: [(String, Vec<&str>); N]) {
     for (text, parts) in cases {
         let read = Scenario::from_toml(&text);
         if parts.is_empty() {
@@ -158,6 +163,24 @@ fn what_does_not_fit_is_refused_with_the_value_and_what_is_allowed() {
             assert!(refused.contains(part), "{part:?} is missing in {refused:?}, of\n{text}");
         }
     }
+}
+
+#[test]
+fn what_would_come_after_the_end_or_at_no_time_is_refused() {
+    let fault = |at_s: &str| format!("{BASE}[[fault]]\nkind = \"mend\"\nat_s = {at_s}");
+    let request = |at_s: &str| {
+        let request = "[[request]]\ncustomer = 1\nservers = [1]\nkind = \"set\"";
+        format!("{BASE}{request}\nat_s = {at_s}")
+    };
+    are_refused([
+        (fault("nan"), vec!["fault.at_s = NaN"]),
+        (fault("-1.0"), vec!["fault.at_s = -1"]),
+        (fault("5.5"), vec!["fault.mend.at_s = 5.5", "from 0 to 5 s", "duration_s"]),
+        (fault("5.0"), vec![]),
+        (request("6"), vec!["request.at_s = 6", "from 0 to 5 s"]),
+        (request("-6"), vec!["request.at_s = -6"]),
+        (request("5"), vec![]),
+    ]);
 }
 
 #[test]

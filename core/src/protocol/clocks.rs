@@ -86,10 +86,14 @@ impl Engine {
     pub(crate) fn is_surely_gone(&self, session: &Session) -> bool {
         let margin = self.config.farm.margin();
         let gone = |now| session.expiry(now, margin) == Expiry::Gone;
-        let told = self.members.time_told
-            || session.id.address.origin == self.config.server
-            || gone(self.trusted);
+        let told = self.is_told_of(session.id.address.origin) || gone(self.trusted);
         told && gone(self.now) && gone(self.trusted_now())
+    }
+
+    /// Whether this process may end by the clock what a server made: its own, or a majority has told it
+    /// the time.
+    pub(crate) fn is_told_of(&self, origin: ServerId) -> bool {
+        self.members.time_told || origin == self.config.server
     }
 
     /// Notes that a copy is dropped by the time that is trusted now.

@@ -55,7 +55,8 @@ impl Engine {
             if let Life::Retired { until } = copy.life
                 && until <= self.now
             {
-                if self.facts.end_retired(address, self.trusted_now()) {
+                let told = self.is_told_of(copy.id.address.origin);
+                if told && self.facts.end_retired(address, self.trusted_now()) {
                     self.store(address);
                 }
                 self.facts.rearm(address, beat);

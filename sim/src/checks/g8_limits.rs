@@ -43,8 +43,9 @@ static ABOUT: About = About {
            than the limits say, nor more sessions of its own, nor more of them without a principal. After \
            each write that adds anything, its server has no more bytes of the session's origin than one \
            origin may, and if it is anonymous no more of such than those may. At no time does any server \
-           have more bytes of one origin than all servers together may write, and no server says that \
-           another one passes the limits. Who has a principal, or asks for one, is refused for want of slots or bytes only \
+           have more bytes of one origin than all servers together may write, and no server says of \
+           another one that it misbehaves, by passing the limits or in any other way (unless some server's \
+           memory was damaged). Who has a principal, or asks for one, is refused for want of slots or bytes only \
            where others with a principal have taken all that anonymous sessions may not. Only a farm that is \
            configured so ends sessions to make room: the server that made them does, without a principal, \
            those first that would end first by themselves, and no more than needed. In the last three \
@@ -66,11 +67,8 @@ impl Limits {
         let mut last = None;
         for (server, notice) in news {
             match notice {
-                // Other reasons than limits can't be judged here: the simulated network hands a process
-                // what was meant for its number's earlier one, which no connection does.
-                Notice::Misbehaving { server: other, why }
-                    if scene.damaged.is_empty() && why.contains("limits") =>
-                {
+                // A damaged memory may have a server say anything.
+                Notice::Misbehaving { server: other, why } if scene.damaged.is_empty() => {
                     return Err(format!("server {} says of {other}: {why}", server + 1));
                 }
                 Notice::Evicted { session } => {

@@ -24,6 +24,7 @@ impl Run {
         // The requests of a double submit and of a log-in go to different servers.
         servers.truncate(if kind.is_double() { 2 } else { 1 });
         let at_s = self.world.now().since(START + WARM_UP).as_secs_f64();
+        let at_s = at_s.min(self.scenario.duration_s);
         let (customer, flips) = (n as u32 + 1, self.rng.random());
         self.ask(n, Scripted { at_s, customer, servers, kind, flips });
     }

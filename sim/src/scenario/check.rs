@@ -59,7 +59,7 @@ impl std::fmt::Debug for Plain {
 
 impl Scenario {
     /// Checks what no range says.
-    pub(super) fn validate(&self) -> Result<(), ScenarioError> {
+    pub(crate) fn validate(&self) -> Result<(), ScenarioError> {
         let (from, to) = self.workload.think_ms;
         if from > to {
             let allowed = "it must go from the shorter to the longer time";
@@ -115,6 +115,7 @@ impl Scenario {
     fn validate_faults(&self) -> Result<(), ScenarioError> {
         for timed in &self.faults {
             let field = format!("fault.{}", timed.fault.kind());
+            self.in_time(&format!("{field}.at_s"), timed.at_s)?;
             if let Some(side) = timed.fault.clone().side_mut()
                 && side.is_empty()
             {
@@ -128,6 +129,7 @@ impl Scenario {
 
     fn validate_requests(&self) -> Result<(), ScenarioError> {
         for request in &self.requests {
+            self.in_time("request.at_s", request.at_s)?;
             self.known("request.servers", &request.servers)?;
             if !(1..=2).contains(&request.servers.len()) {
                 let allowed = "it must name one server, or two";
@@ -135,6 +137,16 @@ impl Scenario {
             }
         }
         Ok(())
+    }
+
+    /// Whether this is a time of the first phase: what comes later never happens.
+    fn in_time(&self, field: &str, at_s: f64) -> Result<(), ScenarioError> {
+        if (0.0..=self.duration_s).contains(&at_s) {
+            return Ok(());
+        }
+        let allowed =
+            format!("it must be from 0 to {} s, the scenario's duration_s", self.duration_s);
+        refuse(field, &Plain(at_s), allowed)
     }
 
     /// Whether these are servers of this scenario, none of them twice.

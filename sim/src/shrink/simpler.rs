@@ -169,7 +169,8 @@ impl Search<'_> {
             }
         }
         for digits in [1.0, 10.0, 100.0, 1000.0] {
-            let round = |at_s: f64| (at_s * digits).round() / digits;
+            let duration = self.best.duration_s;
+            let round = |at_s: f64| ((at_s * digits).round() / digits).min(duration);
             for n in 0..self.best.faults.len() {
                 self.change(|scenario| {
                     scenario.faults[n].at_s = round(scenario.faults[n].at_s);

@@ -18,6 +18,7 @@ fn crashes(scenario: &Scenario) -> bool {
 #[test]
 fn only_what_an_artificial_rule_needs_is_left() {
     let mut breaks = |scenario: &Scenario| {
+        assert!(Scenario::from_toml(&scenario.to_toml()).is_ok(), "a file would be refused");
         let second = |t: &&Timed| matches!(t.fault, Fault::Crash { server: 2 });
         let crash = scenario.faults.iter().find(second)?;
         let after = |request: &&Scripted| request.at_s > crash.at_s && request.kind == Kind::Set;

@@ -140,13 +140,19 @@ impl World {
                 match to {
                     To::All => {
                         for other in (0..self.nodes.len()).filter(|&other| other != server) {
-                            self.transmit(from, (server, other), &command, &bytes);
+                            let link = (server, other);
+                            if self.nodes[other].engine.is_some() {
+                                self.transmit(from, link, &command, &bytes);
+                            } else {
+                                self.trace.lost(self.now, link, &command, "down");
+                            }
                         }
                     }
                     To::One(id) => {
                         let link = (server, usize::from(id.number()) - 1);
                         if self.running(link.1).map(Engine::server) != Some(id) {
                             // No connection leads from one process's end to its successor.
+                            self.rare.mark(HarnessMark::SentToDead);
                             self.trace.lost(self.now, link, &command, "gone");
                             return;
                         }

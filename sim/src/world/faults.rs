@@ -53,8 +53,12 @@ impl World {
             self.obituaries.insert(id, engine.applied().clone());
         }
         self.trace.note(self.now, server, "crash");
-        self.nodes[server].held.clear();
-        self.nodes[server].paused = false;
+        for happening in std::mem::take(&mut self.nodes[server].held) {
+            if let Happening::Message { link, .. } = happening {
+                self.network.arrived(link);
+            }
+        }
+        (self.nodes[server].paused, self.nodes[server].busy) = (false, self.now);
         self.observations.push(Observation::Crashed { server });
         for other in 0..self.nodes.len() {
             // Behind a cut link nobody is told that the connection broke.

@@ -130,9 +130,6 @@ impl World {
             if node.paused || node.busy <= now || matches!(happening, Happening::Timer { .. }) {
                 return;
             }
-            if let Happening::Message { link, .. } = happening {
-                self.network.arrived(*link);
-            }
             self.now = now;
             self.queue.put_off(node.busy);
         }

@@ -2,9 +2,11 @@
 
 use core::time::Duration;
 
+use grapevine_core::command::{Batch, Write};
 use grapevine_core::{
-    Acks, Address, Change, Create, Farm, Life, Local, NotFound, Principal, ReadPolicy, Request,
-    RequestError, Rotation, Served, Token,
+    Acks, Address, Change, Command, Config, Create, Engine, Event, Farm, Fixed, Life, Local,
+    NotFound, Principal, ReadPolicy, Replaces, Request, RequestError, Rotation, Secret, Served,
+    ServerId, Session, SessionId, Stamp, Timestamp, Token,
 };
 use grapevine_sim::World;
 
@@ -120,6 +122,38 @@ fn in_its_grace_the_old_id_shows_its_own_contents_read_only_and_then_nothing() {
         assert_eq!((copy.life, copy.attributes.len()), (Life::Deleted, 0));
     }
     assert_eq!(world.differences(), Vec::<String>::new());
+}
+
+/// What such a process ended would reach the others with the first comparison of copies.
+#[test]
+fn a_process_that_nobody_told_the_time_ends_no_grace_by_a_clock_that_is_ahead() {
+    let now = Timestamp::from_millis(1_700_000_000_000);
+    let [me, peer] = [1, 2].map(|number| ServerId::new(number, now));
+    let mut config = Config::new(me, Farm::default());
+    config.local.start_wait = Duration::ZERO;
+    let ahead = now + Duration::from_secs(3600);
+    let mut engine = Engine::new(config, [1; 32], ahead).expect("valid");
+    let session = |slot: u32, replaces: Option<Replaces>| {
+        let created = Stamp::from_bits(Stamp::at(now).to_bits() + u64::from(slot) + 1);
+        let secret = Secret::from_bytes([slot as u8; 16]);
+        let id = SessionId { address: Address { origin: peer, slot }, created, secret };
+        let deadline = now + Duration::from_secs(7200);
+        let idle_timeout = Duration::from_secs(7200);
+        Session::new(id, Fixed { deadline, idle_timeout, replaces, ..Fixed::default() })
+    };
+    let old = session(0, None);
+    let until = Some(now + Duration::from_secs(60));
+    let new = session(1, Some(Replaces { id: old.id, deadline: old.fixed.deadline, until }));
+    let last = new.id.created;
+    let address = old.id.address;
+    let writes = vec![Write::Create(old.into()), Write::Create(new.into())];
+    let batch = Batch { publisher: peer, prev: Stamp::ZERO, writes, last, ack: false };
+    engine.handle(ahead, Event::Command { from: peer, command: Command::Batch(batch) });
+    for second in 1..5 {
+        engine.handle(ahead + Duration::from_secs(second), Event::Timer);
+        let life = engine.copy(address).map(|copy| copy.life);
+        assert!(matches!(life, Some(Life::Retired { .. })), "{life:?}");
+    }
 }
 
 #[test]

@@ -149,7 +149,7 @@ impl Engine {
     fn choose_holders(&mut self, base: &Vector) -> Vec<ServerId> {
         let copies = self.members.peers.values().map(|peer| peer.copies()).max().unwrap_or(0);
         let much = copies.saturating_sub(self.facts.totals().copies()) >= MUCH;
-        if self.members.joining && (much || self.rare.force(Point::RoundShared)) {
+        if self.members.joining && (much || self.rare.force(Point::ShortRoundShared)) {
             let mut sharers = self.sharers(base);
             if let Some(broken) = self.repair.broken {
                 sharers.retain(|&server| server != broken);

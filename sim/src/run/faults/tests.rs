@@ -1,3 +1,5 @@
+use grapevine_core::{Command, Event, Stamp};
+
 use super::*;
 use crate::run::{START, WARM_UP};
 use crate::scenario::Scenario;
@@ -52,4 +54,18 @@ fn a_server_that_is_paused_when_it_is_told_to_leave_is_stopped_all_the_same() {
     run.fault(&Fault::Resume { server: 2 });
     go_on(&mut run, 1000);
     assert!(!run.world.is_up(1));
+}
+
+#[test]
+fn a_server_that_says_that_another_misbehaves_breaks_a_guarantee_whatever_the_reason() {
+    let mut run = run_at(3);
+    let from = run.world.engine(1).server();
+    let applied = Stamp::at(run.world.now());
+    let command = Command::Ack { applied };
+    run.world.handle(0, Event::Command { from, command });
+    run.observe();
+    run.look();
+    let broken = run.broken.expect("the first server says that the second misbehaves");
+    assert_eq!(broken.guarantee, "G8");
+    assert!(broken.sentence.contains("never made"), "{}", broken.sentence);
 }

@@ -1,0 +1,101 @@
+//! `shrink`: the smallest schedule that still breaks the same guarantee.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use grapevine_sim::{Effort, Scenario, Shrunk, run_scenario, script, shrink};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{CALL, Source, check_writable, note, say, verdict, write};
+
+#[derive(Args)]
+pub(crate) struct ShrinkArgs {
+    #[command(flatten)]
+    source: Source,
+    /// Write the smallest scenario here.
+    #[arg(long)]
+    out: PathBuf,
+    /// Runs at most.
+    #[arg(long, default_value_t = Effort::default().runs)]
+    runs: u64,
+    /// Seconds at most.
+    #[arg(long, default_value_t = Effort::default().time.as_secs())]
+    seconds: u64,
+}
+
+/// Shrinks a failing run. `Ok(true)`: nothing was broken, and nothing is written.
+pub(crate) fn call(args: &ShrinkArgs) -> Result<bool, String> {
+    let scenario = args.source.scenario()?;
+    let (outcome, scripted) = script(&scenario);
+    let Some(broken) = &outcome.broken else {
+        say(format_args!("{}\nThere is nothing to shrink.", verdict(&outcome)))?;
+        return Ok(true);
+    };
+    check_writable(&args.out)?;
+    note(verdict(&outcome));
+    let bar = ProgressBar::new_spinner();
+    let style = ProgressStyle::with_template("{elapsed_precise} {spinner} {msg}");
+    bar.set_style(style.map_err(|error| error.to_string())?);
+    let effort = Effort {
+        runs: args.runs,
+        time: std::time::Duration::from_secs(args.seconds),
+        ..Effort::default()
+    };
+    let before = (scripted.faults.len(), scripted.requests.len());
+    let mut breaks = |candidate: &Scenario| {
+        bar.tick();
+        run_scenario(candidate).broken.map(|broken| broken.guarantee)
+    };
+    let mut progress = |now: grapevine_sim::Progress| {
+        bar.set_message(format!(
+            "{} runs; {} faults and {} requests left",
+            now.runs, now.faults, now.requests
+        ));
+    };
+    let smallest = shrink(&scripted, &effort, &mut breaks, &mut progress);
+    // Written down, the customers' requests break nothing if the harness itself drew on: then the
+    // drawn run is shrunk as it is.
+    let smallest = match smallest {
+        Some(shrunk) if shrunk.guarantee == broken.guarantee => Some(shrunk),
+        _ => shrink(&scenario, &effort, &mut breaks, &mut progress),
+    };
+    bar.finish_and_clear();
+    let Some(shrunk) = smallest else {
+        return Err("the run fails now and holds then: it depends on more than its seed".into());
+    };
+    let mut shrunk = shrunk;
+    // The same run, with creates called so.
+    let (again, named) = script(&shrunk.scenario);
+    if shrunk.scenario.workload.customers == 0
+        && named.requests.len() == shrunk.scenario.requests.len()
+        && again.broken.is_some()
+    {
+        shrunk.scenario = named;
+    }
+    write(&args.out, &shrunk.scenario.to_toml())?;
+    say(summary(&shrunk, &scenario, before, &args.out))?;
+    Ok(false)
+}
+
+fn summary(shrunk: &Shrunk, from: &Scenario, before: (usize, usize), out: &Path) -> String {
+    let Shrunk { scenario, guarantee, runs, minimal } = shrunk;
+    let end = if *minimal { "nothing smaller was found" } else { "stopped: try longer for less" };
+    let seed = if scenario.seed == from.seed {
+        String::new()
+    } else {
+        format!(" With seed {} instead of {}: its coins fall so.", scenario.seed, from.seed)
+    };
+    format!(
+        "{guarantee} is broken by {} faults and {} requests ({} and {} before), {} servers; \
+         {runs} runs, {end}.{seed}\n{}\n\
+         Replay it:  {CALL} run --scenario {out}\n\
+         See it:     {CALL} report --scenario {out} --out failure.html",
+        scenario.faults.len(),
+        scenario.requests.len(),
+        before.0,
+        before.1,
+        scenario.servers,
+        verdict(&run_scenario(scenario)),
+        out = out.display(),
+    )
+}

@@ -1,0 +1,217 @@
+//! `swarm`: many runs on all cores, with how far it is, and the first failures kept as they are found.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use clap::Args;
+use grapevine_sim::{Hits, Outcome, Summary, Swarm};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use super::{CALL, LARGEST_SEED, check_writable, note, say, verdict, write};
+
+mod failures;
+
+use failures::Folder;
+
+/// Failures told while a swarm runs; the others are counted, and in its files.
+const TOLD: u64 = 20;
+/// Failures whose commands are told while a swarm runs.
+const COMMANDS: u64 = 3;
+/// A swarm says how far it is at least so often, in seconds.
+const SILENCE_S: u64 = 30;
+
+#[derive(Args)]
+pub(crate) struct SwarmArgs {
+    /// Seeds from A up to, not including, B: `A..B`; or, with `--minutes`, from A on: `A..`.
+    #[arg(long)]
+    seeds: Option<String>,
+    /// Run for so many minutes; from seed 0 on, if no seeds are given.
+    #[arg(long)]
+    minutes: Option<f64>,
+    /// Threads; all cores if not given.
+    #[arg(long)]
+    jobs: Option<usize>,
+    /// Only the I-th of N parts, from 1: `I/N`.
+    #[arg(long)]
+    shard: Option<String>,
+    /// Write the summary here as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Fail, naming them, if some coverage marks were never hit or some rare choices never forced.
+    #[arg(long)]
+    require_marks: bool,
+    /// Stop at the first failure.
+    #[arg(long)]
+    stop_at_first: bool,
+    /// Write each failure here as soon as it is found: the seed and the commands that replay and shrink
+    /// it, and the scenario; at the end the pictures of the first ten. At most a hundred.
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+pub(crate) fn call(args: &SwarmArgs) -> Result<bool, String> {
+    let swarm = args.swarm()?;
+    // Before the runs: nothing is worse than a failure that can't be written down.
+    let folder = args.out.as_deref().map(Folder::new).transpose()?;
+    args.json.as_deref().map_or(Ok(()), check_writable)?;
+    let bar = match swarm.end {
+        Some(_) => ProgressBar::new(swarm.seeds().unwrap_or(0)),
+        None => ProgressBar::new_spinner(),
+    };
+    let style = "{elapsed_precise} {wide_bar} {pos} runs, {msg}";
+    bar.set_style(ProgressStyle::with_template(style).map_err(|error| error.to_string())?);
+    let (failed, told) = (AtomicU64::new(0), AtomicU64::new(0));
+    let summary = swarm.run(&|outcome| {
+        bar.inc(1);
+        if outcome.broken.is_some() {
+            if let Some(folder) = &folder {
+                folder.note(outcome);
+            }
+            let nth = failed.fetch_add(1, Ordering::Relaxed);
+            bar.suspend(|| tell(outcome, nth));
+        }
+        let failed = failed.load(Ordering::Relaxed);
+        bar.set_message(format!("{failed} failed"));
+        // Where nobody sees the bar, a line now and then.
+        let lines = bar.elapsed().as_secs() / SILENCE_S;
+        if bar.is_hidden() && told.fetch_max(lines, Ordering::Relaxed) < lines {
+            note(format_args!("{} s: {} runs, {failed} failed", lines * SILENCE_S, bar.position()));
+        }
+    });
+    bar.finish_and_clear();
+    if let Some(path) = &args.json {
+        write(path, &serde_json::to_string_pretty(&summary).map_err(|error| error.to_string())?)?;
+    }
+    if let Some(folder) = folder {
+        folder.close(&summary)?;
+    }
+    report(&summary, &swarm, args)
+}
+
+/// Tells of a failure while the others run.
+fn tell(failure: &Outcome, nth: u64) {
+    // Whether anybody reads this is found out at the end.
+    if nth < TOLD {
+        let _ = say(format_args!("seed {}: {}", failure.seed, verdict(failure)));
+    }
+    if nth < COMMANDS {
+        let _ = say(failures::commands(failure, "failure.toml", "failure.html"));
+    }
+    if nth == TOLD {
+        let _ = say("more failures are counted, and not told one by one");
+    }
+}
+
+impl SwarmArgs {
+    /// What the arguments ask for, or why they ask for nothing.
+    fn swarm(&self) -> Result<Swarm, String> {
+        let (first, end) = self.range()?;
+        let shard = match &self.shard {
+            Some(shard) => match parse_pair(shard, "/", "--shard I/N")? {
+                (i, n) if (1..=n).contains(&i) && n <= 1_000_000 => (i - 1, n),
+                _ => {
+                    return Err(format!(
+                        "--shard {shard}: I must be from 1 to N, N at most 1000000"
+                    ));
+                }
+            },
+            None => (0, 1),
+        };
+        let jobs = match self.jobs {
+            Some(jobs) if !(1..=1024).contains(&jobs) => {
+                return Err(format!("--jobs {jobs}: it must be from 1 to 1024"));
+            }
+            Some(jobs) => jobs,
+            None => std::thread::available_parallelism().map_or(1, usize::from),
+        };
+        let time = match self.minutes {
+            // A year; nothing that a clock can't hold.
+            Some(minutes) if !(minutes > 0.0 && minutes <= 525_600.0) => {
+                return Err(format!("--minutes {minutes}: it must be more than 0, at most 525600"));
+            }
+            minutes => minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0)),
+        };
+        let swarm = Swarm { first, end, shard, time, jobs, stop_at_first: self.stop_at_first };
+        if swarm.seeds() == Some(0) {
+            return Err("no seed of the range is in this shard".to_owned());
+        }
+        Ok(swarm)
+    }
+
+    /// The first seed, and the one after the last if there is a last.
+    fn range(&self) -> Result<(u64, Option<u64>), String> {
+        let Some(range) = &self.seeds else {
+            let why =
+                "say which seeds to run (--seeds A..B), or for how long (--minutes M), or both";
+            return if self.minutes.is_some() { Ok((0, None)) } else { Err(why.to_owned()) };
+        };
+        if let Some(first) = range.strip_suffix("..")
+            && let Ok(first) = first.parse::<u64>()
+        {
+            return match self.minutes {
+                _ if first > LARGEST_SEED => {
+                    Err(format!("--seeds {range}: A must be at most {LARGEST_SEED}"))
+                }
+                None => Err(format!("--seeds {range} has no end: say for how long (--minutes M)")),
+                Some(_) => Ok((first, Some(LARGEST_SEED))),
+            };
+        }
+        match parse_pair(range, "..", "--seeds A..B")? {
+            (a, b) if a >= b => {
+                Err(format!("--seeds {range}: there is no seed in it; A must be less than B"))
+            }
+            (_, b) if b > LARGEST_SEED => {
+                Err(format!("--seeds {range}: B must be at most {LARGEST_SEED}"))
+            }
+            (a, b) => Ok((a, Some(b))),
+        }
+    }
+}
+
+fn report(summary: &Summary, swarm: &Swarm, args: &SwarmArgs) -> Result<bool, String> {
+    say(format_args!(
+        "{} runs of {:.1} simulated s, {} failed; {} events, {} messages, each encoded and decoded",
+        summary.runs, summary.simulated_s_per_run, summary.failed, summary.events, summary.messages,
+    ))?;
+    if swarm.time.is_some() && summary.runs > 0 {
+        let last = swarm.first + summary.runs * swarm.shard.1;
+        let shard = args.shard.as_ref().map(|shard| format!(" --shard {shard}"));
+        say(format_args!(
+            "the same again: {CALL} swarm --seeds {}..{last}{}",
+            swarm.first,
+            shard.unwrap_or_default()
+        ))?;
+    }
+    say(format_args!(
+        "per core: {:.0} messages/s, {:.0} runs/h, {:.0} simulated minutes/h",
+        summary.messages_per_s_and_core,
+        summary.runs_per_hour_and_core,
+        summary.minutes_per_hour_and_core
+    ))?;
+    for (guarantee, count) in &summary.looked {
+        say(format_args!("  {guarantee} looked at {count}"))?;
+    }
+    for (name, count) in &summary.coverage {
+        say(format_args!("  {name}: {count}"))?;
+    }
+    for (what, all) in [("mark", &summary.marks), ("forced", &summary.forced)] {
+        for (name, Hits { hits, seeds }) in all {
+            say(format_args!("  {what} {name}: {hits} in {seeds} runs"))?;
+        }
+    }
+    let missing = if args.require_marks { summary.missing() } else { Vec::new() };
+    if !missing.is_empty() {
+        say(format_args!("Marks never hit, or choices never forced: {}", missing.join(", ")))?;
+    }
+    let blind = summary.blind();
+    if !blind.is_empty() {
+        say(format_args!("Checks that had nothing to look at: {}", blind.join(", ")))?;
+    }
+    Ok(summary.good(args.require_marks))
+}
+
+fn parse_pair(text: &str, between: &str, usage: &str) -> Result<(u64, u64), String> {
+    let pair = text.split_once(between).and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
+    pair.ok_or_else(|| format!("`{text}` is not of the form {usage}, with whole numbers"))
+}

@@ -1,0 +1,144 @@
+//! The failures of a swarm, written down as they are found: so that a swarm that is killed keeps them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use grapevine_sim::{Outcome, Scenario, Summary, report};
+
+use crate::calls::{CALL, check_writable, verdict, write};
+
+/// Failures that are written down.
+const KEPT: usize = 100;
+/// Of how many of them pictures are drawn.
+const PICTURES: usize = 10;
+
+/// The folder that failures are written to.
+pub(super) struct Folder {
+    path: PathBuf,
+    /// Failures written so far, and the first that could not be.
+    noted: Mutex<(usize, Option<String>)>,
+}
+
+impl Folder {
+    /// Makes the folder, and a file in it: what can't be written is told before the first run.
+    pub(super) fn new(path: &Path) -> Result<Self, String> {
+        std::fs::create_dir_all(path)
+            .map_err(|error| format!("{} can't be made: {error}", path.display()))?;
+        check_writable(&path.join("failures.txt"))?;
+        write(&path.join("failures.txt"), "the swarm has not come to its end\n")?;
+        Ok(Self { path: path.to_owned(), noted: Mutex::default() })
+    }
+
+    fn file(&self, seed: u64, end: &str) -> PathBuf {
+        self.path.join(format!("seed-{seed}{end}"))
+    }
+
+    /// Writes one down: how to replay and shrink it, and its scenario.
+    pub(super) fn note(&self, failure: &Outcome) {
+        let mut noted = self.noted.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if noted.0 < KEPT {
+            noted.0 += 1;
+            if let Err(why) = self.save(failure) {
+                noted.1.get_or_insert(why);
+            }
+        }
+    }
+
+    fn save(&self, failure: &Outcome) -> Result<(), String> {
+        let seed = failure.seed;
+        write(&self.file(seed, ".toml"), &Scenario::drawn(seed).to_toml())?;
+        let [small, page] = ["-small.toml", ".html"].map(|end| self.file(seed, end));
+        let commands = commands(failure, &small.display().to_string(), &page.display().to_string());
+        let text = format!("Seed {seed}\n{}\n\n{commands}\n", verdict(failure));
+        write(&self.file(seed, ".txt"), &text)
+    }
+
+    /// Draws the pictures of the first ones, and says how many there are in all.
+    pub(super) fn close(self, summary: &Summary) -> Result<(), String> {
+        let (noted, failed) =
+            self.noted.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let seeds = |outcome: &Outcome| format!("seed {}: {}\n", outcome.seed, verdict(outcome));
+        let list: String = summary.failures.iter().map(seeds).collect();
+        let text = format!(
+            "{} runs, {} failed, {noted} written down\n\n{list}",
+            summary.runs, summary.failed
+        );
+        write(&self.path.join("failures.txt"), &text)?;
+        for failure in summary.failures.iter().take(PICTURES) {
+            let page = self.path.join(format!("seed-{}.html", failure.seed));
+            write(&page, &report(&Scenario::drawn(failure.seed)).1)?;
+        }
+        failed.map_or(Ok(()), Err)
+    }
+}
+
+/// The commands that replay, shrink and draw a failure.
+pub(super) fn commands(failure: &Outcome, small: &str, page: &str) -> String {
+    let seed = failure.seed;
+    // Two runs that differ are replayed by two runs, and neither is smaller.
+    if failure.broken.as_ref().is_some_and(|broken| broken.guarantee == "G9") {
+        return format!("Replay it:  {CALL} run --seed {seed} --twice");
+    }
+    format!(
+        "Replay it:  {CALL} run --seed {seed}\n\
+         Shrink it:  {CALL} shrink --seed {seed} --out {small}\n\
+         See it:     {CALL} report --seed {seed} --out {page}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use grapevine_sim::{Broken, run_scenario};
+
+    use super::*;
+
+    #[test]
+    fn a_failure_is_written_down_with_all_that_replays_it_before_the_swarm_ends() {
+        let path = tempfile::tempdir().expect("a folder");
+        let folder = Folder::new(path.path()).expect("it is made");
+        let outcome = run_scenario(&Scenario::drawn(3));
+        folder.note(&outcome);
+        let read = |name: &str| {
+            std::fs::read_to_string(path.path().join(name)).expect("the file is there")
+        };
+        let scenario = Scenario::from_toml(&read("seed-3.toml")).expect("a scenario");
+        assert_eq!(run_scenario(&scenario).trace_hash, outcome.trace_hash);
+        let text = read("seed-3.txt");
+        for call in ["run --seed 3", "shrink --seed 3 --out", "report --seed 3 --out"] {
+            assert!(text.contains(call), "{call} is missing in: {text}");
+        }
+        assert!(read("failures.txt").contains("not come to its end"));
+        let failures = vec![outcome];
+        folder
+            .close(&Summary { runs: 7, failed: 1, failures, ..Summary::default() })
+            .expect("written");
+        assert!(read("seed-3.html").contains("</html>"));
+        assert!(read("failures.txt").starts_with("7 runs, 1 failed, 1 written down"));
+    }
+
+    #[test]
+    fn of_a_thousand_failures_a_hundred_are_written_down_and_all_are_counted() {
+        let path = tempfile::tempdir().expect("a folder");
+        let folder = Folder::new(path.path()).expect("it is made");
+        let outcome = run_scenario(&Scenario::drawn(3));
+        for seed in 0..1000 {
+            folder.note(&Outcome { seed, ..outcome.clone() });
+        }
+        let summary = Summary { runs: 1000, failed: 1000, ..Summary::default() };
+        folder.close(&summary).expect("written");
+        let files = std::fs::read_dir(path.path()).expect("a folder").count();
+        assert_eq!(files, 201, "two files each, and the list");
+    }
+
+    #[test]
+    fn two_runs_that_differ_are_replayed_by_two_runs() {
+        let broken = Broken {
+            guarantee: "G9".to_owned(),
+            sentence: String::new(),
+            at_s: "0".to_owned(),
+            event: 0,
+        };
+        let failure = Outcome { broken: Some(broken), ..run_scenario(&Scenario::drawn(3)) };
+        assert!(commands(&failure, "a", "b").ends_with("run --seed 3 --twice"));
+    }
+}
