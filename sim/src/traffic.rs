@@ -315,7 +315,13 @@ impl Ledger {
     }
 
     /// Which rule judges it, and how.
-    fn sent(&mut self, to: To, command: &Command, when: When, terms: &Terms<'_>) -> (usize, Judged) {
+    fn sent(
+        &mut self,
+        to: To,
+        command: &Command,
+        when: When,
+        terms: &Terms<'_>,
+    ) -> (usize, Judged) {
         match (to, command) {
             (To::One(peer), Command::Pull(pull)) => (0, self.pulls.sent(peer, pull, when, terms)),
             (To::One(peer), Command::Delta(delta)) => (1, self.part(peer, delta, terms)),

@@ -84,25 +84,17 @@ impl Pulls {
         if self.talks.len() >= TALKS {
             self.talks.pop_first();
         }
-        let talk = Talk {
-            holder: peer,
-            share: pull.share,
-            part: 0,
-            times: 1,
-            last: when,
-            came: false,
-        };
+        let talk =
+            Talk { holder: peer, share: pull.share, part: 0, times: 1, last: when, came: false };
         self.talks.insert(pull.round, talk);
         let (nth, others) = pull.share.into();
         must(usize::from(others) < HOLDERS, "too many are asked at once")?;
         let at_once = terms.may(Point::RepairAtOnce);
         let delay = if at_once { Duration::ZERO } else { terms.local.repair_delay };
+        // A share may go to another holder at any time, if its own was too slow.
         let whole = others == 0;
-        let (gap, last) = if whole {
-            (delay, self.begun.values().max_by_key(|begun| begun.0).copied())
-        } else {
-            (delay.min(round_timeout(terms)), self.begun.get(&(nth, others)).copied())
-        };
+        let gap = if whole { delay } else { delay.min(round_timeout(terms)) };
+        let last = self.begun.get(&(nth, others)).copied();
         let soon = last.is_some_and(|last| !when.is_after(last, gap));
         self.begun.insert((nth, others), when);
         must(!soon, "a round begins too soon after another one")

@@ -58,12 +58,12 @@ fn a_server_that_falls_silent_is_asked_for_a_heartbeat_before_it_counts_as_down(
     let states = |world: &grapevine_sim::World| -> Vec<_> {
         world.status(0).members.iter().map(|member| member.state).collect()
     };
-    assert_eq!(states(&world)[1], grapevine_core::State::Suspect);
+    assert_eq!(states(&world)[1], State::Suspect);
     world.run_for(Duration::from_secs(2));
-    assert_eq!(states(&world)[1], grapevine_core::State::Down);
+    assert_eq!(states(&world)[1], State::Down);
     world.start(2);
     settle(&mut world);
-    assert_eq!(states(&world)[1], grapevine_core::State::Alive);
+    assert_eq!(states(&world)[1], State::Alive);
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn a_heartbeat_from_the_future_is_ignored_and_its_owner_shown_as_skewed() {
     engine.handle(now, Event::Command { from: peer, command: Command::Heartbeat(beat) });
     let status = engine.status();
     assert_eq!(status.counters.ignored_skewed, 1);
-    assert_eq!(status.members[0].state, grapevine_core::State::Skewed);
+    assert_eq!(status.members[0].state, State::Skewed);
     assert_eq!(status.members[0].end, Stamp::ZERO, "nothing of it was taken in");
     engine.check_invariants();
 }
