@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use grapevine_core::Timestamp;
 use serde_json::{Value, json};
 
-use crate::run::{Outcome, Run};
+use crate::run::{Outcome, Run, WARM_UP};
 use crate::scenario::Scenario;
 use crate::swarm::finish;
 use crate::trace::Record;
@@ -81,14 +81,18 @@ fn data(scenario: &Scenario, outcome: &Outcome, records: &[Record], from: Timest
     let early = records.iter().enumerate().take_while(|(_, record)| at(record) < from);
     let last: BTreeMap<_, usize> = early.filter_map(|(n, r)| Some((part(r)?, n))).collect();
     for (n, record) in records.iter().enumerate() {
-        let fault = matches!(record, Record::Fault { .. } | Record::Scheduled { .. });
+        let fault = matches!(
+            record,
+            Record::Fault { .. } | Record::Scheduled { .. } | Record::Links { .. }
+        );
         let state = || part(record).is_some_and(|part| last.get(&part) == Some(&n));
         if at(record) >= from || fault || state() {
             let (list, row) = row(record, from, &mut sessions);
             lists.entry(list).or_default().push(row);
         }
     }
-    let empty = ["sent", "lost", "asked", "answered", "faults", "scheduled", "copies", "applied"];
+    let empty =
+        ["sent", "lost", "asked", "answered", "faults", "scheduled", "links", "copies", "applied"];
     for list in empty {
         lists.entry(list).or_default();
     }
@@ -97,6 +101,7 @@ fn data(scenario: &Scenario, outcome: &Outcome, records: &[Record], from: Timest
         "servers": scenario.servers,
         "later": scenario.later,
         "start_ms": START.as_millis(),
+        "begin": WARM_UP.as_micros() as u64,
         "scenario": scenario.to_toml(),
         "verdict": outcome.verdict,
         "broken": outcome.broken,
@@ -125,6 +130,7 @@ const fn at(record: &Record) -> Timestamp {
     | Record::Fault { at, .. }
     | Record::Scheduled { at, .. }
     | Record::Copy { at, .. }
+    | Record::Links { at, .. }
     | Record::Applied { at, .. }) = record;
     *at
 }
@@ -154,6 +160,7 @@ fn row(record: &Record, from: Timestamp, sessions: &mut Names) -> (&'static str,
         }
         Record::Fault { at, server, what } => ("faults", json!([micros(*at), server, what])),
         Record::Scheduled { at, what } => ("scheduled", json!([micros(*at), what])),
+        Record::Links { at, cut, clogged } => ("links", json!([micros(*at), cut, clogged])),
         Record::Copy { server, session, shows, .. } => {
             ("copies", json!([t, server, sessions.number(session), shows]))
         }

@@ -26,7 +26,7 @@ pub use healing::{CONVERGED_AFTER_BEATS, SERVED_AFTER_BEATS};
 pub use outcome::{Broken, Outcome};
 
 /// How long servers run before the customers come and the faults begin.
-const WARM_UP: Duration = Duration::from_secs(2);
+pub(crate) const WARM_UP: Duration = Duration::from_secs(2);
 /// Events between two looks of the checks that look at everything, in a small farm. What there is
 /// to see grows as pairs of servers do, and so do the events of a second: a large farm is looked at
 /// as often in its own time.

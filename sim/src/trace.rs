@@ -1,12 +1,11 @@
 //! The trace of a run: a rolling hash over everything that happened (G9), and on demand a record
 //! from which a picture is drawn.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use grapevine_core::{
-    Command, Engine, Request, RequestError, Response, ServerId, Session, SessionId, Timestamp,
-    Vector,
+    Address, Command, Engine, Request, RequestError, Response, ServerId, Session, Timestamp, Vector,
 };
 
 use crate::network::Link;
@@ -25,13 +24,15 @@ pub(crate) struct Trace {
     steps: Option<Vec<(Timestamp, usize, u64)>>,
     /// While recording: what was recorded last of each server's state.
     states: BTreeMap<usize, State>,
+    /// While recording: the links that were cut and those that were clogged, last.
+    links: (BTreeSet<Link>, BTreeSet<Link>),
 }
 
 /// What was recorded last of one server.
 #[derive(Debug, Default)]
 struct State {
     applied: Vector,
-    copies: BTreeMap<SessionId, Arc<Session>>,
+    copies: BTreeMap<Address, Arc<Session>>,
 }
 
 impl Trace {
@@ -138,17 +139,7 @@ impl Trace {
     ) {
         self.mix(u64::from(outcome.is_ok()));
         if self.recording {
-            let what = match outcome {
-                Ok(Response::Session(served)) if served.stale => "stale".to_owned(),
-                Ok(Response::Session(served)) if served.lost => "lost in part".to_owned(),
-                Ok(Response::Session(_)) => "session".to_owned(),
-                Ok(other) => format!("{other:?}"),
-                Err(error) => error.to_string(),
-            };
-            let about = match outcome {
-                Ok(Response::Session(served)) => vec![served.session.id.to_string()],
-                _ => Vec::new(),
-            };
+            let (what, about) = record::answer(outcome);
             let good = outcome.is_ok();
             self.records.push(Record::Answered { at, server, what, good, about });
         }
@@ -168,9 +159,25 @@ impl Trace {
         }
     }
 
-    /// Records what has changed in a server's state. It looks at every copy and
-    /// keeps it: for pictures only.
-    pub(crate) fn state(&mut self, at: Timestamp, server: usize, engine: &Engine) {
+    /// Records which links are cut or clogged, if others are than were last.
+    pub(crate) fn links(&mut self, at: Timestamp, cut: &BTreeSet<Link>, clogged: &BTreeSet<Link>) {
+        let now = (cut.clone(), clogged.clone());
+        if self.recording && self.links != now {
+            let (cut, clogged) = now.clone();
+            self.records.push(Record::Links { at, cut, clogged });
+            self.links = now;
+        }
+    }
+
+    /// Records what has changed in a server's state: at these addresses, or anywhere. It keeps every
+    /// copy: for pictures only.
+    pub(crate) fn state(
+        &mut self,
+        at: Timestamp,
+        server: usize,
+        engine: &Engine,
+        changed: Option<&[Address]>,
+    ) {
         if !self.recording {
             return;
         }
@@ -180,28 +187,45 @@ impl Trace {
             let applied = record::vector(&state.applied);
             self.records.push(Record::Applied { at, server, applied });
         }
-        // A copy that is held here is never changed in place: another pointer, another copy.
-        let copies: BTreeMap<SessionId, Arc<Session>> =
-            engine.copies().map(|copy| (copy.id, Arc::clone(copy))).collect();
-        for session in state.copies.keys().filter(|id| !copies.contains_key(*id)) {
-            let session = session.to_string();
-            self.records.push(Record::Copy { at, server, session, shows: None });
-        }
-        for (id, copy) in &copies {
-            if !state.copies.get(id).is_some_and(|before| Arc::ptr_eq(before, copy)) {
-                let (session, shows) = (id.to_string(), Some(record::copy(copy)));
-                self.records.push(Record::Copy { at, server, session, shows });
+        let all: BTreeSet<Address> = match changed {
+            Some(changed) => changed.iter().copied().collect(),
+            None => {
+                let held = engine.copies().map(|copy| copy.id.address);
+                held.chain(state.copies.keys().copied()).collect()
+            }
+        };
+        for address in all {
+            let (now, before) = (engine.copy(address), state.copies.get(&address));
+            // A copy that is held here is never changed in place: another pointer, another copy.
+            if now.zip(before).is_some_and(|(now, before)| Arc::ptr_eq(now, before)) {
+                continue;
+            }
+            if let Some(before) = before.filter(|before| now.is_none_or(|now| now.id != before.id))
+            {
+                let session = before.id.to_string();
+                self.records.push(Record::Copy { at, server, session, shows: None });
+            }
+            match now {
+                Some(copy) => {
+                    let (session, shows) = (copy.id.to_string(), Some(record::copy(copy)));
+                    self.records.push(Record::Copy { at, server, session, shows });
+                    state.copies.insert(address, Arc::clone(copy));
+                }
+                None => _ = state.copies.remove(&address),
             }
         }
-        state.copies = copies;
     }
 
     /// A server's memory is gone.
     fn forget(&mut self, at: Timestamp, server: usize) {
         let State { copies, .. } = self.states.remove(&server).unwrap_or_default();
-        let gone =
-            |id: SessionId| Record::Copy { at, server, session: id.to_string(), shows: None };
-        self.records.extend(copies.into_keys().map(gone));
+        let gone = |copy: Arc<Session>| Record::Copy {
+            at,
+            server,
+            session: copy.id.to_string(),
+            shows: None,
+        };
+        self.records.extend(copies.into_values().map(gone));
         self.records.push(Record::Applied { at, server, applied: String::new() });
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use grapevine_sim::{LARGEST, Scenario, report};
+use grapevine_sim::{Fault, LARGEST, Scenario, Timed, report};
 use serde_json::Value;
 
 /// The JSON in a page.
@@ -13,6 +13,15 @@ fn data(page: &str) -> Value {
     serde_json::from_str(data).expect("JSON")
 }
 
+/// What seed 7 draws, and links that are cut for three seconds.
+fn seven() -> Scenario {
+    let mut scenario = Scenario::drawn(7);
+    scenario.faults.push(Timed { at_s: 5.0, fault: Fault::Partition { side: vec![1] } });
+    scenario.faults.push(Timed { at_s: 8.0, fault: Fault::Mend });
+    scenario.faults.sort_by(|one, other| one.at_s.total_cmp(&other.at_s));
+    scenario
+}
+
 fn simulator(arguments: &[&str], folder: &Path) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_grapevine-sim"));
     command.args(arguments).current_dir(folder).output().expect("the simulator runs")
@@ -20,9 +29,9 @@ fn simulator(arguments: &[&str], folder: &Path) -> Output {
 
 #[test]
 fn a_page_holds_the_whole_run_and_asks_the_network_for_nothing() {
-    let (outcome, page) = report(&Scenario::drawn(7));
+    let (outcome, page) = report(&seven());
     let data = data(&page);
-    for list in ["sent", "asked", "answered", "faults", "scheduled", "copies", "applied"] {
+    for list in ["sent", "asked", "answered", "faults", "scheduled", "links", "copies", "applied"] {
         let rows = data["lists"][list].as_array().expect("a list");
         assert!(!rows.is_empty(), "seed 7 has {list}");
     }
@@ -138,9 +147,37 @@ fn copies(data: &Value, at: f64) -> Value {
     serde_json::json!(all.into_iter().map(list).collect::<Vec<_>>())
 }
 
+/// Of each time before this one in which links are cut or clogged, when it begins, as the page says it.
+fn links(data: &Value, before: f64) -> Vec<String> {
+    let rows = data["lists"]["links"].as_array().expect("a list").iter();
+    let broken = rows.filter(|row| {
+        let any = |n: usize| row[n].as_array().is_some_and(|links| !links.is_empty());
+        row[0].as_f64().is_some_and(|at| at <= before) && (any(1) || any(2))
+    });
+    let begins = broken.map(|row| row[0].as_f64().expect("a time") / 1e6);
+    begins.map(|at| format!("from {at:.3}")).collect()
+}
+
+fn opens_at_the_causes_and_shows_cut_links(tested: &Value, data: &Value) {
+    let opens = |n: usize| tested["opens"][n].as_f64().expect("a time");
+    let faults = data["lists"]["scheduled"].as_array().expect("a list").iter();
+    let before = faults.filter_map(|row| row[0].as_f64()).rfind(|&at| at < 30e6);
+    let cause = before.filter(|&at| at > 10e6).unwrap_or(28e6);
+    assert!(opens(0) < cause && opens(1) > 30e6, "it opens on the failure and its causes");
+    let spans = links(data, 30e6);
+    assert!(!spans.is_empty(), "links are cut in this run");
+    let told = tested["links"].as_array().expect("a list");
+    assert_eq!(told.len(), spans.len(), "each time of cut links is drawn once: {told:?}");
+    for (told, pair) in told.iter().zip(spans) {
+        let told = told.as_str().expect("a text");
+        assert!(told.contains("cut: ") || told.contains("clogged: "), "{told}");
+        assert!(told.contains(&pair), "{pair} in {told}");
+    }
+}
+
 #[test]
 fn a_browser_draws_what_the_data_say() {
-    let (outcome, page) = report(&Scenario::drawn(7));
+    let (outcome, page) = report(&seven());
     assert!(outcome.broken.is_none());
     // No seed may fail: this one is said to have, in its middle.
     let broken = r#""broken":{"guarantee":"G3","sentence":"nobody is <b>happy</b>","at_s":"30.000000","event":1}"#;
@@ -184,6 +221,7 @@ fn a_browser_draws_what_the_data_say() {
         serde_json::json!(["G3 broken: nobody is <b>happy</b>\nat 30.000 s"])
     );
     assert!(dom.contains("nobody is &lt;b&gt;happy&lt;/b&gt;"), "text stays text");
+    opens_at_the_causes_and_shows_cut_links(&tested, &data);
     let says = tested["hover"]["says"].as_str().expect("a text");
     let row = &tested["hover"]["row"];
     assert!(says.contains(row[4].as_str().expect("a command")) && says.contains("had applied: "));

@@ -14,7 +14,6 @@ use alloc::vec::Vec;
 
 use crate::action::{Action, Notice};
 use crate::command::Write;
-use crate::config::WhenFull;
 use crate::engine::Engine;
 use crate::error::LimitError;
 use crate::event::Acks;
@@ -150,8 +149,8 @@ impl Engine {
 
     /// The sessions to end for so many bytes, if that is how room is made and they are enough.
     fn victims(&self, needed: u64, after: &Session) -> Option<Victims> {
-        let own = after.id.address.origin == self.config.server;
-        if !own || self.config.farm.when_full != WhenFull::EvictAnonymous {
+        // None are noted in a farm that ends none.
+        if after.id.address.origin != self.config.server {
             return None;
         }
         let replaced = after.fixed.replaces.map(|replaces| replaces.id.address);

@@ -15,6 +15,15 @@ const COLOURS = {
 // A command that is new is drawn all the same.
 for (const row of lists.sent) COLOURS[row[4]] ??= "#475467";
 for (const row of lists.lost) COLOURS[row[3]] ??= "#475467";
+// By night: each colour of the page, and what takes its place on a dark ground.
+const DARK = {
+  "#f2f4f7": "#2a3140", "#667085": "#98a2b3", "#475467": "#b4bccb", "#d0d5dd": "#475467", "#1d2433": "#e4e7ec",
+  "#101828": "#d0d5dd", "#98a2b3": "#667085", "#c81e3a": "#ff6b81", "#b54708": "#fdb022", "#93370d": "#f79009",
+  "#1570ef": "#53b1fd", "#7a5af8": "#a48afb", "#099250": "#32d583", "#c11574": "#f670c7", "#0e9384": "#2ed3b7",
+  "#dc6803": "#fdb022", "#9e77ed": "#b692f6", "#e31b54": "#fd6f8e",
+};
+const night = matchMedia("(prefers-color-scheme: dark)");
+const ink = (colour) => (night.matches && DARK[colour]) || colour;
 const failedAt = data.broken ? Number(data.broken.at_s) * 1e6 : null;
 const last = Math.max(failedAt ?? data.end, data.from + 1000);
 const shown = new Set(Object.keys(COLOURS));
@@ -74,7 +83,7 @@ function lifeAt(server, t) {
 
 function arrow(x1, y1, x2, y2, colour, alpha) {
   pen.globalAlpha = alpha;
-  pen.strokeStyle = pen.fillStyle = colour;
+  pen.strokeStyle = pen.fillStyle = ink(colour);
   pen.beginPath(); pen.moveTo(x1, y1); pen.lineTo(x2, y2); pen.stroke();
   if (crowded && alpha < 1) { pen.globalAlpha = 1; return; }
   const angle = Math.atan2(y2 - y1, x2 - x1);
@@ -85,7 +94,7 @@ function arrow(x1, y1, x2, y2, colour, alpha) {
   pen.globalAlpha = 1;
 }
 function cross(px, py, size, colour) {
-  pen.strokeStyle = colour; pen.lineWidth = 2; pen.beginPath();
+  pen.strokeStyle = ink(colour); pen.lineWidth = 2; pen.beginPath();
   pen.moveTo(px - size, py - size); pen.lineTo(px + size, py + size);
   pen.moveTo(px - size, py + size); pen.lineTo(px + size, py - size);
   pen.stroke(); pen.lineWidth = 1;
@@ -93,9 +102,9 @@ function cross(px, py, size, colour) {
 function text(words, px, py, colour, align = "left") {
   pen.textAlign = align;
   // Words stay legible on top of lines.
-  pen.strokeStyle = "rgba(255, 255, 255, 0.85)"; pen.lineWidth = 3; pen.lineJoin = "round";
+  pen.strokeStyle = night.matches ? "rgba(22, 27, 38, 0.85)" : "rgba(255, 255, 255, 0.85)"; pen.lineWidth = 3; pen.lineJoin = "round";
   pen.strokeText(words, px, py); pen.lineWidth = 1;
-  pen.fillStyle = colour; pen.fillText(words, px, py);
+  pen.fillStyle = ink(colour); pen.fillText(words, px, py);
 }
 
 function drawAxis() {
@@ -105,9 +114,14 @@ function drawAxis() {
   const step = [1, 2, 5, 10].map((n) => n * power).find((n) => n >= rough);
   const digits = Math.max(0, Math.min(6, 6 - Math.floor(Math.log10(step))));
   for (let t = Math.ceil(view.from / step) * step; t <= view.to; t += step) {
-    pen.strokeStyle = "#f2f4f7";
+    pen.strokeStyle = ink("#f2f4f7");
     pen.beginPath(); pen.moveTo(x(t), TOP); pen.lineTo(x(t), height - BOTTOM); pen.stroke();
     text((t / 1e6).toFixed(digits) + " s", x(t), height - 10, "#667085", "center");
+  }
+  if (data.begin > view.from && data.begin < view.to) {
+    pen.strokeStyle = ink("#98a2b3");
+    pen.beginPath(); pen.moveTo(x(data.begin), TOP); pen.lineTo(x(data.begin), height - BOTTOM); pen.stroke();
+    text("at_s = 0: customers come", x(data.begin) + 4, height - BOTTOM - 4, "#667085");
   }
 }
 function drawServers() {
@@ -116,7 +130,7 @@ function drawServers() {
     const stops = [view.from, ...changes, view.to];
     for (let n = 0; n + 1 < stops.length; n++) {
       const life = lifeAt(server, stops[n]);
-      pen.strokeStyle = { up: "#475467", paused: "#f79009", down: "#d0d5dd" }[life];
+      pen.strokeStyle = ink({ up: "#475467", paused: "#f79009", down: "#d0d5dd" }[life]);
       pen.lineWidth = life === "paused" ? 5 : 2;
       pen.setLineDash(life === "down" ? [3, 5] : []);
       pen.beginPath(); pen.moveTo(x(stops[n]), y(server)); pen.lineTo(x(stops[n + 1]), y(server)); pen.stroke();
@@ -150,7 +164,7 @@ function drawMessages() {
     if (at < view.from || at > view.to || !shown.has(command) || !wanted(about)) continue;
     const line = [x(at), y(from), x(at) + 14, y(from) + (y(to) - y(from)) * 0.35];
     pen.setLineDash([3, 3]);
-    pen.strokeStyle = COLOURS[command]; pen.globalAlpha = command === "Heartbeat" ? 0.5 : 0.9;
+    pen.strokeStyle = ink(COLOURS[command]); pen.globalAlpha = command === "Heartbeat" ? 0.5 : 0.9;
     pen.beginPath(); pen.moveTo(line[0], line[1]); pen.lineTo(line[2], line[3]); pen.stroke();
     pen.setLineDash([]);
     cross(line[2], line[3], crowded ? 1.5 : command === "Heartbeat" ? 3 : 4, why === "clogged" ? "#f79009" : "#c81e3a");
@@ -175,7 +189,7 @@ function drawRequests() {
   };
   for (const row of lists.asked.filter(seen)) {
     const [at, server, what, about] = row, px = x(at), py = y(server);
-    pen.fillStyle = "#1d2433";
+    pen.fillStyle = ink("#1d2433");
     if (close[server]) { pen.globalAlpha = 0.6; pen.fillRect(px - 0.5, py - 10, 1, 7); pen.globalAlpha = 1; }
     else { pen.beginPath(); pen.moveTo(px, py - 3); pen.lineTo(px - 5, py - 12); pen.lineTo(px + 5, py - 12); pen.fill(); }
     label(what, px, py - 15, "#1d2433", ends, server);
@@ -185,11 +199,55 @@ function drawRequests() {
   for (const row of lists.answered.filter(seen).sort((a, b) => b[4] - a[4])) {
     const [at, server, what, about, good] = row;
     const px = x(at), py = y(server), colour = good ? "#099250" : "#c81e3a";
-    pen.fillStyle = colour;
+    pen.fillStyle = ink(colour);
     if (close[server]) pen.fillRect(px - (good ? 0.5 : 1), py + 3, good ? 1 : 2, good ? 6 : 11);
     else { pen.beginPath(); pen.arc(px, py + 7, 4, 0, 7); pen.fill(); }
     if (!good) label(what.length > 34 ? what.slice(0, 33) + "…" : what, px, py + 23, colour, ends2, server);
     point(row, px, py + 7, () => `Server ${server + 1} answers: ${what}\nat ${seconds(at)}\n${names(about)}\napplied: ${appliedAt(server, at)}`);
+  }
+}
+// While links are cut or clogged, it is said above the lines, and the smaller sides have another ground.
+const GROUNDS = ["rgba(247, 144, 9, 0.16)", "rgba(122, 90, 248, 0.14)", "rgba(9, 146, 80, 0.14)", "rgba(200, 30, 58, 0.12)"];
+const links = lists.links.map(([at, cut, clogged], n) => ({ at, until: lists.links[n + 1]?.[0] ?? last, cut, clogged }))
+  .filter((span) => span.cut.length + span.clogged.length > 0);
+function sides(cut) {
+  const broken = new Set(cut.map(([from, to]) => Math.min(from, to) + " " + Math.max(from, to)));
+  const side = Array(data.servers).fill(-1), all = [];
+  for (let first = 0; first < data.servers; first++) {
+    if (side[first] >= 0) continue;
+    const members = [first];
+    side[first] = all.length;
+    for (let n = 0; n < members.length; n++)
+      for (let other = 0; other < data.servers; other++)
+        if (side[other] < 0 && !broken.has(Math.min(members[n], other) + " " + Math.max(members[n], other))) {
+          side[other] = all.length;
+          members.push(other);
+        }
+    all.push(members.sort((a, b) => a - b));
+  }
+  return all.sort((a, b) => b.length - a.length);
+}
+function cutWords({ cut, clogged }) {
+  const list = (some) => some.slice(0, 8).map(([from, to]) => `${from + 1}→${to + 1}`).join(" ") + (some.length > 8 ? ` and ${some.length - 8} more` : "");
+  const all = sides(cut), words = [];
+  if (all.length > 1) words.push("cut: " + all.map((side) => side.map((server) => server + 1).join(" ")).join(" | "));
+  const across = all.length < 2 ? 0 : all.reduce((sum, side) => sum + side.length * (data.servers - side.length), 0);
+  if (cut.length && (all.length < 2 || cut.length !== across)) words.push("cut: " + list(cut));
+  if (clogged.length) words.push("clogged: " + list(clogged));
+  return words.join("; ");
+}
+function drawLinks() {
+  const row = (height - TOP - BOTTOM) / data.servers;
+  for (const span of links) {
+    if (span.until < view.from || span.at > view.to) continue;
+    const from = Math.max(LEFT - 4, x(span.at)), to = Math.min(canvas.clientWidth, x(span.until));
+    sides(span.cut).slice(1).forEach((side, n) => {
+      pen.fillStyle = GROUNDS[n % GROUNDS.length];
+      side.forEach((server) => pen.fillRect(from, y(server) - row / 2, to - from, row));
+    });
+    pen.fillStyle = ink("#f79009");
+    pen.fillRect(from, TOP - 6, Math.max(1, to - from), 4);
+    drawn.push({ kind: "links", row: span, line: [from, TOP - 4, to, TOP - 4], near: 4, about: () => `${cutWords(span)}\nfrom ${seconds(span.at)} to ${seconds(span.until)}` });
   }
 }
 function drawFaults() {
@@ -206,7 +264,7 @@ function drawFaults() {
     const words = px > end ? "⚡ " + what : px > bolt + 9 ? "⚡" : "";
     if (words) { text(words, px + 2, words === "⚡" ? 30 : 17, "#b54708"); bolt = px; }
     if (words.length > 1) end = px + pen.measureText(words).width + 10;
-    drawn.push({ row, line: [px, 4, px, 24], about: () => `Fault of the schedule: ${what}\nat ${seconds(at)}` });
+    drawn.push({ row, line: [px, 4, px, 24], about: () => what === "healing" ? `Everything is healed, or a majority of the servers: now the farm must converge\nat ${seconds(at)}` : `Fault of the schedule: ${what}\nat ${seconds(at)} (at_s = ${((at - data.begin) / 1e6).toFixed(3)} in the scenario)` });
   }
   for (const row of lists.faults) {
     const [at, server, what] = row;
@@ -215,7 +273,7 @@ function drawFaults() {
     if (what === "resume" && lifeAt(server, at - 1) !== "paused") continue;
     const px = x(at), py = y(server);
     if (what === "crash") cross(px, py, 8, "#c81e3a");
-    else { pen.fillStyle = { start: "#099250", resume: "#099250" }[what] || "#f79009"; pen.fillRect(px - 4, py - 4, 8, 8); }
+    else { pen.fillStyle = ink({ start: "#099250", resume: "#099250" }[what] || "#f79009"); pen.fillRect(px - 4, py - 4, 8, 8); }
     if (px > ends[server]) {
       text(what, px + 9, py - 6, what === "crash" ? "#c81e3a" : "#b54708");
       ends[server] = px + 9 + pen.measureText(what).width;
@@ -243,7 +301,7 @@ function drawMarks() {
 }
 function draw() {
   const scale = window.devicePixelRatio || 1;
-  height = Math.max(260, Math.min(90 * data.servers + TOP + BOTTOM, Math.max(300, innerHeight * 0.6)));
+  height = Math.max(260, 40 * data.servers + TOP + BOTTOM, Math.min(90 * data.servers + TOP + BOTTOM, innerHeight * 0.6));
   canvas.style.height = height + "px";
   canvas.width = canvas.clientWidth * scale; canvas.height = height * scale;
   pen.setTransform(scale, 0, 0, scale, 0, 0);
@@ -252,7 +310,7 @@ function draw() {
   drawn = [];
   drawAxis();
   pen.save(); pen.beginPath(); pen.rect(LEFT - 4, 0, canvas.clientWidth, height); pen.clip();
-  drawMessages(); pen.restore();
+  drawLinks(); drawMessages(); pen.restore();
   drawServers();
   pen.save(); pen.beginPath(); pen.rect(LEFT - 4, 0, canvas.clientWidth, height); pen.clip();
   drawFaults(); drawRequests(); drawMarks(); pen.restore();
@@ -296,6 +354,19 @@ function look(from, to) {
 }
 function zoom(factor, at) {
   look(at - (at - view.from) * factor, at + (view.to - at) * factor);
+}
+// From what the failure may have come of: the last fault before it, or what was last asked about its
+// sessions, if that is no longer ago than twenty seconds; two seconds at least.
+function goToCauses() {
+  const before = (rows) => rows.filter((row) => row[0] < failedAt).map((row) => row[0]);
+  const faults = before(lists.scheduled.filter((row) => row[1] !== "healing")).slice(-2);
+  const involved = (row) => row[3].some((session) => said(session));
+  const asked = before(lists.asked.filter(involved)).slice(-3);
+  const causes = [...faults, ...asked].filter((at) => at > failedAt - 20e6);
+  const first = Math.max(data.from, Math.min(failedAt - 2e6, ...causes));
+  const span = failedAt - first;
+  moment = failedAt;
+  look(first - span * 0.05, failedAt + span * 0.08); copies();
 }
 function goToFailure() {
   const at = failedAt ?? last, span = Math.min(2e6, last - data.from);
@@ -341,11 +412,11 @@ canvas.addEventListener("pointermove", (e) => {
 });
 canvas.addEventListener("pointerleave", () => { el("hint").hidden = true; });
 canvas.addEventListener("wheel", (e) => { e.preventDefault(); if (e.shiftKey) pan(e.deltaY / 1000); else zoom(e.deltaY > 0 ? 1.25 : 0.8, time(e.offsetX)); }, { passive: false });
-const calls = { failure: goToFailure, all: whole, in: () => zoom(0.6, middle()), out: () => zoom(1.6, middle()), back: () => pan(-0.5), on: () => pan(0.5) };
+const calls = { causes: goToCauses, failure: goToFailure, all: whole, in: () => zoom(0.6, middle()), out: () => zoom(1.6, middle()), back: () => pan(-0.5), on: () => pan(0.5) };
 for (const [id, call] of Object.entries(calls)) el(id).addEventListener("click", call);
 addEventListener("keydown", (e) => {
   if (["INPUT", "SELECT"].includes(e.target.tagName)) return;
-  ({ f: goToFailure, a: whole, "+": calls.in, "-": calls.out, ArrowLeft: calls.back, ArrowRight: calls.on })[e.key]?.();
+  ({ c: failedAt === null ? null : goToCauses, f: goToFailure, a: whole, "+": calls.in, "-": calls.out, ArrowLeft: calls.back, ArrowRight: calls.on })[e.key]?.();
 });
 el("scrubber").addEventListener("input", (e) => {
   moment = data.from + (e.target.value / 100000) * (last - data.from);
@@ -353,8 +424,9 @@ el("scrubber").addEventListener("input", (e) => {
   copies();
 });
 addEventListener("resize", draw);
+night.addEventListener("change", draw);
 
-el("title").textContent = `Grapevine, seed ${data.seed}: ${data.servers} servers, ${(last / 1e6).toFixed(1)} simulated seconds, ${data.events} events`;
+el("title").textContent = `Grapevine, seed ${data.seed}: ${data.servers} servers, ${(last / 1e6).toFixed(1)} simulated seconds, ${data.events} events` + (data.from > 0 ? ` (the first ${(data.from / 1e6).toFixed(1)} s are left out)` : "");
 if (data.broken) {
   el("verdict").className = "bad";
   const b = document.createElement("b");
@@ -365,14 +437,14 @@ if (data.broken) {
 const said = (n) => data.broken?.sentence.includes(data.sessions[n]);
 for (const [command, colour] of Object.entries(COLOURS)) {
   const label = document.createElement("label"), box = document.createElement("input"), line = document.createElement("i");
-  box.type = "checkbox"; box.checked = true; line.style.background = colour;
+  box.type = "checkbox"; box.checked = true; line.style.background = ink(colour);
   box.addEventListener("change", () => { if (box.checked) shown.add(command); else shown.delete(command); draw(); });
   label.append(box, line, command); el("commands").append(label);
 }
 el("session").append(new Option("all", -1), ...data.sessions.map((full, n) => new Option(`${name(n)}${said(n) ? " (broken)" : ""}  ${full}`, n)));
 el("session").addEventListener("change", (e) => { chosen = Number(e.target.value); draw(); copies(); });
 el("scenario").textContent = data.scenario;
-if (data.broken) goToFailure();
-else { el("failure").disabled = true; whole(); copies(); }
+if (data.broken) goToCauses();
+else { el("failure").disabled = el("causes").disabled = true; whole(); copies(); }
 document.body.dataset.drawn = String(drawn.length);
 if (location.hash === "#self-test") selfTest();

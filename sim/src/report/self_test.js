@@ -1,7 +1,7 @@
 // Uses the page as a reader does, by its controls, and writes down what is drawn then; a test compares
 // that with the data. Runs only when the address ends with `#self-test`.
 function selfTest() {
-  const done = {};
+  const done = { opens: [view.from, view.to] };
   const counted = (kind) => {
     const counts = {};
     for (const thing of drawn.filter((thing) => thing.kind === kind)) {
@@ -28,6 +28,8 @@ function selfTest() {
     const shows = (node) => [Number(node.dataset.session), node.textContent];
     return { at: moment, servers: servers.map((box) => [...box.querySelectorAll("[data-session]")].map(shows)) };
   });
+  el("all").click();
+  done.links = drawn.filter((thing) => thing.kind === "links").map((thing) => thing.about());
   el("failure").click();
   done.broken = drawn.filter((thing) => thing.kind === "broken").map((thing) => thing.about());
   el("all").click();

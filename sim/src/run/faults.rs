@@ -72,6 +72,7 @@ impl Run {
                 self.flood(index(*server), *sessions, *bytes as usize);
             }
         }
+        self.world.note_links();
         self.links_elsewhere();
         self.observe();
     }

@@ -83,6 +83,7 @@ impl Run {
                 self.world.unclog((from, to));
             }
         }
+        self.world.note_links();
         self.links_elsewhere();
         if let Some(harness) = &mut self.harness {
             harness.servers.calm(HEALED_DELAY_MS);

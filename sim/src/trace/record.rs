@@ -1,7 +1,10 @@
 //! What is recorded of a run, on demand, so that a picture can be drawn from it.
 
+use std::collections::BTreeSet;
+
 use grapevine_core::{
-    Attribute, Command, Request, ServerId, Session, Stamp, Timestamp, Vector, Version,
+    Attribute, Command, Compared, Report, Request, RequestError, Response, ServerId, Session,
+    Stamp, Timestamp, Vector, Version,
 };
 
 use crate::network::Link;
@@ -71,6 +74,15 @@ pub enum Record {
         /// What.
         what: &'static str,
     },
+    /// Other links are cut or clogged than before.
+    Links {
+        /// When.
+        at: Timestamp,
+        /// Those that are cut from now on, by index.
+        cut: BTreeSet<Link>,
+        /// Those that are clogged.
+        clogged: BTreeSet<Link>,
+    },
     /// A fault of the schedule, as the schedule has it.
     Scheduled {
         /// When.
@@ -129,10 +141,49 @@ pub(super) fn request(request: &Request) -> (&'static str, Vec<String>) {
         Request::Delete { token, .. } => ("delete", Some(token)),
         Request::Rotate { token, .. } => ("rotate", Some(token)),
         Request::Revoke { .. } => ("revoke", None),
-        Request::Sessions { .. } => ("sessions", None),
-        _ => ("leave", None),
+        Request::Sessions { .. } => ("list", None),
+        Request::Leave => ("leave", None),
+        Request::Verify { .. } => ("compare", None),
     };
     (what, token.map(|token| token.id.to_string()).into_iter().collect())
+}
+
+/// What an answer says, and of which sessions.
+pub(super) fn answer(outcome: &Result<Response, RequestError>) -> (String, Vec<String>) {
+    let what = match outcome {
+        Ok(Response::Session(served)) if served.stale => "stale".to_owned(),
+        Ok(Response::Session(served)) if served.lost => "lost in part".to_owned(),
+        Ok(Response::Session(_)) => "session".to_owned(),
+        Ok(Response::Deleted) => "ended".to_owned(),
+        Ok(Response::Revoked { sessions, .. }) => format!("{sessions} sessions of the user ended"),
+        Ok(Response::Sessions(page)) => format!("{} sessions of the user", page.sessions.len()),
+        Ok(Response::Left { complete: true }) => "left; the others have all it wrote".to_owned(),
+        Ok(Response::Left { complete: false }) => "left; others may lack what it wrote".to_owned(),
+        Ok(Response::Verified(report)) => compared(report),
+        Err(error) => error.to_string(),
+    };
+    let about = match outcome {
+        Ok(Response::Session(served)) => vec![served.session.id.to_string()],
+        Ok(Response::Sessions(page)) => page.sessions.iter().map(|s| s.id.to_string()).collect(),
+        _ => Vec::new(),
+    };
+    (what, about)
+}
+
+/// What came of comparing copies with all others.
+fn compared(report: &Report) -> String {
+    let with = |peer: &Compared| match peer.missed {
+        Some(why) => format!("not with server {}: {why}", peer.number),
+        None if peer.differing > 0 => {
+            format!("server {}: {} of {} differ", peer.number, peer.differing, peer.sessions)
+        }
+        None => format!("server {}: {} alike", peer.number, peer.sessions),
+    };
+    let with: Vec<String> = report.peers.iter().map(with).collect();
+    format!(
+        "compared: {}",
+        if with.is_empty() { "with nobody".to_owned() } else { with.join("; ") }
+    )
 }
 
 /// A copy, in words for people.

@@ -66,9 +66,9 @@ impl World {
             self.traffic.drained(server, engine.starting());
         }
         self.rare.see(server, &engine);
+        self.trace.state(self.now, server, &engine, Some(&self.changed));
         self.check(&engine);
         self.trace.handled(self.now, server, engine.fingerprint());
-        self.trace.state(self.now, server, &engine);
         if let Some((due, _)) = engine.poll_timeout() {
             // A clock that was set back stands until the time that it showed has come again.
             let stands = now.since(self.bare_clock(server));

@@ -171,7 +171,9 @@ impl World {
     /// Sets how far a server's clock is ahead of the world's (behind, if negative). For a server
     /// time never goes back: it stands until the world has caught up.
     pub fn skew(&mut self, server: usize, micros: i64) {
-        self.trace.note(self.now, server, "clock");
+        if self.nodes[server].skew != micros {
+            self.trace.note(self.now, server, "clock");
+        }
         self.nodes[server].skew = micros;
     }
 

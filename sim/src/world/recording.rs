@@ -21,6 +21,11 @@ impl World {
         self.trace.scheduled(self.now, what);
     }
 
+    /// Notes which links are cut or clogged now, for a picture.
+    pub(crate) fn note_links(&mut self) {
+        self.trace.links(self.now, &self.network.cut, &self.network.clogged);
+    }
+
     /// Has everything recorded from now on, for a picture.
     pub fn record(&mut self) {
         self.trace.record();

@@ -51,7 +51,7 @@ impl World {
         }
         engine.handle(now, event);
         self.trace.handled(self.now, server, engine.fingerprint());
-        self.trace.state(self.now, server, &engine);
+        self.trace.state(self.now, server, &engine, None);
         let node = &mut self.nodes[server];
         node.latest = now;
         node.undrained = true;

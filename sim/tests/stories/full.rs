@@ -150,6 +150,31 @@ fn a_flood_of_anonymous_sessions_leaves_bytes_for_those_who_log_in() {
     update(&mut world, 0, &shopper.token, vec![Change::Set(key("cart"), "one more".into())]);
 }
 
+/// Two servers that can't hear each other let visitors' carts grow, each as far as it may alone.
+#[test]
+fn what_anonymous_sessions_have_beyond_their_part_is_not_taken_from_those_who_log_in() {
+    let mut world = world(713, small(WhenFull::Refuse));
+    let visitors: Vec<Served> =
+        (0..10).map(|_| make(&mut world, 0, visitor(100)).expect("made")).collect();
+    settle(&mut world);
+    world.network.partition(&[0], &[1, 2]);
+    for (server, name) in [(0, "left"), (1, "right")] {
+        for visitor in &visitors {
+            let changes = vec![Change::Set(key(name), Value::new(&[b'y'; 2300]))];
+            update(&mut world, server, &visitor.token, changes);
+        }
+    }
+    world.network.heal();
+    settle(&mut world);
+    let used = world.status(0).own;
+    assert!(used.anonymous_bytes > 40 << 10, "more than their half: {used:?}");
+    for n in 0..16 {
+        make(&mut world, 0, named(&format!("customer {n}"), 900)).expect("the other half is kept");
+    }
+    let used = world.status(0).own;
+    assert!(used.bytes() > 63 << 10, "more than all together: {used:?}");
+}
+
 #[test]
 fn the_oldest_anonymous_sessions_end_to_make_room_and_never_one_with_a_principal() {
     let mut world = world(702, small(WhenFull::EvictAnonymous));
