@@ -5,9 +5,10 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
 use crate::scenario::{
-    Buggify, Delay, Fault, Heal, Kind, Limits, Links, OwnDelay, Scenario, Timed, Workload,
+    Buggify, Delay, FarmAcks, Fault, Heal, Kind, Limits, Links, OwnDelay, Scenario, Timed, Workload,
 };
 
+mod farms;
 mod faults;
 mod leaving;
 mod memory;
@@ -42,6 +43,8 @@ const CHANCES: [f64; 4] = [0.08, 0.2, 0.35, 0.5];
 struct Draw {
     rng: ChaCha8Rng,
     servers: u16,
+    /// The one server whose clock may be far off: a farm whose majority is wrong has no right time.
+    far: u16,
     duration: f64,
     faults: Vec<Timed>,
     later: Vec<u16>,
@@ -51,11 +54,12 @@ impl Scenario {
     /// The scenario that this seed stands for: 60 simulated seconds, faults drawn.
     pub fn drawn(seed: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        let servers = [3, 3, 3, 3, 4, 5, 2, 7][rng.random_range(0..8)];
+        let usual = [3, 3, 3, 3, 4, 5, 2, 7][rng.random_range(0..8)];
+        let (servers, far) = farms::drawn(seed, usual);
         let duration = 40.0;
         let chance = CHANCES[rng.random_range(0..CHANCES.len())];
         let on: Vec<&str> = FEATURES.into_iter().filter(|_| rng.random_bool(chance)).collect();
-        let mut draw = Draw { rng, servers, duration, faults: Vec::new(), later: Vec::new() };
+        let mut draw = Draw { rng, servers, far, duration, faults: Vec::new(), later: Vec::new() };
         for feature in &on {
             draw.feature(feature);
         }
@@ -81,13 +85,15 @@ impl Scenario {
             faults,
             requests,
         };
+        more_kinds(&mut scenario);
         shapes::shape(&mut scenario);
         leaving::add(&mut scenario);
-        // What would be mended later is mended at the end.
-        let late = scenario.faults.iter_mut().filter(|timed| timed.at_s > duration_s);
-        late.for_each(|timed| timed.at_s = duration_s);
+        // What would be mended later is not: healing finds it as it is.
+        scenario.faults.retain(|timed| timed.at_s <= duration_s);
         shapes::give_up(&mut scenario);
         cut_off(&mut scenario);
+        farms::lighten(&mut scenario);
+        local_reads(&mut scenario);
         memory::add(&mut scenario);
         pressure::add(&mut scenario);
         scenario
@@ -99,6 +105,24 @@ impl Scenario {
 fn cut_off(scenario: &mut Scenario) {
     let mut rng = ChaCha8Rng::seed_from_u64(scenario.seed ^ 0x15_01);
     scenario.limits.refuse_when_isolated = rng.random_bool(0.25).then_some(true);
+}
+
+/// Kinds of request that are drawn apart.
+const APART: [Kind; 2] = [Kind::Several, Kind::List];
+
+/// More kinds of request, and what writes wait for that leave it to the farm. Drawn apart.
+fn more_kinds(scenario: &mut Scenario) {
+    let mut rng = ChaCha8Rng::seed_from_u64(scenario.seed ^ 0x5e_7e6a1);
+    let more = APART.into_iter().filter(|_| rng.random_bool(0.5));
+    scenario.workload.kinds.extend(more);
+    let acks = [FarmAcks::Local, FarmAcks::Majority, FarmAcks::All];
+    scenario.limits.acks = rng.random_bool(0.3).then(|| acks[rng.random_range(0..acks.len())]);
+}
+
+/// In some runs servers read as real ones do. Drawn apart.
+fn local_reads(scenario: &mut Scenario) {
+    let mut rng = ChaCha8Rng::seed_from_u64(scenario.seed ^ 0x10_ca1);
+    scenario.workload.local_reads = rng.random_bool(0.4);
 }
 
 impl Draw {
@@ -180,8 +204,8 @@ impl Draw {
     }
 
     fn workload(&mut self) -> Workload {
-        let kinds: Vec<Kind> =
-            Kind::ALL.into_iter().filter(|_| self.rng.random_bool(0.6)).collect();
+        let kinds: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| !APART.contains(kind)).collect();
+        let kinds: Vec<Kind> = kinds.into_iter().filter(|_| self.rng.random_bool(0.6)).collect();
         let idle = kinds.contains(&Kind::Idle);
         Workload {
             customers: self.rng.random_range(1..10),
@@ -193,6 +217,7 @@ impl Draw {
             } else {
                 3600
             },
+            local_reads: false,
             kinds,
         }
     }

@@ -66,6 +66,10 @@ pub(crate) struct Known {
     /// What each server has added to each counter so far.
     added: BTreeMap<(ServerId, Key, Version), i64>,
     views: RefCell<Vec<View>>,
+    /// Until when it lives itself; [`Known::deadline`] is that of the one it replaces too.
+    pub(crate) over: Timestamp,
+    /// When it was made, by the world's clock.
+    pub(crate) made: Timestamp,
     /// When it was last served to a customer, by the world's clock.
     pub(crate) used: Timestamp,
     /// Whether a customer asked for its end.
@@ -204,6 +208,8 @@ impl Known {
             by_writer: BTreeMap::new(),
             added: BTreeMap::new(),
             views: RefCell::default(),
+            over: delta.fixed.deadline,
+            made: now,
             used: now,
             end_asked: false,
             ended: false,

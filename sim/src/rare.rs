@@ -44,6 +44,10 @@ rare_names! {
         CutMended,
         /// A message came for a process that had died meanwhile.
         MessageForPredecessor,
+        /// A customer asked a server that was down.
+        AskedDown,
+        /// A read was answered without the engine.
+        ReadHere,
         /// A server sent something to a process that was no more.
         SentToDead,
         /// A clock that was set back stood still.

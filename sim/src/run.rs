@@ -103,6 +103,7 @@ impl Run {
         world.network.delays =
             own.map(|own| ((index(own.from), index(own.to)), own.delay)).collect();
         world.keep_answers = false;
+        world.local_reads = scenario.workload.local_reads;
         let all = scenario.seed.is_multiple_of(WHOLE_STATE_SEEDS);
         world.whole_state_every = if all { 1 } else { WHOLE_STATE_EVERY };
         world.buggify(&scenario.buggify, scenario.seed);

@@ -16,7 +16,7 @@ pub use buggify::Buggify;
 pub use check::ScenarioError;
 pub(crate) use fault::Memory;
 pub use fault::{Fault, Timed};
-pub use limits::Limits;
+pub use limits::{FarmAcks, Limits};
 pub use network::{Delay, Links, OwnDelay};
 pub use schema::{FIELDS, Field};
 pub use workload::{Kind, Scripted, Workload};

@@ -13,9 +13,13 @@ use rand_chacha::ChaCha8Rng;
 use crate::scenario::{Kind, Scenario, Scripted, Workload};
 
 mod again;
+mod flights;
 mod login;
-pub(crate) use login::LOGIN;
+mod several;
 mod tabs;
+pub(crate) use flights::errand;
+use flights::{best_effort, flight, policy};
+pub(crate) use login::LOGIN;
 
 /// The counter that customers only ever add to.
 pub(crate) const COUNTER: &str = "clicks";
@@ -35,6 +39,8 @@ pub(crate) enum Intent {
     Rotate(Acks),
     /// Everybody of a name is signed out, and whom to wait for.
     Revoke(Acks),
+    /// Which sessions does somebody have?
+    List,
     Leave,
     Verify,
 }
@@ -234,8 +240,9 @@ impl Shop {
         if !self.workload.kinds.contains(&Kind::Acks) {
             return Acks::Local;
         }
-        [Acks::Local, Acks::Peers(1), Acks::Peers(2), Acks::Majority, Acks::All]
-            [rng.random_range(0..5)]
+        let all =
+            [Acks::Local, Acks::Peers(1), Acks::Peers(2), Acks::Majority, Acks::All, Acks::Farm];
+        all[rng.random_range(0..all.len())]
     }
 
     fn session_request(
@@ -345,6 +352,11 @@ impl Shop {
                 let acks = choices[rng.random_range(0..choices.len())];
                 (Intent::Delete, Request::Delete { token, acks })
             }
+            Kind::Several => {
+                let (amount, changes) = several::changes(&item(rng), &item(rng), &value, rng);
+                (Intent::Add(amount), Request::Update { token, changes, acks })
+            }
+            Kind::List => (Intent::List, login::list(rng)),
             Kind::Rotate => self.new_id(token, value, rng),
             Kind::Revoke if rng.random_bool(0.3) => Self::sign_out_everywhere(rng),
             _ => return None,
@@ -443,54 +455,4 @@ impl Shop {
         self.soonest = None;
         self.closed = true;
     }
-}
-
-/// How a read waits: as all do, or for a time of its own.
-fn policy(kind: Option<Kind>, rng: &mut ChaCha8Rng) -> ReadPolicy {
-    if kind != Some(Kind::BestEffort) {
-        return ReadPolicy::Fresh;
-    }
-    let time = Duration::from_millis(rng.random_range(0..1500));
-    let policies = [
-        ReadPolicy::BestEffort,
-        ReadPolicy::BestEffortWithin(time),
-        ReadPolicy::BestEffortWithin(Duration::ZERO),
-        ReadPolicy::FreshWithin(time),
-    ];
-    policies[rng.random_range(0..policies.len())]
-}
-
-fn flight(
-    customer: usize,
-    intent: Intent,
-    acks: Acks,
-    token: Option<Token>,
-    known: Vector,
-    sent: Timestamp,
-) -> Flight {
-    Flight {
-        customer: Some(customer),
-        server: 0,
-        intent,
-        acks,
-        token,
-        request: None,
-        known,
-        sent,
-        prompt: true,
-        stale_will_do: false,
-        named: false,
-        last: false,
-    }
-}
-
-/// What no customer asks for, but whoever runs the farm.
-pub(crate) fn errand(server: usize, intent: Intent, sent: Timestamp) -> Flight {
-    let flight = flight(0, intent, Acks::Local, None, Vector::default(), sent);
-    Flight { customer: None, server, ..flight }
-}
-
-/// Whether this read would rather show something stale than nothing.
-const fn best_effort(policy: ReadPolicy) -> bool {
-    matches!(policy, ReadPolicy::BestEffort | ReadPolicy::BestEffortWithin(_))
 }

@@ -18,6 +18,7 @@ use crate::traffic::Traffic;
 
 mod engines;
 mod faults;
+mod local;
 mod queue;
 mod recording;
 mod requests;
@@ -72,6 +73,8 @@ struct Node {
     /// Whether it wants something done that is not done yet.
     undrained: bool,
     timer: Option<Timestamp>,
+    /// What its request threads can see; kept up only where they read.
+    shown: local::Shown,
     /// What each event costs it, and until when it is busy.
     cost: Duration,
     busy: Timestamp,
@@ -98,6 +101,8 @@ pub struct World {
     damaged: BTreeSet<(Address, Stamp)>,
     /// Requests that twins' servers were asked: by server and its own number of it, ours.
     asked: BTreeMap<(usize, RequestId), RequestId>,
+    /// Whether a process ran whose boot is older than that of one before it.
+    older_boot: bool,
     /// How often two servers' copies differed, as they say.
     mismatches: u64,
     /// Sessions that were ended to make room for others.
@@ -132,6 +137,9 @@ pub struct World {
     /// it costs each event one copy; see [`grapevine_core::Engine::check_invariants`].
     pub whole_state_every: u64,
     next_whole_state: u64,
+    /// Whether reads are answered without the engine where its rule allows that. Set it before anything
+    /// happens.
+    pub(crate) local_reads: bool,
     /// Whether answers are kept for [`World::answer`].
     pub keep_answers: bool,
 }
@@ -163,6 +171,7 @@ impl World {
             held: Vec::new(),
             undrained: false,
             timer: None,
+            shown: local::Shown::default(),
             cost: Duration::ZERO,
             busy: START,
         };
@@ -181,6 +190,7 @@ impl World {
             observations: Vec::new(),
             damaged: BTreeSet::new(),
             asked: BTreeMap::new(),
+            older_boot: false,
             mismatches: 0,
             evicted: BTreeSet::new(),
             late: false,
@@ -201,6 +211,7 @@ impl World {
             checked: true,
             whole_state_every: 1,
             next_whole_state: 0,
+            local_reads: false,
             keep_answers: true,
         };
         for server in (0..world.nodes.len()).filter(|server| !later.contains(server)) {
@@ -247,6 +258,12 @@ impl World {
     /// Which sessions expired, as processes told their applications.
     pub(crate) fn expired(&self) -> &[(ServerId, SessionId)] {
         &self.expired
+    }
+
+    /// Whether a process ran whose boot is older than that of one before it: its clock was set back, and
+    /// nobody told it.
+    pub(crate) const fn older_boot(&self) -> bool {
+        self.older_boot
     }
 
     /// How often a server found that its copies and another's differ.

@@ -240,3 +240,17 @@ fn two_processes_of_a_number_never_have_one_boot() {
     let broken = run_scenario(&Scenario::from_toml(text).expect("a good scenario")).broken;
     assert!(broken.is_none(), "{broken:?}");
 }
+
+#[test]
+fn what_a_process_made_whose_boot_is_older_than_its_predecessors_is_everywhere_in_the_end() {
+    let text = include_str!("found/older-boot-than-its-predecessor.toml");
+    let broken = run_scenario(&Scenario::from_toml(text).expect("a good scenario")).broken;
+    assert!(broken.is_none(), "{broken:?}");
+}
+
+#[test]
+fn a_server_remembers_the_time_that_processes_told_it_which_are_no_more() {
+    let text = include_str!("found/told-the-time-by-the-dead.toml");
+    let broken = run_scenario(&Scenario::from_toml(text).expect("a good scenario")).broken;
+    assert!(broken.is_none(), "{broken:?}");
+}

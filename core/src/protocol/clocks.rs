@@ -93,7 +93,7 @@ impl Engine {
     /// Whether this process may end by the clock what a server made: its own, or a majority has told it
     /// the time.
     pub(crate) fn is_told_of(&self, origin: ServerId) -> bool {
-        self.members.time_told || origin == self.config.server
+        self.members.told.is_some() || origin == self.config.server
     }
 
     /// Notes that a copy is dropped by the time that is trusted now.
@@ -104,9 +104,11 @@ impl Engine {
 
 impl Members {
     /// Notes when a majority of the configured farm, this server among them, has said what time it is.
-    pub(super) fn note_time(&mut self, farm: &Farm) {
+    pub(super) fn note_time(&mut self, now: Timestamp, steady: Timestamp, farm: &Farm) {
         let heard = self.peers.values().filter(|peer| peer.introduced && peer.state != State::Left);
-        self.time_told |= heard.count() + 1 >= usize::from(farm.majority());
+        if heard.count() + 1 >= usize::from(farm.majority()) {
+            self.told = Some((self.trusted(now, steady, farm), steady));
+        }
     }
 
     fn trusted(&self, now: Timestamp, steady: Timestamp, farm: &Farm) -> Timestamp {
@@ -114,9 +116,11 @@ impl Members {
         let heard = self.peers.values().filter(|peer| peer.introduced && peer.state != State::Left);
         let clocks = heard.map(|peer| peer.clock + steady.since(peer.clock_read));
         let mut clocks: Vec<Timestamp> = clocks.collect();
-        // Without a majority's word, its own steady time is all that a server has.
-        let own =
-            if clocks.len() + 1 < usize::from(farm.majority()) { now.min(steady) } else { now };
+        // Without a majority's word, its own steady time is all that a server has, since it was told the
+        // time: by processes that may be no more.
+        let alone = clocks.len() + 1 < usize::from(farm.majority());
+        let since = |(time, at): (Timestamp, Timestamp)| time + steady.since(at);
+        let own = if alone { now.min(self.told.map_or(steady, since)) } else { now };
         clocks.push(own);
         clocks.sort();
         let reached = clocks.len().saturating_sub(usize::from(farm.majority()));

@@ -63,8 +63,9 @@ pub(crate) struct Members {
     next_heartbeat: Timestamp,
     pub(super) joining: bool,
     pub(super) self_skewed: bool,
-    /// Whether a majority has said what time it is, since this process started.
-    pub(super) time_told: bool,
+    /// What time a majority had reached when it last said so, and the steady time then; `None` if none
+    /// has since this process started.
+    pub(super) told: Option<(Timestamp, Timestamp)>,
     pub(super) together: Together,
 }
 
@@ -78,7 +79,7 @@ impl Members {
             next_heartbeat: now,
             joining: true,
             self_skewed: false,
-            time_told: false,
+            told: None,
             together: Together::default(),
         }
     }
@@ -291,7 +292,7 @@ impl Members {
             self.told(from, heartbeat.applied);
         }
         self.judge_own_clock(&config.farm);
-        self.note_time(&config.farm);
+        self.note_time(now, steady, &config.farm);
     }
 
     /// The others, as people see them.

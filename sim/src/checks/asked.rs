@@ -56,6 +56,23 @@ fn sets(known: &Known, version: Version, attributes: &[(Key, Value)]) -> Option<
     attributes.iter().find(missing).map(|(key, value)| format!("`{key}` was to be {value:?}"))
 }
 
+/// What changes in one update come to: of an attribute that is set or removed the last word, of one that is
+/// added to the sum. (Customers don't do both to one attribute in one update.)
+fn together(changes: &[Change]) -> Vec<Change> {
+    let key = |change: &Change| match change {
+        Change::Set(key, _) | Change::Remove(key) | Change::Add(key, _) => key.clone(),
+    };
+    let mut all: Vec<Change> = Vec::new();
+    for change in changes {
+        match (all.iter_mut().find(|before| key(before) == key(change)), change) {
+            (Some(Change::Add(_, sum)), Change::Add(_, amount)) => *sum += amount,
+            (Some(before), _) => *before = change.clone(),
+            (None, _) => all.push(change.clone()),
+        }
+    }
+    all
+}
+
 /// What of these changes was not made. Removing what is not there is no write: it must not be shown then.
 fn all(
     known: &Known,
@@ -63,6 +80,7 @@ fn all(
     changes: &[Change],
     shown: Option<&Session>,
 ) -> Option<String> {
+    let changes = together(changes);
     let missing = |change: &&Change| {
         let nothing = match (change, shown) {
             (Change::Remove(key), Some(session)) => session.get(key.as_str()).is_none(),

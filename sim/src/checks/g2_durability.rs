@@ -169,7 +169,12 @@ impl Check for Durability {
             _ => return Ok(()),
         };
         let status = engine.status();
-        if answered.flight.acks == Acks::All && (status.joining || scene.world.late()) {
+        let farm = scene.world.farm().acks;
+        let all = match answered.flight.acks {
+            Acks::Farm => farm == Acks::All,
+            acks => acks == Acks::All,
+        };
+        if all && (status.joining || scene.world.late()) {
             // Who starts knows at first of nobody who lives, and may hear of the first in this very event;
             // and so may anybody between an answer and the event after which it goes out.
             return Ok(());

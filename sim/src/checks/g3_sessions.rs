@@ -9,6 +9,7 @@ use grapevine_core::{
 };
 
 use super::asked::as_asked;
+use super::listed::as_listed;
 use super::rotated::Rotated;
 use super::{About, Answered, Check, Judgement, Scene};
 use crate::model::{Name, name, shown};
@@ -34,7 +35,9 @@ static ABOUT: About = About {
            monotonic reads). Whoever is shown a customer's write is shown all that the customer \
            had read and written before it (monotonic writes, writes-follow-reads). The copy shows \
            exactly what the reference model makes of the writes that it says it has seen, and the \
-           write that a request is answered with did what the request asked for, word for word. A session \
+           write that a request is answered with did what the request asked for, word for word. A list of \
+           somebody's sessions has nothing of anybody else's, and all whose create the answering server's \
+           vector covers, that nobody ended and that are far from their end. A session \
            that takes the place of another starts with exactly what that one showed where it was \
            rotated, which shows the same in its grace. A stale \
            response comes only to who asked for it, and keeps the context; of another's context \
@@ -76,6 +79,10 @@ impl Check for Sessions {
                 carries_enough(scene, answered, served)?;
                 self.note(scene, answered, &served.session);
                 Ok(())
+            }
+            Ok(Response::Sessions(listed)) => {
+                self.looked += 1;
+                as_listed(scene, answered, listed)
             }
             Err(RequestError::Lost) => lost_for_a_reason(scene, answered, "a session"),
             Err(RequestError::NotFound(NotFound::Unknown)) => {

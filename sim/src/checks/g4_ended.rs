@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grapevine_core::{
-    Acks, Engine, Life, Principal, Response, Served, ServerId, Session, SessionId, Timestamp,
-    Version, WhenIsolated,
+    Acks, Engine, Life, Listed, Principal, Response, Served, ServerId, Session, SessionId,
+    Timestamp, Version, WhenIsolated,
 };
 
 use super::{About, Answered, Check, Judgement, Scene};
@@ -35,7 +35,7 @@ static ABOUT: About = About {
     source: "Sections 3 and 9 of the protocol: life only goes forward, and what ends a session \
              carries its end.",
     rule: "A server that has stored a tombstone never stores a live copy of that session again and \
-           never serves it. A server that has stored any part of a session never has the one that \
+           never serves it, nor lists it. A server that has stored any part of a session never has the one that \
            it replaced alive, and serves it only in its grace and only to be read. A server that \
            has stored a revocation never has a session of that principal alive that names none as \
            new, nor serves it. Who replaced and revoked what is taken from the writes, not from \
@@ -120,6 +120,22 @@ impl Ended {
     }
 }
 
+impl Ended {
+    /// What a server lists it would serve.
+    fn listed(&mut self, scene: &Scene<'_>, server: usize, listed: &Listed) -> Judgement {
+        let Some(by) = scene.world.running(server).map(Engine::server) else { return Ok(()) };
+        for copy in &listed.sessions {
+            self.looked += 1;
+            let over = self.heard.contains(&(by, name(&copy.id)))
+                || self.rotated.contains_key(&(by, name(&copy.id)));
+            if over || self.is_revoked(scene, by, &copy.id) {
+                return Err(format!("{} is over and was listed by {by}", copy.id));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Check for Ended {
     fn about(&self) -> &'static About {
         &ABOUT
@@ -162,6 +178,9 @@ impl Check for Ended {
             Ok(Response::Session(served)) if answered.flight.acks == Acks::Local => {
                 self.cut_off(scene, answered.server, served)?;
                 self.served(scene, answered, served.session.id)
+            }
+            Ok(Response::Sessions(listed)) if !scene.world.late() => {
+                self.listed(scene, answered.server, listed)
             }
             _ => Ok(()),
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use grapevine_core::{Life, RequestError};
+use grapevine_core::{Life, Request, RequestError};
 
 use super::{About, Answered, Check, Judgement, Scene};
 
@@ -95,7 +95,12 @@ impl Check for Answers {
         let longest = local.query_timeout + local.ack_timeout + local.leave_timeout + SLACK;
         for flight in scene.flights.values() {
             let waited = scene.world.now().since(flight.sent);
-            if flight.prompt && waited > longest {
+            // A comparison takes as long as it was given.
+            let given = match flight.request {
+                Some(Request::Verify { within }) => within + SLACK,
+                _ => Duration::ZERO,
+            };
+            if flight.prompt && waited > longest.max(given) {
                 return Err(format!(
                     "a request waits for {waited:?} at server {}",
                     flight.server + 1

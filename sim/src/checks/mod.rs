@@ -23,6 +23,7 @@ mod g6_counters;
 mod g7_answers;
 mod g8_limits;
 mod g9_determinism;
+mod listed;
 mod rotated;
 
 /// What a guarantee means, and how it is checked.

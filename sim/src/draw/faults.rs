@@ -69,8 +69,7 @@ impl Draw {
             }
             // Far ahead: the others refuse its stamps, and it serves nothing.
             _ => {
-                // Always the same server: a farm whose majority is wrong has no right time.
-                let (server, ms) = (1, self.rng.random_range(5_000..100_000));
+                let (server, ms) = (self.far, self.rng.random_range(5_000..100_000));
                 self.add(at, Fault::Step { server, ms });
                 let back = self.after(at, 1.0, 8.0);
                 self.add(back, Fault::Crash { server });
@@ -85,8 +84,7 @@ impl Draw {
     /// right.
     fn restart_clock(&mut self, at: f64) {
         let far = self.rng.random_bool(0.3);
-        // As with a clock that is far ahead, always the same server.
-        let server = if far { 1 } else { self.server() };
+        let server = if far { self.far } else { self.server() };
         let ms = if far {
             -self.rng.random_range(5_000..100_000)
         } else {
@@ -129,6 +127,9 @@ impl Draw {
     }
 
     fn links(&mut self, feature: &str, at: f64) {
+        if self.servers == 1 {
+            return;
+        }
         let end = self.after(at, 0.1, 10.0);
         match feature {
             "partition" => {

@@ -23,6 +23,9 @@ fn a_swarm_draws_every_kind_of_everything() {
         if !scenario.later.is_empty() {
             count("later".to_owned());
         }
+        if scenario.workload.local_reads {
+            count("local reads".to_owned());
+        }
     }
     for kind in Fault::KINDS {
         assert!(drawn.remove(&format!("fault {kind}")) > Some(20), "{kind}");
@@ -33,7 +36,7 @@ fn a_swarm_draws_every_kind_of_everything() {
     for kind in Delay::KINDS {
         assert!(drawn.remove(&format!("delay {kind}")) > Some(50), "{kind}");
     }
-    for what in ["All", "Majority", "later"] {
+    for what in ["All", "Majority", "later", "local reads"] {
         assert!(drawn.remove(what) > Some(50), "{what}");
     }
     assert_eq!(drawn, BTreeMap::new(), "and nothing else");
@@ -48,4 +51,38 @@ fn each_feature_is_left_out_of_some_runs() {
     for kind in Fault::KINDS {
         assert!(without(kind) > 10, "nearly every run has {kind}");
     }
+}
+
+#[test]
+fn farms_of_all_sizes_are_drawn_and_any_server_may_have_a_clock_far_off() {
+    let (mut sizes, mut far) = (BTreeMap::<u16, u64>::new(), BTreeMap::<u16, u64>::new());
+    for seed in 0..3000 {
+        let scenario = Scenario::drawn(seed);
+        *sizes.entry(scenario.servers).or_default() += 1;
+        let off = scenario.faults.iter().find_map(|timed| match timed.fault {
+            Fault::Step { server, ms } if ms.abs() >= 5_000 => Some(server),
+            _ => None,
+        });
+        off.into_iter().for_each(|server| *far.entry(server).or_default() += 1);
+    }
+    let drawn = |sizes: &BTreeMap<u16, u64>, size| sizes.get(&size).copied().unwrap_or(0);
+    for size in [1, 2, 3, 4, 5, 7] {
+        assert!(drawn(&sizes, size) > 50, "{sizes:?}");
+    }
+    assert!(sizes.range(9..).map(|(_, count)| count).sum::<u64>() > 15, "{sizes:?}");
+    for server in 1..=5 {
+        assert!(drawn(&far, server) > 20, "{far:?}");
+    }
+}
+
+#[test]
+fn some_faults_are_left_for_healing_to_find() {
+    let open = |scenario: &Scenario| {
+        let pauses = |timed: &&Timed| matches!(timed.fault, Fault::Pause { .. });
+        let resumes = |timed: &&Timed| matches!(timed.fault, Fault::Resume { .. });
+        scenario.faults.iter().filter(pauses).count()
+            > scenario.faults.iter().filter(resumes).count()
+    };
+    let left = (0..1000).map(Scenario::drawn).filter(open).count();
+    assert!(left > 20, "{left} runs end with a server that is paused");
 }

@@ -7,8 +7,12 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{Run, START, WARM_UP, index};
 use crate::model::Known;
+use crate::rare::HarnessMark;
 use crate::scenario::{Kind, Scripted};
 use crate::shop::{Flight, Intent};
+
+/// One of so many requests goes to any server, whether it is up or not.
+const ASKED_BLINDLY: u32 = 12;
 
 impl Run {
     /// A customer's time has come: it asks what the script says, or what it draws.
@@ -18,8 +22,10 @@ impl Run {
             return self.ask(n, scripted);
         }
         let Some(kind) = self.shop.choose(n, self.world.now(), &mut self.rng) else { return };
-        let up = (1..=self.scenario.servers).filter(|&server| self.world.is_up(index(server)));
-        let mut servers: Vec<u16> = up.collect();
+        // Now and then one asks whomever it likes, and finds out by waiting that nobody is there.
+        let blind = self.rng.random_ratio(1, ASKED_BLINDLY);
+        let asks = |&server: &u16| blind || self.world.is_up(index(server));
+        let mut servers: Vec<u16> = (1..=self.scenario.servers).filter(asks).collect();
         servers.shuffle(&mut self.rng);
         // The requests of a double submit and of a log-in go to different servers.
         servers.truncate(if kind.is_double() { 2 } else { 1 });
@@ -33,7 +39,11 @@ impl Run {
         let mut rng = ChaCha8Rng::seed_from_u64(u64::from(scripted.flips));
         let requests = self.shop.ask(n, scripted.kind, self.world.now(), &mut rng);
         let servers = scripted.servers.iter().map(|&server| index(server));
-        let up: Vec<usize> = servers.filter(|&server| self.world.is_up(server)).collect();
+        let (up, down): (Vec<usize>, Vec<usize>) =
+            servers.partition(|&server| self.world.is_up(server));
+        if !down.is_empty() {
+            self.world.rare.mark(HarnessMark::AskedDown);
+        }
         if let Some(asked) = &mut self.asked {
             let creates = requests.len() == 1 && requests[0].1.intent == Intent::Create;
             let kind = if creates { Kind::Create } else { scripted.kind };
@@ -76,7 +86,14 @@ impl Run {
         let id = self.world.announce();
         self.shop.flights.insert(id, flight);
         match &mut self.harness {
-            None => self.world.submit(server, id, request),
+            None => match self.world.read_here(server, &request) {
+                Some(outcome) => {
+                    let from = self.world.as_answered_now(server);
+                    self.answered(server, id, &outcome);
+                    self.world.answered_from(server, from);
+                }
+                None => self.world.submit(server, id, request),
+            },
             Some(harness) => {
                 if !harness.ask(server, id, request) {
                     // Nobody is there: no connection, and no answer.

@@ -23,6 +23,9 @@ pub const CONVERGED_AFTER_BEATS: u32 = 100;
 const HEALED_DELAY_MS: f64 = 5.0;
 /// How long a server that is asked to may take to compare its copies with all others'.
 const VERIFY: Duration = Duration::from_secs(3);
+/// So much longer for each server that may hear its questions and not answer, or not hear them: it is
+/// asked several times.
+const UNANSWERED: Duration = Duration::from_secs(5);
 /// How long nothing happens at the end.
 const REST: Duration = Duration::from_secs(3);
 
@@ -54,12 +57,15 @@ impl Run {
 
     /// Asks every healed server to compare its copies with all others'.
     fn verify(&mut self) {
+        // Who is not healed may be heard and not answer.
+        let rest = self.world.size() - self.healed.len();
+        let within = VERIFY + UNANSWERED * rest as u32;
         for server in self.healed.clone() {
             let flight = errand(server, Intent::Verify, self.world.now());
             let flight = Flight { last: true, ..flight };
-            self.submit(server, Request::Verify { within: VERIFY }, flight);
+            self.submit(server, Request::Verify { within }, flight);
         }
-        self.run_until(self.world.now() + VERIFY);
+        self.run_until(self.world.now() + within);
     }
 
     fn heal(&mut self) {

@@ -2,8 +2,20 @@
 
 use std::time::Duration;
 
-use grapevine_core::{Farm, Local, WhenFull, WhenIsolated};
+use grapevine_core::{Acks, Farm, Local, WhenFull, WhenIsolated};
 use serde::{Deserialize, Serialize};
+
+/// What a write waits for that leaves it to the farm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FarmAcks {
+    /// Nobody.
+    Local,
+    /// A majority of the configured servers.
+    Majority,
+    /// All that are alive.
+    All,
+}
 
 /// Limits and times that differ from the defaults. `None` keeps the default.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -48,6 +60,9 @@ pub struct Limits {
     /// How often a range of copies is compared with another server's, in ms; 0 is never.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verify_every_ms: Option<u64>,
+    /// What a write waits for that leaves it to the farm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acks: Option<FarmAcks>,
     /// Whether a server that hears from no majority serves nothing.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refuse_when_isolated: Option<bool>,
@@ -79,6 +94,12 @@ impl Limits {
             attributes_per_session: self
                 .attributes_per_session
                 .unwrap_or(default.attributes_per_session),
+            acks: match self.acks {
+                None => default.acks,
+                Some(FarmAcks::Local) => Acks::Local,
+                Some(FarmAcks::Majority) => Acks::Majority,
+                Some(FarmAcks::All) => Acks::All,
+            },
             give_up_after: give_up.unwrap_or(default.give_up_after),
             when_isolated: match self.refuse_when_isolated {
                 Some(true) => WhenIsolated::Refuse,

@@ -33,6 +33,10 @@ pub struct Workload {
     pub idle_timeout_s: u64,
     /// The lifetime of sessions, in seconds.
     pub lifetime_s: u64,
+    /// Whether a server answers a read at once, without its engine, where the engine's rule allows that: as
+    /// real servers always do.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub local_reads: bool,
     /// Which kinds of request customers make; creating and reading are always among them.
     pub kinds: Vec<Kind>,
 }
@@ -45,6 +49,7 @@ impl Default for Workload {
             patience_ms: 3000,
             idle_timeout_s: 600,
             lifetime_s: 3600,
+            local_reads: false,
             kinds: Kind::ALL.to_vec(),
         }
     }
@@ -92,6 +97,10 @@ pub enum Kind {
     Rotate,
     /// Sign out everywhere: one of the few names that customers have.
     Revoke,
+    /// Several changes in one update.
+    Several,
+    /// The sessions of one of the few names that customers have.
+    List,
 }
 
 impl Kind {
@@ -101,7 +110,7 @@ impl Kind {
     }
 
     /// All that are drawn.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Set,
         Self::Add,
         Self::Remove,
@@ -118,5 +127,7 @@ impl Kind {
         Self::Idle,
         Self::Rotate,
         Self::Revoke,
+        Self::Several,
+        Self::List,
     ];
 }

@@ -84,7 +84,7 @@ impl Shop {
     /// Notes what a customer asks, so that it can ask it again.
     pub(super) fn note(&mut self, n: usize, asked: &[(Request, Flight)]) {
         if let Some((request, flight)) = asked.first()
-            && flight.intent != Intent::Create
+            && !matches!(flight.intent, Intent::Create | Intent::List)
         {
             self.customers[n].last = Some((flight.intent.clone(), request.clone()));
         }

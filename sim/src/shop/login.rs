@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use grapevine_core::{Acks, Change, Key, Principal, Request, Rotation, Token, Value};
+use grapevine_core::{Acks, Change, Key, MAX_LISTED, Principal, Request, Rotation, Token, Value};
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 
@@ -17,6 +17,12 @@ pub(crate) const LOGIN: &str = "login";
 /// One of the few names that customers have.
 pub(super) fn somebody(rng: &mut ChaCha8Rng) -> Principal {
     Principal::new(NAMES[rng.random_range(0..NAMES.len())])
+}
+
+/// Which sessions does one of them have? A page of them.
+pub(super) fn list(rng: &mut ChaCha8Rng) -> Request {
+    let most = [1, 3, MAX_LISTED, u16::MAX][rng.random_range(0..4)];
+    Request::Sessions { principal: somebody(rng), after: None, most }
 }
 
 impl Shop {

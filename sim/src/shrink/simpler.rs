@@ -60,6 +60,7 @@ impl Search<'_> {
         self.change(|scenario| scenario.limits.offer_above = None);
         self.change(|scenario| scenario.limits.answer_all = None);
         self.change(|scenario| scenario.limits.refuse_when_isolated = None);
+        self.change(|scenario| scenario.limits.acks = None);
         self.change(|scenario| scenario.limits.pending_forwards = None);
         self.change(|scenario| scenario.limits.pending_requests = None);
         self.change(|scenario| scenario.limits.give_up_after_ms = None);

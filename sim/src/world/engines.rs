@@ -84,6 +84,9 @@ impl World {
             self.arm(server, wait);
         }
         let node = &mut self.nodes[server];
+        if self.local_reads && !late {
+            node.shown.show(&engine);
+        }
         node.undrained = late;
         node.latest = now;
         node.busy = self.now + node.cost;
@@ -185,8 +188,11 @@ impl World {
                 self.notices.push((server, notice));
             }
             Action::Stop(stop) => self.nodes[server].stop = Some(stop),
-            Action::Store { address, copy, .. } => {
+            Action::Store { address, copy, settled } => {
                 self.changed.push(address);
+                if self.local_reads {
+                    self.nodes[server].shown.store(address, copy.as_ref(), settled);
+                }
                 let lives = |copy: &Arc<Session>| copy.life != Life::Deleted;
                 self.ended += i64::from(!copy.as_ref().is_some_and(lives));
                 if let Some(copy) = copy {

@@ -90,9 +90,11 @@ impl World {
     pub fn start_as(&mut self, server: usize, boot: Timestamp) {
         assert!(self.nodes[server].engine.is_none(), "the server runs");
         let node = &mut self.nodes[server];
+        node.shown = super::local::Shown::default();
         node.latest = Timestamp::ZERO;
         node.heard.fill(Timestamp::ZERO);
         node.life += 1;
+        self.older_boot |= node.boots.last().is_some_and(|&before| boot < before);
         node.boots.insert(boot);
         let life = node.life;
         let now = self.clock(server);
