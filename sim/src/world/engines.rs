@@ -131,9 +131,7 @@ impl World {
     pub(super) fn act(&mut self, server: usize, from: ServerId, action: Action) {
         match action {
             Action::Publish { to, command } => {
-                let made = (self.nodes[server].answered_from, self.clock(server));
-                let terms = (self.now, &self.farm, &self.local);
-                self.traffic.sent(server, (to, &command), made, terms);
+                self.has_reason(server, to, &command);
                 self.buffer.clear();
                 wire::encode(&command, &mut self.buffer);
                 let frame = self.farm.frame_bytes as usize;
@@ -200,6 +198,13 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Has this message judged by what its server may say now.
+    fn has_reason(&mut self, server: usize, to: To, command: &Command) {
+        let made = (self.nodes[server].answered_from, self.clock(server));
+        let terms = (self.now, &self.farm, &self.local);
+        self.traffic.sent(server, (to, command), made, terms);
     }
 
     /// What rare choices do to a message that is sent now.
