@@ -134,8 +134,7 @@ impl World {
                 self.has_reason(server, to, &command);
                 self.buffer.clear();
                 wire::encode(&command, &mut self.buffer);
-                let frame = self.farm.frame_bytes as usize;
-                assert!(self.buffer.len() <= frame, "a frame too long (G8)");
+                assert!(self.buffer.len() <= self.farm.frame_bytes as usize, "too long (G8)");
                 // Encoded once, and shared by all that get it.
                 let bytes = Rc::from(&self.buffer[..]);
                 match to {
