@@ -32,6 +32,7 @@ mod shop;
 mod shrink;
 mod swarm;
 mod trace;
+mod traffic;
 #[cfg(feature = "turmoil")]
 pub mod turmoil;
 mod world;

@@ -136,6 +136,11 @@ impl Rare {
         }
     }
 
+    /// What engines may be made to choose.
+    pub(crate) fn of_engines(&self) -> Vec<Point> {
+        self.engines.clone()
+    }
+
     /// Nothing is forced any more; what was counted stays.
     pub(crate) fn stop(&mut self) {
         (self.engines, self.around) = (Vec::new(), Vec::new());

@@ -14,6 +14,7 @@ use grapevine_core::{
 use crate::network::{Link, Network};
 use crate::rare::{HarnessMark, Rare};
 use crate::trace::Trace;
+use crate::traffic::Traffic;
 
 mod engines;
 mod faults;
@@ -122,6 +123,8 @@ pub struct World {
     /// The bytes of a command, for the next one to be encoded in the same place.
     buffer: Vec<u8>,
     trace: Trace,
+    /// What servers have said, and whether each message had its reason.
+    pub(crate) traffic: Traffic,
     pub(crate) rare: Rare,
     /// The network; change it to cause faults.
     pub network: Network,
@@ -201,6 +204,7 @@ impl World {
             changed: Vec::new(),
             buffer: Vec::new(),
             trace: Trace::default(),
+            traffic: Traffic::default(),
             rare: Rare::none(),
             network: Network::seeded(seed),
             strict: false,

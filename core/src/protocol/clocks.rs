@@ -45,12 +45,14 @@ impl Engine {
         false
     }
 
-    /// Marks the server whose stamp was too far ahead, until this server's clock lets it in.
+    /// Marks the server whose stamp was too far ahead, until this server's clock lets it in. One that
+    /// is silent stays so: others may pass its stamps on, and each would have it asked anew whether it
+    /// lives.
     pub(crate) fn skewed(&mut self, server: ServerId, stamp: Stamp) {
         let until = stamp.time().before(self.config.farm.max_drift);
         if let Some(peer) = self.members.of_mut(server) {
             peer.skewed_until = peer.skewed_until.max(until);
-            if peer.state != State::Skewed && peer.state != State::Left {
+            if peer.state == State::Alive {
                 peer.state = State::Skewed;
                 self.member_changed(server, State::Skewed);
             }

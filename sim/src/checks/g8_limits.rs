@@ -48,7 +48,17 @@ static ABOUT: About = About {
            memory was damaged). Who has a principal, or asks for one, is refused for want of slots or bytes only \
            where others with a principal have taken all that anonymous sessions may not. Only a farm that is \
            configured so ends sessions to make room: the server that made them does, without a principal, \
-           those first that would end first by themselves, and no more than needed. In the last three \
+           those first that would end first by themselves, and no more than needed. Every message between servers has \
+           its reason, from the first to the last event (`sim/src/traffic.rs`): one part of a repair at a time is \
+           pulled from each holder, at most four are asked at once, each for another share; a part is pulled again at most three \
+           times, each `round_timeout` after the last, a round begins no sooner than `repair_delay` after another; a part goes \
+           only to who pulled it, once, and is as long as it asked for, but for its last session. A request has one \
+           look-up at most, which asks two, then all, then all again a quarter of `query_timeout` later; what is \
+           asked is answered once, and passed on once; what is fetched was offered. Heartbeats go to all each \
+           `heartbeat_every`, to one that asked or whose connection came up; nobody is asked for one more than twice \
+           in that time. One comparison of copies waits for its answer at a time. Acknowledgements follow \
+           a batch that wants one, or a round's end; batches are sent once. All times are by the server's own clock, and half, \
+           nothing or a part of it where a rare choice that is forced says so. In the last three \
            seconds, when all is healed and nobody writes, there are at most four messages per heartbeat and \
            pair, and two for each comparison of copies that the servers' pace allows.",
     file: "sim/src/checks/g8_limits.rs",
@@ -58,6 +68,9 @@ static ABOUT: About = About {
 impl Limits {
     /// Looks at what servers have said since the last time.
     fn heard(&mut self, scene: &Scene<'_>) -> Judgement {
+        if let Some(why) = scene.world.traffic.broken() {
+            return Err(why.to_owned());
+        }
         let notices = scene.world.notices();
         let news = &notices[self.notices..];
         self.notices = notices.len();
@@ -250,6 +263,8 @@ impl Check for Limits {
     }
 
     fn end(&mut self, scene: &Scene<'_>) -> Judgement {
+        self.heard(scene)?;
+        self.looked += scene.world.traffic.looked().iter().sum::<u64>();
         let Some((since, before)) = self.rest else { return Ok(()) };
         let beats = scene.world.now().since(since).as_millis() as u64
             / scene.world.farm().heartbeat_every.as_millis() as u64

@@ -48,6 +48,9 @@ impl World {
             self.nodes[server].answered_from = now;
         }
         self.late |= self.nodes[server].undrained;
+        if self.checked {
+            self.traffic.heard(server, engine.server(), &event);
+        }
         engine.handle(now, event);
         let late = self.rare.force(HarnessPoint::DrainLate);
         let mut done = 0;
@@ -58,6 +61,9 @@ impl World {
                 self.endless = Some(server);
                 break;
             }
+        }
+        if !late {
+            self.traffic.drained(server, engine.starting());
         }
         self.rare.see(server, &engine);
         self.trace.state(self.now, server, &engine, Some(&self.changed));
@@ -125,10 +131,10 @@ impl World {
     pub(super) fn act(&mut self, server: usize, from: ServerId, action: Action) {
         match action {
             Action::Publish { to, command } => {
+                self.has_reason(server, to, &command);
                 self.buffer.clear();
                 wire::encode(&command, &mut self.buffer);
-                let frame = self.farm.frame_bytes as usize;
-                assert!(self.buffer.len() <= frame, "a frame too long (G8)");
+                assert!(self.buffer.len() <= self.farm.frame_bytes as usize, "too long (G8)");
                 // Encoded once, and shared by all that get it.
                 let bytes = Rc::from(&self.buffer[..]);
                 match to {
@@ -159,6 +165,7 @@ impl World {
                 }
             }
             Action::Respond { id, outcome } => {
+                self.traffic.responded(server, &outcome);
                 if self.keep_answers {
                     let twice = self.answers.insert(id, outcome.clone());
                     assert!(twice.is_none(), "a request was answered twice (G7)");
@@ -190,6 +197,13 @@ impl World {
                 }
             }
         }
+    }
+
+    /// Has this message judged by what its server may say now.
+    fn has_reason(&mut self, server: usize, to: To, command: &Command) {
+        let made = (self.nodes[server].answered_from, self.clock(server));
+        let terms = (self.now, &self.farm, &self.local);
+        self.traffic.sent(server, (to, command), made, terms);
     }
 
     /// What rare choices do to a message that is sent now.

@@ -23,12 +23,14 @@ impl World {
     /// none. What was counted before is forgotten.
     pub fn buggify(&mut self, buggify: &Buggify, seed: u64) {
         self.rare = Rare::new(buggify, seed);
+        self.traffic.choices(self.rare.of_engines());
         self.instruct();
     }
 
     /// Forces nothing any more; what was counted stays.
     pub(crate) fn stop_buggify(&mut self) {
         self.rare.stop();
+        self.traffic.calm(self.now);
         self.instruct();
     }
 

@@ -4,7 +4,8 @@ use core::time::Duration;
 
 use grapevine_core::command::Heartbeat;
 use grapevine_core::{
-    Action, Command, Config, Engine, Event, Farm, ServerId, Stamp, Timestamp, To, Vector,
+    Action, Command, Config, Engine, Event, Farm, Notice, ServerId, Stamp, State, Timestamp, To,
+    Vector,
 };
 
 use crate::common::*;
@@ -57,12 +58,12 @@ fn a_server_that_falls_silent_is_asked_for_a_heartbeat_before_it_counts_as_down(
     let states = |world: &grapevine_sim::World| -> Vec<_> {
         world.status(0).members.iter().map(|member| member.state).collect()
     };
-    assert_eq!(states(&world)[1], grapevine_core::State::Suspect);
+    assert_eq!(states(&world)[1], State::Suspect);
     world.run_for(Duration::from_secs(2));
-    assert_eq!(states(&world)[1], grapevine_core::State::Down);
+    assert_eq!(states(&world)[1], State::Down);
     world.start(2);
     settle(&mut world);
-    assert_eq!(states(&world)[1], grapevine_core::State::Alive);
+    assert_eq!(states(&world)[1], State::Alive);
 }
 
 #[test]
@@ -88,7 +89,53 @@ fn a_heartbeat_from_the_future_is_ignored_and_its_owner_shown_as_skewed() {
     engine.handle(now, Event::Command { from: peer, command: Command::Heartbeat(beat) });
     let status = engine.status();
     assert_eq!(status.counters.ignored_skewed, 1);
-    assert_eq!(status.members[0].state, grapevine_core::State::Skewed);
+    assert_eq!(status.members[0].state, State::Skewed);
     assert_eq!(status.members[0].end, Stamp::ZERO, "nothing of it was taken in");
+    engine.check_invariants();
+}
+
+#[test]
+fn a_silent_server_is_not_asked_at_each_message_that_holds_its_stamps_from_the_future() {
+    let (mut engine, start, silent) = alone();
+    let messenger = ServerId::new(3, start);
+    let ahead = Stamp::at(start + Duration::from_secs(60));
+    let beat = |applied: Vector, clock: Timestamp| {
+        Command::Heartbeat(Heartbeat {
+            clock,
+            end: Stamp::ZERO,
+            applied,
+            members: vec![silent, messenger],
+            joining: false,
+            partial: false,
+            left: Vec::new(),
+            published: true,
+            closed: Vec::new(),
+            copies: 0,
+        })
+    };
+    let command = beat(Vector::default(), start);
+    engine.handle(start, Event::Command { from: silent, command });
+    let (mut asked, mut news, mut beats) = (0, Vec::new(), 0);
+    for ms in 0..4000 {
+        let now = start + Duration::from_millis(ms);
+        let command = beat(Vector::from_iter([(silent, ahead)]), now);
+        engine.handle(now, Event::Command { from: messenger, command });
+        engine.handle(now, Event::Timer);
+        for action in drain(&mut engine) {
+            match action {
+                Action::Publish { to: To::One(to), command: Command::HeartbeatRequest } => {
+                    asked += usize::from(to == silent);
+                }
+                Action::Publish { to: To::All, command: Command::Heartbeat(_) } => beats += 1,
+                Action::Notify(Notice::Member { server, state }) if server == silent => {
+                    news.push(state);
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(beats > 10 && asked <= beats + 1, "asked {asked} times in {beats} heartbeats");
+    let expected = [State::Alive, State::Skewed, State::Suspect, State::Down];
+    assert_eq!(news, expected, "it is down, whoever passes its stamps on");
     engine.check_invariants();
 }
