@@ -38,7 +38,7 @@ impl Source {
             (Some(path), _) => {
                 let text = std::fs::read_to_string(path)
                     .map_err(|error| format!("{} can't be read: {error}", path.display()))?;
-                Scenario::from_toml(&text).map_err(|error| error.to_string())
+                Scenario::from_toml(&text).map_err(|error| format!("{}: {error}", path.display()))
             }
             (None, seed) => Ok(Scenario::drawn(seed.unwrap_or(0))),
         }

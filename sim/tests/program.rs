@@ -122,6 +122,59 @@ fn a_seed_that_is_run_twice_has_one_trace() {
 }
 
 #[test]
+fn what_is_wrong_with_a_scenario_file_is_said_with_the_files_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("wrong.toml");
+    let path = file.to_str().expect("a name in Unicode");
+    let cases = [
+        ("seed = 1\nservers = 99\nduration_s = 1.0\n", "servers = 99"),
+        ("seed = 1\nservers = 3\nduration_s = 1.0\nbogus = 3\n", "unknown field `bogus`"),
+    ];
+    for (text_of_it, says) in cases {
+        std::fs::write(&file, text_of_it).expect("written");
+        for call in [&["run"][..], &["shrink", "--out", "x"], &["report", "--out", "x"]] {
+            let done = simulator(&[call, &["--scenario", path]].concat());
+            let said = text(&done.stderr);
+            assert_eq!(done.status.code(), Some(2), "{call:?}: {said}");
+            assert!(said.starts_with(path) && said.contains(says), "{call:?}: {said}");
+        }
+    }
+}
+
+#[test]
+fn a_swarm_that_is_killed_leaves_no_summary_of_an_earlier_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("summary.json");
+    std::fs::write(&file, "of yesterday").expect("written");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_grapevine-sim"));
+    command.args(["swarm", "--minutes", "60", "--jobs", "1", "--json"]).arg(&file);
+    let mut child = command.stderr(Stdio::null()).spawn().expect("the simulator runs");
+    let read = || std::fs::read_to_string(&file).expect("the file is there");
+    // A minute at most: it is emptied before the first run.
+    for _ in 0..600 {
+        if read().is_empty() {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+    assert_eq!(read(), "");
+}
+
+#[test]
+fn the_last_line_of_a_swarm_says_what_it_came_to() {
+    let last = |range: &str| {
+        let done = simulator(&["swarm", "--seeds", range]);
+        let line = text(&done.stdout).lines().last().expect("a line").to_owned();
+        (done.status.code(), line)
+    };
+    assert_eq!(last("0..60"), (Some(0), "All guarantees held in all of 60 runs.".to_owned()));
+    let (code, line) = last("0..1");
+    assert!(code == Some(1) && line.contains("not everything was looked at"), "{line}");
+}
+
+#[test]
 fn shards_together_make_the_same_runs_as_one_swarm() {
     let folder = tempfile::tempdir().expect("a folder");
     let swarm = |name: &str, more: &[&str]| -> serde_json::Value {

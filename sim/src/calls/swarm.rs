@@ -54,7 +54,11 @@ pub(crate) fn call(args: &SwarmArgs) -> Result<bool, String> {
     let swarm = args.swarm()?;
     // Before the runs: nothing is worse than a failure that can't be written down.
     let folder = args.out.as_deref().map(Folder::new).transpose()?;
-    args.json.as_deref().map_or(Ok(()), check_writable)?;
+    if let Some(path) = &args.json {
+        check_writable(path)?;
+        // A swarm that is killed leaves no earlier one's summary behind, to be taken for its own.
+        write(path, "")?;
+    }
     let bar = match swarm.end {
         Some(_) => ProgressBar::new(swarm.seeds().unwrap_or(0)),
         None => ProgressBar::new_spinner(),
@@ -208,10 +212,34 @@ fn report(summary: &Summary, swarm: &Swarm, args: &SwarmArgs) -> Result<bool, St
     if !blind.is_empty() {
         say(format_args!("Checks that had nothing to look at: {}", blind.join(", ")))?;
     }
-    Ok(summary.good(args.require_marks))
+    let good = summary.good(args.require_marks);
+    say(last_line(summary, good))?;
+    Ok(good)
+}
+
+/// What it came to, where it is looked for first: in the last line.
+fn last_line(summary: &Summary, good: bool) -> String {
+    match (good, summary.failed) {
+        (true, _) => format!("All guarantees held in all of {} runs.", summary.runs),
+        (false, 0) => "No guarantee was broken, but not everything was looked at: see above. More \
+                       seeds look at more."
+            .to_owned(),
+        (false, failed) => format!("FAILED: {failed} of {} runs.", summary.runs),
+    }
 }
 
 fn parse_pair(text: &str, between: &str, usage: &str) -> Result<(u64, u64), String> {
     let pair = text.split_once(between).and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
     pair.ok_or_else(|| format!("`{text}` is not of the form {usage}, with whole numbers"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_swarm_with_failures_ends_with_how_many_there_were() {
+        let summary = Summary { runs: 9, failed: 2, ..Summary::default() };
+        assert_eq!(last_line(&summary, summary.good(false)), "FAILED: 2 of 9 runs.");
+    }
 }
