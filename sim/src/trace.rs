@@ -82,6 +82,19 @@ impl Trace {
         rest.iter().for_each(|&byte| self.mix(u64::from(byte)));
     }
 
+    /// Takes in the copies that an event has changed: with the fingerprint of all else, a digest of the
+    /// server's state.
+    pub(crate) fn changed(&mut self, engine: &Engine, changed: &[Address]) {
+        for &address in changed {
+            self.mix(address.origin.to_bits() ^ u64::from(address.slot));
+            let Some(copy) = engine.copy(address) else { continue };
+            self.mix(copy.newest().stamp.to_bits());
+            self.mix(copy.accessed.to_bits() ^ u64::from(copy.complete));
+            self.mix(copy.footprint() as u64);
+            copy.seen.iter().for_each(|(_, stamp)| self.mix(stamp.to_bits()));
+        }
+    }
+
     pub(crate) fn handled(&mut self, at: Timestamp, server: usize, state: u64) {
         self.mix(at.as_micros());
         self.mix(server as u64);

@@ -41,10 +41,10 @@ fn the_first_event_that_differs_is_named() {
 #[test]
 fn two_processes_make_the_same_trace_of_one_seed() {
     let folder = tempfile::tempdir().expect("a folder");
-    for seed in 0..6 {
+    for seed in 0..16 {
         let one = trace(seed, &folder.path().join("one"));
         let other = trace(seed, &folder.path().join("other"));
-        assert!(one.len() > 1000, "a run of {} events shows little", one.len());
+        assert!(one.len() > 300, "a run of {} events shows little", one.len());
         assert_eq!(first_difference(&one, &other), None, "seed {seed}");
     }
 }

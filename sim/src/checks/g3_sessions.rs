@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use grapevine_core::{
     Engine, Member, NotFound, RequestError, Response, Served, ServerId, Session, Stamp, Vector,
@@ -11,7 +10,7 @@ use grapevine_core::{
 use super::asked::as_asked;
 use super::listed::as_listed;
 use super::rotated::Rotated;
-use super::{About, Answered, Check, Judgement, Scene};
+use super::{About, Answered, Check, Judgement, Scene, lost};
 use crate::model::{Name, name, shown};
 use crate::shop::Intent;
 
@@ -44,7 +43,9 @@ static ABOUT: About = About {
            nothing is dropped that a running, level server lacks (one of \
            whose process the answering server can't know counts if it has an older copy); after healing, when all is known \
            to all, one entry is left at most. No session is lost, or unknown, while no server died, \
-           left, or was silent for `give_up_after`.",
+           left, or was silent for `give_up_after`. What a lost response lacks was written by processes that \
+           are gone; it shows what the model makes of what it has seen, and keeps the context of all that \
+           are not; and after healing nothing is lost that any server has.",
     file: "sim/src/checks/g3_sessions.rs",
     not_applied: None,
 };
@@ -68,23 +69,25 @@ impl Check for Sessions {
             Ok(Response::Session(served)) => {
                 self.looked += 1;
                 if served.lost {
-                    return lost_for_a_reason(scene, answered, "a part of a session");
-                }
-                if !matches!(answered.flight.intent, Intent::Rotate(_)) {
+                    lost::in_part(scene, answered, served)?;
+                } else if !matches!(answered.flight.intent, Intent::Rotate(_)) {
                     own_view(answered, &served.session)?;
                     self.in_order(answered, &served.session)?;
                 }
-                as_the_model_says(scene, answered, &served.session)?;
+                // What a gone process wrote may be lost in the midst of what it wrote, which no vector tells.
+                if !served.lost || lost::all_writers_live(scene, answered, &served.session.seen) {
+                    as_the_model_says(scene, answered, &served.session)?;
+                }
                 written_as_asked(scene, answered, &served.session)?;
                 carries_enough(scene, answered, served)?;
-                self.note(scene, answered, &served.session);
+                self.note(scene, answered, served);
                 Ok(())
             }
             Ok(Response::Sessions(listed)) => {
                 self.looked += 1;
                 as_listed(scene, answered, listed)
             }
-            Err(RequestError::Lost) => lost_for_a_reason(scene, answered, "a session"),
+            Err(RequestError::Lost) => lost::as_a_whole(scene, answered),
             Err(RequestError::NotFound(NotFound::Unknown)) => {
                 Err("a session ID that was issued is said to be unknown".to_owned())
             }
@@ -130,13 +133,16 @@ impl Sessions {
     }
 
     /// Notes a customer's write, and what it follows.
-    fn note(&mut self, scene: &Scene<'_>, answered: &Answered<'_>, session: &Session) {
-        let flight = answered.flight;
+    fn note(&mut self, scene: &Scene<'_>, answered: &Answered<'_>, served: &Served) {
+        let (flight, session) = (answered.flight, &served.session);
         let writes = matches!(flight.intent, Intent::Write | Intent::Add(_) | Intent::Replace);
         let Some(engine) = scene.world.running(answered.server).filter(|_| writes) else { return };
         let by = engine.server();
         let followed = self.follows.entry((name(&session.id), by)).or_default();
-        followed.add(session.seen.get(by), &flight.known);
+        // What is lost nobody will show.
+        let mut known = flight.known.clone();
+        known.retain(|server, stamp| !served.lost || session.seen.covers_entry(server, stamp));
+        followed.add(session.seen.get(by), &known);
     }
 }
 
@@ -219,6 +225,9 @@ fn carries_enough(scene: &Scene<'_>, answered: &Answered<'_>, served: &Served) -
     if !matches!(answered.flight.intent, Intent::Rotate(_)) {
         needed.join(&answered.flight.known);
     }
+    if served.lost {
+        needed = lost::owed(scene, answered, &needed);
+    }
     needed.retain(|server, stamp| !carried.covers_entry(server, stamp));
     for server in 0..scene.world.size() {
         let Some(engine) = scene.world.running(server) else { continue };
@@ -258,21 +267,4 @@ fn out_of_the_count(
     let harmless = |copy: &Session| copy.id != id || copy.seen.covers(&served.session.seen);
     !by.status().members.iter().any(knows)
         && other.copy(id.address).is_none_or(|copy| harmless(copy))
-}
-
-/// What is lost was with a server that died, left, or was silent for `give_up_after`. Leaving is a reason
-/// by itself: a server that leaves "waits (bounded) for its stream to be applied elsewhere" (section 8 of
-/// the protocol), so what it alone has of a third server's stream goes with it; and "what the context
-/// asks for was written by a server that is gone or silent for `give_up_after`" may be said to be lost
-/// (section 5), where one that left is gone (section 6), though it may have stopped only later.
-fn lost_for_a_reason(scene: &Scene<'_>, answered: &Answered<'_>, what: &str) -> Judgement {
-    // Silences are measured by the server's own clock.
-    let longest = scene.world.farm().give_up_after.saturating_sub(Duration::from_secs(1));
-    let silent = |member: &Member| scene.world.now().since(member.heard) >= longest;
-    let by = scene.world.running(answered.server);
-    let given_up = by.is_some_and(|engine| engine.status().members.iter().any(silent));
-    if scene.damage.deaths.is_empty() && !scene.damage.left && !given_up {
-        return Err(format!("{what} is said to be lost, and no server died, left or was given up"));
-    }
-    Ok(())
 }

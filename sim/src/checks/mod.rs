@@ -24,6 +24,7 @@ mod g7_answers;
 mod g8_limits;
 mod g9_determinism;
 mod listed;
+mod lost;
 mod rotated;
 
 /// What a guarantee means, and how it is checked.

@@ -67,6 +67,7 @@ impl World {
         }
         self.rare.see(server, &engine);
         self.trace.state(self.now, server, &engine, Some(&self.changed));
+        self.trace.changed(&engine, &self.changed);
         self.check(&engine);
         self.trace.handled(self.now, server, engine.fingerprint());
         if let Some((due, _)) = engine.poll_timeout() {

@@ -1,0 +1,124 @@
+//! G3's word `lost`: when it may be said, and what it does not excuse.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use grapevine_core::{Engine, Life, Member, Served, ServerId, Session, SessionId, State, Vector};
+
+use super::{Answered, Judgement, Scene};
+use crate::shop::Intent;
+
+/// The answer that only a part of a session is left. What it shows must lack something; whatever it
+/// lacks was written by processes that are gone; and after healing no server has it any more.
+pub(super) fn in_part(scene: &Scene<'_>, answered: &Answered<'_>, served: &Served) -> Judgement {
+    let id = served.session.id;
+    let seen = &served.session.seen;
+    somebody_is_gone(scene, answered, "a part of a session")?;
+    let mut missing = answered.flight.known.clone();
+    // After a rotation the customer knows what was written to the session before.
+    let rotates = matches!(answered.flight.intent, Intent::Rotate(_));
+    missing.retain(|server, stamp| !rotates && !seen.covers_entry(server, stamp));
+    let living = missing.iter().find(|&(writer, _)| !is_excused(scene, answered.server, writer));
+    if let Some((writer, stamp)) = living {
+        return Err(format!(
+            "{id}: {writer}'s write {stamp} is said to be lost, and that process runs"
+        ));
+    }
+    let Some(by) = scene.world.running(answered.server) else { return Ok(()) };
+    // Of a write the answer may have waited for acknowledgements, and more came meanwhile.
+    if answered.flight.intent == Intent::Read && !scene.world.late() {
+        let context = answered.flight.token.as_ref().map(|token| &token.context);
+        let has = by.applied();
+        if has.covers(seen) && context.is_none_or(|context| has.covers(context)) {
+            return Err(format!("{id} is said to be lost in part, and nothing is missing"));
+        }
+    }
+    let left = |copy: &Session| missing.iter().any(|(w, stamp)| copy.seen.covers_entry(w, stamp));
+    nobody_has(scene, answered, &id, |copy| copy.complete && left(copy))
+}
+
+/// The answer that a session is lost as a whole: some process that wrote to it is gone, and after healing no
+/// server has it any more.
+pub(super) fn as_a_whole(scene: &Scene<'_>, answered: &Answered<'_>) -> Judgement {
+    somebody_is_gone(scene, answered, "a session")?;
+    let Some(token) = &answered.flight.token else { return Ok(()) };
+    let origin = token.id.address.origin;
+    let writers = answered.flight.known.iter().map(|(writer, _)| writer);
+    if !writers.chain([origin]).any(|writer| is_excused(scene, answered.server, writer)) {
+        return Err(format!("{} is said to be lost, and all who wrote to it run", token.id));
+    }
+    nobody_has(scene, answered, &token.id, |copy| copy.complete && copy.life == Life::Live)
+}
+
+/// Whether all who wrote what a copy has seen are there.
+pub(super) fn all_writers_live(scene: &Scene<'_>, answered: &Answered<'_>, seen: &Vector) -> bool {
+    seen.iter().all(|(writer, _)| !is_excused(scene, answered.server, writer))
+}
+
+/// What of a vector is not written by processes that are gone: a lost response owes it all the same.
+pub(super) fn owed(scene: &Scene<'_>, answered: &Answered<'_>, vector: &Vector) -> Vector {
+    let mut owed = vector.clone();
+    owed.retain(|writer, _| !is_excused(scene, answered.server, writer));
+    owed
+}
+
+/// Whether what a process wrote may be lost: it does not run any more, left, or was given up by the
+/// server that answers.
+fn is_excused(scene: &Scene<'_>, by: usize, writer: ServerId) -> bool {
+    let runs = scene.world.running(usize::from(writer.number()) - 1);
+    let Some(runs) = runs.filter(|engine| engine.server() == writer) else { return true };
+    let given_up =
+        |member: &Member| member.server == writer && (left(member) || silent(scene, member));
+    let by = scene.world.running(by).map(Engine::status);
+    runs.status().leaving
+        || by.is_none_or(|status| {
+            // One that the answering server has never heard of in its life may be gone for all it knows.
+            status.members.iter().any(given_up)
+                || status.server != writer
+                    && !status.members.iter().any(|member| member.server == writer)
+        })
+}
+
+fn left(member: &Member) -> bool {
+    member.state == State::Left
+}
+
+/// Whether a member was silent for `give_up_after`, by the clock of who says so.
+fn silent(scene: &Scene<'_>, member: &Member) -> bool {
+    let longest = scene.world.farm().give_up_after.saturating_sub(Duration::from_secs(1));
+    scene.world.now().since(member.heard) >= longest
+}
+
+/// After healing of the whole farm, all servers hear each other: what one of them has is not lost.
+fn nobody_has(
+    scene: &Scene<'_>,
+    answered: &Answered<'_>,
+    id: &SessionId,
+    has: impl Fn(&Session) -> bool,
+) -> Judgement {
+    if !answered.flight.last || scene.healed.len() < scene.world.size() {
+        return Ok(());
+    }
+    for server in 0..scene.world.size() {
+        let copy = scene.world.running(server).and_then(|engine| engine.copy(id.address));
+        if copy.map(Arc::as_ref).is_some_and(|copy| copy.id == *id && has(copy)) {
+            return Err(format!("{id} is said to be lost, and server {} has it", server + 1));
+        }
+    }
+    Ok(())
+}
+
+/// What is lost was with a server that died, left, or was silent for `give_up_after`. Leaving is a reason
+/// by itself: a server that leaves "waits (bounded) for its stream to be applied elsewhere" (section 8 of
+/// the protocol), so what it alone has of a third server's stream goes with it; and "what the context
+/// asks for was written by a server that is gone or silent for `give_up_after`" may be said to be lost
+/// (section 5), where one that left is gone (section 6), though it may have stopped only later.
+fn somebody_is_gone(scene: &Scene<'_>, answered: &Answered<'_>, what: &str) -> Judgement {
+    let by = scene.world.running(answered.server);
+    let silent = |member: &Member| silent(scene, member);
+    let given_up = by.is_some_and(|engine| engine.status().members.iter().any(silent));
+    if scene.damage.deaths.is_empty() && !scene.damage.left && !given_up {
+        return Err(format!("{what} is said to be lost, and no server died, left or was given up"));
+    }
+    Ok(())
+}
