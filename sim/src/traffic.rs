@@ -330,7 +330,8 @@ impl Ledger {
                 (3, self.answer(peer, command, terms))
             }
             (To::One(peer), Command::Fetch(fetch)) => {
-                let due = self.pay(Reply::FetchOn, peer) || self.lookups.fetches(fetch.lookup);
+                // Its own first: the numbers of what it asks on for others are not offered to it.
+                let due = self.lookups.fetches(fetch.lookup) || self.pay(Reply::FetchOn, peer);
                 (4, must(due, "nobody offered that or asked for it"))
             }
             (to, Command::Heartbeat(_)) => (5, self.heartbeat(to, when, terms)),

@@ -235,6 +235,13 @@ fn a_server_whose_clock_is_far_ahead_from_the_start_keeps_what_others_made() {
 }
 
 #[test]
+fn a_process_learns_nothing_about_the_time_from_its_own_sessions() {
+    let text = include_str!("found/own-sessions-teach-no-time.toml");
+    let broken = run_scenario(&Scenario::from_toml(text).expect("a good scenario")).broken;
+    assert!(broken.is_none(), "{broken:?}");
+}
+
+#[test]
 fn two_processes_of_a_number_never_have_one_boot() {
     let text = include_str!("found/boot-counted-on-twice.toml");
     let broken = run_scenario(&Scenario::from_toml(text).expect("a good scenario")).broken;

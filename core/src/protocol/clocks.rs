@@ -96,9 +96,12 @@ impl Engine {
         self.members.told.is_some() || origin == self.config.server
     }
 
-    /// Notes that a copy is dropped by the time that is trusted now.
+    /// Notes that a copy is dropped by the time that is trusted now. A process that nobody told the time
+    /// drops its own sessions by its clock, and trusts that clock no more for it.
     pub(crate) fn drops_by_trusted_now(&mut self) {
-        self.trusted = self.trusted_now();
+        if self.members.told.is_some() {
+            self.trusted = self.trusted_now();
+        }
     }
 }
 

@@ -36,7 +36,7 @@ static ABOUT: About = About {
            exactly what the reference model makes of the writes that it says it has seen, and the \
            write that a request is answered with did what the request asked for, word for word. A list of \
            somebody's sessions has nothing of anybody else's, and all whose create the answering server's \
-           vector covers, that nobody ended and that are far from their end. A session \
+           vector covers, that nobody ended and that are far from their end, unless a clock has been far off in the run. A session \
            that takes the place of another starts with exactly what that one showed where it was \
            rotated, which shows the same in its grace. A stale \
            response comes only to who asked for it, and keeps the context; of another's context \
@@ -243,7 +243,7 @@ fn carries_enough(scene: &Scene<'_>, answered: &Answered<'_>, served: &Served) -
         }
     }
     let all = scene.healed.len() == scene.world.size();
-    let rest = answered.flight.last && all && !scene.damage.far;
+    let rest = answered.flight.last && all;
     if rest && !scene.damage.left && carried.len() > 1 {
         return Err(format!("{}: a token at rest carries {carried:?}", served.session.id));
     }

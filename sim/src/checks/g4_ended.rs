@@ -44,7 +44,7 @@ static ABOUT: About = About {
            shows the new one's contents is checked with G3.) Where cut-off servers are to refuse, \
            none serves anything when it has not heard from a majority of the farm for \
            `down_after`, by its own clock: so nobody uses a session there for longer after it was \
-           ended elsewhere.",
+           ended elsewhere. How long a grace lasts is not judged once a clock has been far off in a run.",
     file: "sim/src/checks/g4_ended.rs",
     not_applied: None,
 };

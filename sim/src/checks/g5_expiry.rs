@@ -22,7 +22,7 @@ static ABOUT: About = About {
            for that, before it has by the world's clock, less an eighth of the idle timeout and \
            twice the most that clocks were off. No response shows a session later than its \
            deadline and the most that clocks were off. Not judged for sessions that were ended to make \
-           room (G8 judges those), while a clock is off by more than \
+           room (G8 judges those), once a clock has been off by more than half of what \
            clocks may be, nor, for the idle limit, after a death: an access may have died with it. \
            No process tells its application twice that a session expired. In a run without any fault, \
            of every session at most one server of the farm tells so, and of every one whose deadline \

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use grapevine_core::{Life, Request, RequestError};
+use grapevine_core::{Life, Request, RequestError, Unavailable};
 
 use super::{About, Answered, Check, Judgement, Scene};
 
@@ -25,7 +25,8 @@ static ABOUT: About = About {
            majority only is healed, `unavailable` counts as an answer too, but only while the copy \
            there looks idle (the rest may know better, section 9), or while no healed server has \
            something that the token or the copy asks for and the rest, which runs or was not silent \
-           for `give_up_after`, may have it (section 5). Sessions that a server lost by damage to its \
+           for `give_up_after`, may have it (section 5). If a clock was far off, a token may be from a time \
+           that has not come yet, and be refused as such. Sessions that a server lost by damage to its \
            memory are not judged so: the others may hold a part only.",
     file: "sim/src/checks/g7_answers.rs",
     not_applied: None,
@@ -72,9 +73,9 @@ impl Check for Answers {
         let name = flight.token.as_ref().map(|token| (token.id.address, token.id.created));
         let damaged = name.is_some_and(|name| scene.damaged.contains(&name));
         if flight.last
-            && !scene.damage.far
             && !damaged
             && let Err(RequestError::Unavailable(why)) = answered.outcome
+            && !(scene.damage.far && *why == Unavailable::FromTheFuture)
         {
             let all = scene.healed.len() == scene.world.size();
             if all {

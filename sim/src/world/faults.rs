@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use grapevine_core::command::Write;
 use grapevine_core::rare::Memory;
 use grapevine_core::wire;
 use grapevine_core::{Config, Engine, Event, ServerId, SessionId, Stop, Timestamp};
@@ -168,6 +169,17 @@ impl World {
         self.trace.note(self.now, server, "damage");
         self.rare.mark(HarnessMark::MemoryDamaged);
         Some(id)
+    }
+
+    /// A session that takes the place of a damaged one has its contents.
+    pub(super) fn inherit_damage(&mut self, writes: &[Write]) {
+        for session in writes.iter().map(Write::session) {
+            let old =
+                session.fixed.replaces.map(|replaces| (replaces.id.address, replaces.id.created));
+            if old.is_some_and(|old| self.damaged.contains(&old)) {
+                self.damaged.insert((session.id.address, session.id.created));
+            }
+        }
     }
 
     /// Sets how far a server's clock is ahead of the world's (behind, if negative). For a server
