@@ -376,7 +376,9 @@ impl Ledger {
     ) -> Judged {
         let asked =
             |due: &Part| due.to == peer && due.round == delta.round && due.part == delta.part;
-        let Some(place) = self.parts.iter().position(asked) else {
+        // Asked for twice, with less the first time, it may be the second question that is answered.
+        let asked = self.parts.iter().enumerate().filter(|(_, due)| asked(due));
+        let Some((place, _)) = asked.max_by_key(|(_, due)| due.budget) else {
             return Err("that part was not asked for, or sent already");
         };
         let budget = self.parts.remove(place).budget;

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use grapevine_core::{Engine, Life, Member, Served, ServerId, Session, SessionId, State, Vector};
+use grapevine_core::{
+    Acks, Engine, Life, Member, Served, ServerId, Session, SessionId, State, Vector,
+};
 
 use super::{Answered, Judgement, Scene};
 use crate::shop::Intent;
@@ -13,6 +15,10 @@ use crate::shop::Intent;
 pub(super) fn in_part(scene: &Scene<'_>, answered: &Answered<'_>, served: &Served) -> Judgement {
     let id = served.session.id;
     let seen = &served.session.seen;
+    if answered.flight.acks != Acks::Local {
+        // It waited for others, and whoever was given up may have been heard again meanwhile.
+        return Ok(());
+    }
     somebody_is_gone(scene, answered, "a part of a session")?;
     let mut missing = answered.flight.known.clone();
     // After a rotation the customer knows what was written to the session before.
@@ -58,7 +64,9 @@ pub(super) fn all_writers_live(scene: &Scene<'_>, answered: &Answered<'_>, seen:
 /// What of a vector is not written by processes that are gone: a lost response owes it all the same.
 pub(super) fn owed(scene: &Scene<'_>, answered: &Answered<'_>, vector: &Vector) -> Vector {
     let mut owed = vector.clone();
-    owed.retain(|writer, _| !is_excused(scene, answered.server, writer));
+    // Of what waited for others nobody knows who was given up when it was done.
+    let waited = answered.flight.acks != Acks::Local;
+    owed.retain(|writer, _| !waited && !is_excused(scene, answered.server, writer));
     owed
 }
 
