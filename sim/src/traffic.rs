@@ -374,21 +374,19 @@ impl Ledger {
         delta: &grapevine_core::command::Delta,
         terms: &Terms<'_>,
     ) -> Judged {
+        let but_last = &delta.sessions[..delta.sessions.len().saturating_sub(1)];
+        let before_last: usize = but_last.iter().map(|session| session.weight()).sum();
+        let most = terms.farm.frame_bytes as usize / 4;
         let asked =
-            |due: &Part| due.to == peer && due.round == delta.round && due.part == delta.part;
-        // Asked for twice, with less the first time, it may be the second question that is answered.
-        let asked = self.parts.iter().enumerate().filter(|(_, due)| asked(due));
-        let Some((place, _)) = asked.max_by_key(|(_, due)| due.budget) else {
-            return Err("that part was not asked for, or sent already");
-        };
-        let budget = self.parts.remove(place).budget;
-        let budget = budget.clamp(1, terms.farm.frame_bytes as usize / 4);
-        let but_last = delta.sessions.len().saturating_sub(1);
-        let mut left = budget;
-        for session in &delta.sessions[..but_last] {
-            left = left.saturating_sub(session.weight());
-        }
-        must(left > 0, "it is larger than was asked for")
+            |due: &&Part| due.to == peer && due.round == delta.round && due.part == delta.part;
+        must(self.parts.iter().any(|due| asked(&due)), "it was not asked for, or sent already")?;
+        // Asked for twice, with less the one time, it is the question that it fits.
+        let fits = |due: &&Part| before_last < due.budget.clamp(1, most);
+        let fitting = self.parts.iter().filter(asked).filter(fits).map(|due| due.budget).min();
+        let Some(budget) = fitting else { return Err("it is larger than was asked for") };
+        let place = self.parts.iter().position(|due| asked(&due) && due.budget == budget);
+        place.map(|place| self.parts.remove(place));
+        Ok(())
     }
 
     fn query(&mut self, to: To, lookup: u64, when: When, terms: &Terms<'_>) -> Judged {

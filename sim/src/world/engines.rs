@@ -161,9 +161,7 @@ impl World {
                     }
                 }
                 if let Command::Batch(batch) = command {
-                    self.inherit_damage(&batch.writes);
-                    let wrote = |write| Observation::Wrote { by: from, write };
-                    self.observations.extend(batch.writes.into_iter().map(wrote));
+                    self.wrote(from, batch.writes);
                 }
             }
             Action::Respond { id, outcome } => {

@@ -171,8 +171,8 @@ impl World {
         Some(id)
     }
 
-    /// A session that takes the place of a damaged one has its contents.
-    pub(super) fn inherit_damage(&mut self, writes: &[Write]) {
+    /// Notes writes. A session that takes the place of a damaged one has its contents.
+    pub(super) fn wrote(&mut self, by: ServerId, writes: Vec<Write>) {
         for session in writes.iter().map(Write::session) {
             let old =
                 session.fixed.replaces.map(|replaces| (replaces.id.address, replaces.id.created));
@@ -180,6 +180,7 @@ impl World {
                 self.damaged.insert((session.id.address, session.id.created));
             }
         }
+        self.observations.extend(writes.into_iter().map(|write| Observation::Wrote { by, write }));
     }
 
     /// Sets how far a server's clock is ahead of the world's (behind, if negative). For a server
