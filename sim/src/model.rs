@@ -70,8 +70,8 @@ pub(crate) struct Known {
     pub(crate) over: Timestamp,
     /// When it was made, by the world's clock.
     pub(crate) made: Timestamp,
-    /// When it was last served to a customer, by the world's clock.
-    pub(crate) used: Timestamp,
+    /// When each process last served it to a customer, by the world's clock.
+    used: BTreeMap<ServerId, Timestamp>,
     /// Whether a customer asked for its end.
     pub(crate) end_asked: bool,
     /// Whether any server ended it.
@@ -138,7 +138,7 @@ impl Model {
         }
         let revocations = &self.revocations;
         let known = self.sessions.entry(name(&delta.id)).or_insert_with(|| {
-            let mut known = Known::new(delta, now);
+            let mut known = Known::new(delta, by, now);
             // Made by a server that had not heard of it.
             known.ended = revocations.values().any(|(whose, since)| known.ends_with(whose, *since));
             known.end_asked = known.ended;
@@ -195,7 +195,7 @@ fn effect(
 }
 
 impl Known {
-    fn new(delta: &Session, now: Timestamp) -> Self {
+    fn new(delta: &Session, by: ServerId, now: Timestamp) -> Self {
         Self {
             id: delta.id,
             idle_timeout: delta.fixed.idle_timeout,
@@ -210,10 +210,21 @@ impl Known {
             views: RefCell::default(),
             over: delta.fixed.deadline,
             made: now,
-            used: now,
+            used: [(by, now)].into(),
             end_asked: false,
             ended: false,
         }
+    }
+
+    /// Notes that a process served it to a customer at this time or later.
+    pub(crate) fn served(&mut self, by: ServerId, at: Timestamp) {
+        let used = self.used.entry(by).or_insert(at);
+        *used = at.max(*used);
+    }
+
+    /// When it was last served by one of these processes.
+    pub(crate) fn used(&self, by: impl Fn(ServerId) -> bool) -> Option<Timestamp> {
+        self.used.iter().filter(|&(&process, _)| by(process)).map(|(_, &at)| at).max()
     }
 
     /// Whether a revocation of this principal and version ends it, wherever both are known.

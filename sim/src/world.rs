@@ -55,6 +55,8 @@ struct Node {
     /// The how-manieth process of this server it is, and the boots of those before.
     life: u64,
     boots: BTreeSet<Timestamp>,
+    /// When it started.
+    since: Timestamp,
     /// Whether its process can't have its number, and why.
     stop: Option<Stop>,
     /// How far this server's clock is ahead of the world's, in microseconds.
@@ -160,6 +162,7 @@ impl World {
         let node = || Node {
             engine: None,
             life: 0,
+            since: Timestamp::ZERO,
             boots: BTreeSet::new(),
             stop: None,
             skew: 0,
@@ -348,6 +351,11 @@ impl World {
         let started = |engine: &&Engine| engine.server() == process && !engine.starting();
         let running = running.filter(started).map(Engine::applied);
         running.or_else(|| self.obituaries.get(&process))
+    }
+
+    /// For how long a server runs.
+    pub(crate) fn runs_for(&self, server: usize) -> Duration {
+        self.now.since(self.nodes[server].since)
     }
 
     /// Whether a server runs.

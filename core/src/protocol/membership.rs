@@ -1,6 +1,7 @@
 //! Membership: who is of the farm, who lives, who is joining, whose clock is off (section 8 of the
 //! protocol page). Numbers are configured; processes make themselves known by heartbeats.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use crate::action::{Action, Notice};
@@ -56,8 +57,9 @@ pub(super) struct Peer {
 pub(crate) struct Members {
     pub(super) peers: SortedMap<u16, Peer>,
     pub(super) size: usize,
-    /// Per number, the newest process that a link leads to, whether it counts or not.
-    links: SortedMap<u16, ServerId>,
+    /// The processes that links lead to, whether they count or not. Two of one number where the end of
+    /// the predecessor's link is told after its successor's came up.
+    links: BTreeSet<ServerId>,
     /// When this server started, by its steady time, as are all silences here.
     pub(super) started: Timestamp,
     next_heartbeat: Timestamp,
@@ -74,7 +76,7 @@ impl Members {
         Self {
             peers: SortedMap::new(),
             size: usize::from(config.farm.size),
-            links: SortedMap::new(),
+            links: BTreeSet::new(),
             started: now,
             next_heartbeat: now,
             joining: true,
@@ -139,13 +141,19 @@ impl Members {
         newest
     }
 
+    /// Notes that a link to this process came up, or went down.
     pub(crate) fn reachable(&mut self, server: ServerId, reachable: bool) {
-        let number = server.number();
-        let linked = self.links.get(&number).copied();
-        if reachable && linked.map_or(self.links.len() < 2 * self.size, |linked| linked <= server) {
-            self.links.insert(number, server);
-        } else if !reachable && linked == Some(server) {
-            self.links.retain(|&other, _| other != number);
+        if !reachable {
+            self.links.remove(&server);
+        } else if self.links.len() < 2 * self.size {
+            self.links.insert(server);
+            // Whose links' ends were never told fills no room that others need.
+            let number = server.number();
+            let mut same = self.links.iter().filter(|linked| linked.number() == number);
+            if let (Some(&first), Some(&second), Some(_)) = (same.next(), same.next(), same.next())
+            {
+                self.links.remove(if first == server { &second } else { &first });
+            }
         }
         if let Some(peer) = self.of_mut(server) {
             peer.reachable = reachable;
@@ -395,7 +403,7 @@ impl Engine {
             self.rare.mark(Mark::RestartCountedAnew);
             self.forget_run(predecessor);
         }
-        let reachable = self.members.links.get(&server.number()) == Some(&server);
+        let reachable = self.members.links.contains(&server);
         let peer = Peer { reachable, ..Peer::new(server, self.steady) };
         self.members.peers.insert(server.number(), peer);
     }

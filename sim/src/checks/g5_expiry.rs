@@ -23,7 +23,8 @@ static ABOUT: About = About {
            twice the most that clocks were off. No response shows a session later than its \
            deadline and the most that clocks were off. Not judged for sessions that were ended to make \
            room (G8 judges those), once a clock has been off by more than half of what \
-           clocks may be, nor, for the idle limit, after a death: an access may have died with it. \
+           clocks may be, nor, for the idle limit, by an access at a process that died or left since: \
+           it may have died with it. \
            No process tells its application twice that a session expired. In a run without any fault, \
            of every session at most one server of the farm tells so, and of every one whose deadline \
            has passed, and that no customer asked to end, one.",
@@ -34,16 +35,17 @@ static ABOUT: About = About {
 impl Expiry {
     fn idle(&mut self, scene: &Scene<'_>, id: &SessionId, by: &str) -> Judgement {
         let Some(known) = scene.model.get(id) else { return Ok(()) };
-        if scene.damage.far || !scene.damage.deaths.is_empty() {
+        if scene.damage.far {
             return Ok(());
         }
+        let Some(used) = known.used(|process| is_there(scene, process)) else { return Ok(()) };
         self.looked += 1;
         let limit = known.idle_timeout - known.idle_timeout / 8;
-        let earliest = (known.used + limit).before(slack(scene));
+        let earliest = (used + limit).before(slack(scene));
         if scene.world.now() < earliest {
             return Err(format!(
                 "{id} was used {:?} ago and is said to be idle by {by}; its idle timeout is {:?}",
-                scene.world.now().since(known.used),
+                scene.world.now().since(used),
                 known.idle_timeout
             ));
         }
@@ -58,6 +60,12 @@ impl Expiry {
         }
         Ok(())
     }
+}
+
+/// Whether a process runs and is not leaving: what it alone knows is not lost.
+fn is_there(scene: &Scene<'_>, process: ServerId) -> bool {
+    let runs = scene.world.running(usize::from(process.number()) - 1);
+    runs.is_some_and(|runs| runs.server() == process && !runs.status().leaving)
 }
 
 fn slack(scene: &Scene<'_>) -> Duration {

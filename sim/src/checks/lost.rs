@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grapevine_core::{
-    Acks, Engine, Life, Member, Served, ServerId, Session, SessionId, State, Vector,
+    Acks, Engine, Life, Member, Served, ServerId, Session, SessionId, State, Status, Vector,
 };
 
 use super::{Answered, Judgement, Scene};
@@ -77,14 +77,29 @@ fn is_excused(scene: &Scene<'_>, by: usize, writer: ServerId) -> bool {
     let Some(runs) = runs.filter(|engine| engine.server() == writer) else { return true };
     let given_up =
         |member: &Member| member.server == writer && (left(member) || silent(scene, member));
-    let by = scene.world.running(by).map(Engine::status);
+    let status = scene.world.running(by).map(Engine::status);
     runs.status().leaving
-        || by.is_none_or(|status| {
-            // One that the answering server has never heard of in its life may be gone for all it knows.
+        || status.is_none_or(|status| {
             status.members.iter().any(given_up)
-                || status.server != writer
-                    && !status.members.iter().any(|member| member.server == writer)
+                || never_heard(scene, by, &status, writer.number())
+                || status.server != writer && other_process(&status, writer)
         })
+}
+
+/// Whether a server runs for `give_up_after` and has not heard of a number in all that time.
+fn never_heard(scene: &Scene<'_>, by: usize, status: &Status, number: u16) -> bool {
+    let known = status.members.iter().any(|member| member.server.number() == number);
+    let own = usize::from(number) == by + 1;
+    !known
+        && !own
+        && scene.world.runs_for(by) + Duration::from_secs(1) >= scene.world.farm().give_up_after
+}
+
+/// Whether a server counts another process of a writer's number: for all it knows, that one is gone.
+fn other_process(status: &Status, writer: ServerId) -> bool {
+    let same = |member: &Member| member.server.number() == writer.number();
+    status.server.number() == writer.number()
+        || status.members.iter().any(|m| same(m) && m.server != writer)
 }
 
 fn left(member: &Member) -> bool {
@@ -124,7 +139,12 @@ fn nobody_has(
 fn somebody_is_gone(scene: &Scene<'_>, answered: &Answered<'_>, what: &str) -> Judgement {
     let by = scene.world.running(answered.server);
     let silent = |member: &Member| silent(scene, member);
-    let given_up = by.is_some_and(|engine| engine.status().members.iter().any(silent));
+    let given_up = by.is_some_and(|engine| {
+        let status = engine.status();
+        let numbers = 1..=scene.world.size() as u16;
+        status.members.iter().any(silent) || { numbers }
+            .any(|number| never_heard(scene, answered.server, &status, number))
+    });
     if scene.damage.deaths.is_empty() && !scene.damage.left && !given_up {
         return Err(format!("{what} is said to be lost, and no server died, left or was given up"));
     }

@@ -1,6 +1,6 @@
 //! Tells the model, the customers and the checks what happened, and keeps the first complaint.
 
-use grapevine_core::{RequestId, Response, SessionId};
+use grapevine_core::{Engine, RequestId, Response, SessionId};
 
 use super::{Broken, Run, START};
 use crate::checks::{Answered, Check, Judgement, Scene};
@@ -78,7 +78,8 @@ impl Run {
             && let Some(known) = self.model.get_mut(&served.session.id)
         {
             // The access was somewhere between the request and now.
-            known.used = known.used.max(flight.sent);
+            let by = self.world.running(server).map(Engine::server);
+            by.into_iter().for_each(|by| known.served(by, flight.sent));
         }
         let kind = outcome.as_ref().map_or_else(word, |_| "answered_ok");
         match self.coverage.get_mut(kind) {

@@ -236,7 +236,11 @@ impl World {
         if self.nodes[server].undrained || !self.rare.force(HarnessPoint::Reconnect) {
             return;
         }
-        let peers = self.nodes.iter().enumerate().filter(|&(other, _)| other != server);
+        let linked = |other: usize| {
+            let ways = [(server, other), (other, server)];
+            other != server && ways.iter().all(|way| !self.network.cut.contains(way))
+        };
+        let peers = self.nodes.iter().enumerate().filter(|&(other, _)| linked(other));
         let peers: Vec<ServerId> = peers
             .filter_map(|(_, node)| node.engine.as_ref())
             .map(|engine| engine.server())

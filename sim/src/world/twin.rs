@@ -28,6 +28,7 @@ impl World {
         node.latest = Timestamp::ZERO;
         node.heard.fill(Timestamp::ZERO);
         node.life += 1;
+        node.since = self.now;
         self.older_boot |= node.boots.last().is_some_and(|&before| boot < before);
         node.boots.insert(boot);
         node.undrained = false;

@@ -38,6 +38,26 @@ fn a_server_alone_is_isolated_and_serves() {
     assert!(world.read(0, &served.token).is_ok());
 }
 
+#[test]
+fn a_process_is_reached_though_the_end_of_its_predecessors_link_is_told_late_and_that_one_was_newer()
+ {
+    let mut world = World::new(87, Farm::default());
+    settle(&mut world);
+    world.crash(1);
+    let newer = ServerId::new(2, world.now() + Duration::from_secs(50));
+    world.handle(0, Event::PeerUp(newer));
+    world.start(1);
+    settle(&mut world);
+    let reached = |world: &World| {
+        let status = world.status(0);
+        let member = status.members.iter().find(|member| member.server.number() == 2);
+        member.map(|member| (member.server < newer, member.reachable))
+    };
+    assert_eq!(reached(&world), Some((true, true)), "its clock went back, and it is linked");
+    world.handle(0, Event::PeerDown(newer));
+    assert_eq!(reached(&world), Some((true, true)), "that was the other's link");
+}
+
 /// Two of three servers die; the third is asked for a session at this time after it last heard of
 /// them.
 fn asked_when_cut_off(when_isolated: WhenIsolated, after: Duration) -> (World, Outcome) {
