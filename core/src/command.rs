@@ -41,6 +41,8 @@ pub enum Command {
     Leave {
         /// The end of the sender's stream.
         end: Stamp,
+        /// Whom it counted last, in order, itself included: whoever it fed, and may have fed alone.
+        members: Vec<ServerId>,
     },
     /// Here is a hash of a range of my copies: what is yours?
     Verify(Verify),
@@ -458,7 +460,7 @@ impl Command {
                 sessions.chain(complete).fold(next, Version::max)
             }
             Self::Ack { applied } => of(*applied),
-            Self::Leave { end } => of(*end),
+            Self::Leave { end, .. } => of(*end),
             Self::Verify(verify) => verify.terms.base.newest(),
             Self::Verified(_) => Version::ZERO,
             Self::Mend(Mend { sessions, .. }) | Self::Mended { sessions, .. } => {

@@ -339,7 +339,8 @@ fn the_examples_in_the_wire_document_are_what_is_sent() {
     let stamp = Stamp::at(Timestamp::from_millis(1_700_000_000_001)).next();
     assert_eq!(shown("HeartbeatRequest"), encoded(&Command::HeartbeatRequest));
     assert_eq!(shown("Ack"), encoded(&Command::Ack { applied: stamp }));
-    assert_eq!(shown("Leave"), encoded(&Command::Leave { end: stamp }));
+    let members = vec![server];
+    assert_eq!(shown("Leave"), encoded(&Command::Leave { end: stamp, members }));
     let heartbeat = Heartbeat {
         clock: Timestamp::from_millis(1_700_000_000_002),
         end: stamp,

@@ -394,7 +394,10 @@ mod tests {
         let (two, three) = (peer(&mut driver, 2, 10), peer(&mut driver, 3, 10));
         driver.publish(To::All, &Command::HeartbeatRequest);
         let one = To::One(ServerId::new(3, Timestamp::from_millis(1)));
-        driver.publish(one, &Command::Leave { end: grapevine_core::Stamp::ZERO });
+        driver.publish(
+            one,
+            &Command::Leave { end: grapevine_core::Stamp::ZERO, members: Vec::new() },
+        );
         driver.publish(To::One(ServerId::ZERO), &Command::HeartbeatRequest);
         driver.send_to_all();
         assert_eq!(taken(&two).await.len(), 1);

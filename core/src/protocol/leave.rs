@@ -68,8 +68,8 @@ impl Engine {
         self.rare.mark_if(complete && leaving.waited, Mark::LeaveWaitedForStream);
         self.rare.mark_if(!complete, Mark::LeaveGaveUpWaiting);
         let request = leaving.request;
-        let end = self.end();
-        self.act(Action::Publish { to: To::All, command: Command::Leave { end } });
+        let (end, members) = (self.end(), self.members.newest(self.config.server));
+        self.act(Action::Publish { to: To::All, command: Command::Leave { end, members } });
         self.respond(request, Ok(Response::Left { complete }));
     }
 
@@ -83,8 +83,11 @@ impl Engine {
 
 // The others' half.
 impl Engine {
-    /// Takes a server's leave: it is not counted from then on.
-    pub(crate) fn on_leave(&mut self, from: ServerId, end: Stamp) {
+    /// Takes a server's leave: it is not counted from then on. Whom it counted counts: it may have fed
+    /// one whose number had left too, that nobody else has heard
+    /// (`docs/decisions/0006-processes-count-by-hearsay.md`).
+    pub(crate) fn on_leave(&mut self, from: ServerId, end: Stamp, members: &[ServerId]) {
+        self.hear_of_members(members);
         self.members.saw_end(from, end);
         self.take_leave(from);
         if !self.covered_entry(&self.applied, from, end) {

@@ -368,7 +368,9 @@ impl Engine {
         let known = self.members.peers.get(&server.number()).map(|peer| peer.server);
         let stranger = server.number() == self.config.server.number()
             || known.is_some_and(|known| known > server)
-            || known.is_none() && self.members.peers.len() + 1 >= self.members.size;
+            || known.is_none() && self.members.peers.len() + 1 >= self.members.size
+            // Nobody would hear of it from this server any more.
+            || known != Some(server) && self.has_left();
         if stranger {
             self.rare.mark_if(known.is_some_and(|known| known > server), Mark::PredecessorRefused);
             self.counters.ignored_stranger += 1;

@@ -18,7 +18,7 @@ use crate::session::Session;
 pub(crate) mod fixed;
 
 /// The version of the wire format; servers with different versions refuse each other.
-pub const WIRE_VERSION: u16 = 6;
+pub const WIRE_VERSION: u16 = 7;
 
 /// The longest principal, in bytes.
 pub const MAX_PRINCIPAL_BYTES: usize = 256;
@@ -184,6 +184,7 @@ fn check(command: &Command, farm: &Farm) -> Result<(), WireError> {
             vector(heartbeat.left.len())?;
             vector(heartbeat.closed.len())
         }
+        Command::Leave { members, .. } => vector(members.len()),
         Command::Pull(pull) => {
             vector(pull.base.len())?;
             vector(pull.cursor.as_ref().map_or(0, |cursor| cursor.start.len()))
@@ -205,7 +206,6 @@ fn check(command: &Command, farm: &Farm) -> Result<(), WireError> {
         | Command::HeartbeatRequest
         | Command::Starting
         | Command::Known { .. }
-        | Command::Ack { .. }
-        | Command::Leave { .. } => Ok(()),
+        | Command::Ack { .. } => Ok(()),
     }
 }

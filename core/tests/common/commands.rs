@@ -148,7 +148,7 @@ fn heartbeats() -> BoxedStrategy<Command> {
         }),
         1 => Just(Command::HeartbeatRequest),
         2 => stamp().prop_map(|applied| Command::Ack { applied }),
-        1 => stamp().prop_map(|end| Command::Leave { end }),
+        1 => (stamp(), vec(server(), 0..4)).prop_map(|(end, members)| Command::Leave { end, members }),
     ]
     .boxed()
 }
