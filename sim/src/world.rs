@@ -377,7 +377,7 @@ impl World {
     }
 
     /// What a server's clock shows; it never goes back.
-    fn clock(&self, server: usize) -> Timestamp {
+    pub(crate) fn clock(&self, server: usize) -> Timestamp {
         self.bare_clock(server).max(self.nodes[server].latest)
     }
 

@@ -15,7 +15,9 @@ static ABOUT: About = About {
     promise: "Once servers can talk and writes stop, all live servers hold identical sessions, \
               within a bounded number of heartbeats.",
     source: "Section 11 of the protocol; strong eventual consistency (Shapiro et al., 2011).",
-    rule: "100 heartbeats after healing, the healed servers' copies are equal, to the last stamp. \
+    rule: "100 heartbeats after healing, the healed servers' copies are equal, to the last stamp; if they are not \
+           by then and a server is not healed, `give_up_after` and 50 heartbeats later, for what that one wrote last may \
+           have reached some only, beyond a gap. \
            Without a death they are also what the reference model makes of all writes. At any \
            time, what an applied vector claims is there. Servers compare their copies in every run: \
            no server ever finds that its copies and another's differ, unless memory was damaged, or a process ran \

@@ -76,7 +76,7 @@ fn is_excused(scene: &Scene<'_>, by: usize, writer: ServerId) -> bool {
     let runs = scene.world.running(usize::from(writer.number()) - 1);
     let Some(runs) = runs.filter(|engine| engine.server() == writer) else { return true };
     let given_up =
-        |member: &Member| member.server == writer && (left(member) || silent(scene, member));
+        |member: &Member| member.server == writer && (left(member) || silent(scene, by, member));
     let status = scene.world.running(by).map(Engine::status);
     runs.status().leaving
         || status.is_none_or(|status| {
@@ -107,9 +107,9 @@ fn left(member: &Member) -> bool {
 }
 
 /// Whether a member was silent for `give_up_after`, by the clock of who says so.
-fn silent(scene: &Scene<'_>, member: &Member) -> bool {
+fn silent(scene: &Scene<'_>, by: usize, member: &Member) -> bool {
     let longest = scene.world.farm().give_up_after.saturating_sub(Duration::from_secs(1));
-    scene.world.now().since(member.heard) >= longest
+    scene.world.clock(by).since(member.heard) >= longest
 }
 
 /// After healing of the whole farm, all servers hear each other: what one of them has is not lost.
@@ -138,7 +138,7 @@ fn nobody_has(
 /// (section 5), where one that left is gone (section 6), though it may have stopped only later.
 fn somebody_is_gone(scene: &Scene<'_>, answered: &Answered<'_>, what: &str) -> Judgement {
     let by = scene.world.running(answered.server);
-    let silent = |member: &Member| silent(scene, member);
+    let silent = |member: &Member| silent(scene, answered.server, member);
     let given_up = by.is_some_and(|engine| {
         let status = engine.status();
         let numbers = 1..=scene.world.size() as u16;

@@ -17,6 +17,8 @@ use crate::shop::{Flight, Intent, errand};
 pub const SERVED_AFTER_BEATS: u32 = 50;
 /// So many heartbeats after healing the healed servers hold the same (G1).
 pub const CONVERGED_AFTER_BEATS: u32 = 100;
+/// So many heartbeats after `give_up_after` what silent servers wrote last is published again.
+const PUBLISHED_AGAIN_BEATS: u32 = 50;
 /// The longest delay after healing, in ms. It stays short because the numbers above are for a network
 /// that is well: a repair whose byte budget takes one session per part needs as many round trips as there
 /// are sessions (section 6: the asker's byte budget sets the pace), and seeds draw such budgets.
@@ -46,6 +48,7 @@ impl Run {
             }
         }
         self.run_until(self.world.now() + beat * (CONVERGED_AFTER_BEATS - SERVED_AFTER_BEATS));
+        self.wait_for_the_silent();
         self.verify();
         self.look();
         self.judge_all(|check, scene| check.rest_begins(scene));
@@ -53,6 +56,17 @@ impl Run {
         self.compare_with_twins();
         self.judge_all(|check, scene| check.end(scene));
         self.world.check_invariants();
+    }
+
+    /// What a server that is not healed wrote last may have reached some of the healed ones beyond a gap.
+    /// Those publish it again once that one has been silent for `give_up_after` (section 6), not before.
+    fn wait_for_the_silent(&mut self) {
+        let differ = !self.world.differences_among(&self.healed).is_empty();
+        if differ && self.healed.len() < self.world.size() {
+            let farm = self.world.farm();
+            let silent = farm.give_up_after + farm.heartbeat_every * PUBLISHED_AGAIN_BEATS;
+            self.run_until(self.world.now() + silent);
+        }
     }
 
     /// Asks every healed server to compare its copies with all others'.
