@@ -81,6 +81,10 @@ impl Pulls {
     /// A talk begins: a round does, or a share goes to another holder because its own is too slow.
     fn begins(&mut self, peer: ServerId, pull: &Pull, when: When, terms: &Terms<'_>) -> Judged {
         self.newest = pull.round;
+        let mut before = self.talks.values().rev();
+        let before = before.find(|talk| talk.share == pull.share);
+        let timeout = round_timeout(terms);
+        let slow = before.is_some_and(|talk| !talk.came && when.is_after(talk.last, timeout));
         if self.talks.len() >= TALKS {
             self.talks.pop_first();
         }
@@ -91,12 +95,13 @@ impl Pulls {
         must(usize::from(others) < HOLDERS, "too many are asked at once")?;
         let at_once = terms.may(Point::RepairAtOnce);
         let delay = if at_once { Duration::ZERO } else { terms.local.repair_delay };
-        // A share may go to another holder at any time, if its own was too slow.
-        let whole = others == 0;
-        let gap = if whole { delay } else { delay.min(round_timeout(terms)) };
-        let last = self.begun.get(&(nth, others)).copied();
-        let soon = last.is_some_and(|last| !when.is_after(last, gap));
-        self.begun.insert((nth, others), when);
+        if others > 0 && slow {
+            // A share goes to another holder if its own is too slow. That begins no round, and the
+            // round may be over, and the next one due, as soon as this one answers.
+            return Ok(());
+        }
+        let last = self.begun.insert((nth, others), when);
+        let soon = last.is_some_and(|last| !when.is_after(last, delay));
         must(!soon, "a round begins too soon after another one")
     }
 }
