@@ -43,6 +43,18 @@ impl Source {
             (None, seed) => Ok(Scenario::drawn(seed.unwrap_or(0))),
         }
     }
+
+    /// Fails if a result that is to be written here would take the scenario's place.
+    fn spare(&self, out: &Path) -> Result<(), String> {
+        let real = |path: &Path| path.canonicalize().ok();
+        let same = |path: &PathBuf| real(path).is_some_and(|path| real(out) == Some(path));
+        match &self.scenario {
+            Some(path) if same(path) => {
+                Err(format!("{} is the scenario itself: write to another file", out.display()))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What a run came to, in words.

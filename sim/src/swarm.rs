@@ -1,6 +1,7 @@
 //! Many runs on all cores: each seed draws its own scenario. The first failures are kept.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -32,8 +33,6 @@ pub struct Swarm {
     pub time: Option<Duration>,
     /// Threads.
     pub jobs: usize,
-    /// Whether to stop at the first failure.
-    pub stop_at_first: bool,
 }
 
 /// How often something happened in a swarm, and in how many runs.
@@ -101,11 +100,12 @@ impl Swarm {
         self.end.map(|end| below(end) - below(self.first))
     }
 
-    /// Runs all of it. `progress` is called after every run, from any thread.
+    /// Runs all of it. `progress` is called after every run, from any thread, and says whether to go
+    /// on: if not, the runs under way are the last.
     ///
     /// # Panics
     /// If a thread of the swarm itself does: a run's panic is a failure like any other.
-    pub fn run(&self, progress: &(dyn Fn(&Outcome) + Sync)) -> Summary {
+    pub fn run(&self, progress: &(dyn Fn(&Outcome) -> ControlFlow<()> + Sync)) -> Summary {
         let started = Instant::now();
         let next = AtomicU64::new(self.first);
         let stop = AtomicBool::new(false);
@@ -116,8 +116,7 @@ impl Swarm {
                     while let Some(seed) = self.next_seed(&next, &stop, started) {
                         let nth = (seed - self.first) / self.shard.1;
                         let outcome = run_seed(seed, nth.is_multiple_of(TWICE_EVERY));
-                        progress(&outcome);
-                        if self.stop_at_first && outcome.broken.is_some() {
+                        if progress(&outcome).is_break() {
                             stop.store(true, Ordering::Relaxed);
                         }
                         summary.lock().expect("no thread panics").add(outcome);

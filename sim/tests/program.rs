@@ -163,6 +163,40 @@ fn a_swarm_that_is_killed_leaves_no_summary_of_an_earlier_one() {
 }
 
 #[test]
+fn a_swarm_that_is_interrupted_tells_what_it_has_found_and_is_not_taken_for_a_whole_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let json = folder.path().join("summary.json");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_grapevine-sim"));
+    command.args(["swarm", "--minutes", "60", "--json"]).arg(&json);
+    let swarm = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    while !json.exists() {
+        std::thread::yield_now();
+    }
+    let pid = swarm.id().to_string();
+    let killed = Command::new("kill").args(["-INT", &pid]).status().expect("kill runs");
+    assert!(killed.success());
+    let output = swarm.wait_with_output().expect("it ends");
+    assert_eq!(output.status.code(), Some(130), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("the same again: "), "{}", text(&output.stdout));
+    let summary = std::fs::read_to_string(&json).expect("the summary");
+    assert!(summary.contains("\"runs\""), "{summary}");
+}
+
+#[test]
+fn a_result_never_takes_its_scenarios_place() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("scenario.toml");
+    std::fs::write(&path, "seed = 1\nservers = 1\nduration_s = 1.0").expect("it can be written");
+    let path = path.to_str().expect("plain");
+    for call in ["report", "shrink"] {
+        let output = simulator(&[call, "--scenario", path, "--out", path]);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output.stderr).contains("is the scenario itself"), "{call}");
+    }
+    assert!(std::fs::read_to_string(path).expect("still there").starts_with("seed = 1"));
+}
+
+#[test]
 fn the_last_line_of_a_swarm_says_what_it_came_to() {
     let last = |range: &str| {
         let done = simulator(&["swarm", "--seeds", range]);

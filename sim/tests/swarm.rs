@@ -1,6 +1,8 @@
 //! Runs of drawn scenarios: every guarantee holds, every check had something to look at, and a
 //! scenario file says the same as the seed that drew it.
 
+use std::ops::ControlFlow;
+
 use grapevine_sim::{
     CONVERGED_AFTER_BEATS, Run, SERVED_AFTER_BEATS, Scenario, Summary, Swarm, guarantees,
     run_scenario,
@@ -8,9 +10,8 @@ use grapevine_sim::{
 
 #[test]
 fn a_small_swarm_holds_every_guarantee_and_looks_at_each() {
-    let swarm =
-        Swarm { first: 0, end: Some(60), shard: (0, 1), time: None, jobs: 2, stop_at_first: false };
-    let summary = swarm.run(&|_| {});
+    let swarm = Swarm { first: 0, end: Some(60), shard: (0, 1), time: None, jobs: 2 };
+    let summary = swarm.run(&|_| ControlFlow::Continue(()));
     let broken: Vec<_> = summary.failures.iter().map(|run| (run.seed, &run.broken)).collect();
     assert!(broken.is_empty(), "{broken:#?}");
     assert_eq!(summary.runs, 60);

@@ -21,6 +21,7 @@ pub(crate) struct ReportArgs {
 /// Draws a run. `Ok(true)`: all guarantees held in it.
 pub(crate) fn call(args: &ReportArgs) -> Result<bool, String> {
     let scenario = args.source.scenario()?;
+    args.source.spare(&args.out)?;
     check_writable(&args.out)?;
     let bar = ProgressBar::new_spinner();
     let style = ProgressStyle::with_template("{elapsed_precise} {spinner} {msg}");

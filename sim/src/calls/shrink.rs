@@ -26,6 +26,7 @@ pub(crate) struct ShrinkArgs {
 /// Shrinks a failing run. `Ok(true)`: nothing was broken, and nothing is written.
 pub(crate) fn call(args: &ShrinkArgs) -> Result<bool, String> {
     let scenario = args.source.scenario()?;
+    args.source.spare(&args.out)?;
     let (outcome, scripted) = script(&scenario);
     let Some(broken) = &outcome.broken else {
         say(format_args!("{}\nThere is nothing to shrink.", verdict(&outcome)))?;

@@ -1,7 +1,9 @@
 //! `swarm`: many runs on all cores, with how far it is, and the first failures kept as they are found.
 
+use std::ops::ControlFlow;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::Args;
@@ -18,6 +20,8 @@ use failures::Folder;
 const TOLD: u64 = 20;
 /// Failures whose commands are told while a swarm runs.
 const COMMANDS: u64 = 3;
+/// What a shell has for a program that was interrupted.
+const INTERRUPTED: i32 = 130;
 /// A swarm says how far it is at least so often, in seconds.
 const SILENCE_S: u64 = 30;
 
@@ -52,6 +56,7 @@ pub(crate) struct SwarmArgs {
 
 pub(crate) fn call(args: &SwarmArgs) -> Result<bool, String> {
     let swarm = args.swarm()?;
+    let interrupted = stop_on_ctrl_c()?;
     // Before the runs: nothing is worse than a failure that can't be written down.
     let folder = args.out.as_deref().map(Folder::new).transpose()?;
     if let Some(path) = &args.json {
@@ -82,6 +87,11 @@ pub(crate) fn call(args: &SwarmArgs) -> Result<bool, String> {
         if bar.is_hidden() && told.fetch_max(lines, Ordering::Relaxed) < lines {
             note(format_args!("{} s: {} runs, {failed} failed", lines * SILENCE_S, bar.position()));
         }
+        let enough = args.stop_at_first && outcome.broken.is_some();
+        match enough || interrupted.load(Ordering::Relaxed) {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
     });
     bar.finish_and_clear();
     if let Some(path) = &args.json {
@@ -90,7 +100,27 @@ pub(crate) fn call(args: &SwarmArgs) -> Result<bool, String> {
     if let Some(folder) = folder {
         folder.close(&summary)?;
     }
-    report(&summary, &swarm, args)
+    let good = report(&summary, &swarm, args)?;
+    if interrupted.load(Ordering::Relaxed) && summary.failed == 0 {
+        // Nobody takes the part that was run for the whole.
+        note("stopped before the end");
+        std::process::exit(INTERRUPTED);
+    }
+    Ok(good)
+}
+
+/// Whether to come to an end: then the runs under way are the last, and what there is is told. Who can't
+/// wait for that asks again.
+fn stop_on_ctrl_c() -> Result<Arc<AtomicBool>, String> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&interrupted);
+    let handler = ctrlc::set_handler(move || {
+        if asked.swap(true, Ordering::Relaxed) {
+            std::process::exit(INTERRUPTED);
+        }
+    });
+    handler.map_err(|error| format!("Ctrl-C can't be listened for: {error}"))?;
+    Ok(interrupted)
 }
 
 /// Tells of a failure while the others run.
@@ -136,7 +166,7 @@ impl SwarmArgs {
             }
             minutes => minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0)),
         };
-        let swarm = Swarm { first, end, shard, time, jobs, stop_at_first: self.stop_at_first };
+        let swarm = Swarm { first, end, shard, time, jobs };
         if swarm.seeds() == Some(0) {
             return Err("no seed of the range is in this shard".to_owned());
         }
