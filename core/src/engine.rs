@@ -456,7 +456,8 @@ impl Engine {
         self.act(Action::Publish { to: To::One(to), command });
     }
 
-    pub(crate) fn respond(&mut self, id: RequestId, outcome: Result<Response, RequestError>) {
+    pub(crate) fn respond(&mut self, id: RequestId, mut outcome: Result<Response, RequestError>) {
+        self.drop_context(&mut outcome);
         if matches!(outcome, Err(RequestError::Limit(_))) {
             self.counters.limited += 1;
         }

@@ -62,6 +62,7 @@ impl Engine {
     /// about to start.
     pub(crate) fn on_peer_up(&mut self, server: ServerId) {
         self.members.reachable(server, true);
+        self.view_changed();
         self.on_heartbeat_request(server);
         self.send(server, Command::HeartbeatRequest);
     }
@@ -69,6 +70,7 @@ impl Engine {
     /// A link went down. Whether the server lives, heartbeats tell.
     pub(crate) fn on_peer_down(&mut self, server: ServerId) {
         self.members.reachable(server, false);
+        self.view_changed();
     }
 }
 

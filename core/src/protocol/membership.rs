@@ -476,11 +476,16 @@ impl Engine {
     }
 
     /// Context that need not be carried: what every configured server has, by the latest heartbeat
-    /// of its newest process. Empty if one is not alive.
+    /// of its newest process. Empty if one is not alive, or a link leads to a process that does not
+    /// count yet: it may have been there for long, behind a partition, and is fed from now on.
     pub(crate) fn stable(&self) -> Vector {
         let peers = || self.members.peers.values().filter(|peer| peer.state != State::Left);
         let alive = |peer: &Peer| peer.introduced && peer.state == State::Alive;
-        if peers().count() < self.members.expected() || !peers().all(alive) {
+        let known = |link: &ServerId| {
+            self.members.peers.get(&link.number()).is_none_or(|peer| peer.server >= *link)
+        };
+        let all_known = self.members.links.iter().all(known);
+        if peers().count() < self.members.expected() || !peers().all(alive) || !all_known {
             return Vector::default();
         }
         let mut everywhere = self.applied.clone();

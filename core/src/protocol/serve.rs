@@ -7,9 +7,9 @@
 use alloc::sync::Arc;
 use core::time::Duration;
 
-use crate::action::Served;
+use crate::action::{Response, Served};
 use crate::engine::Engine;
-use crate::error::NotFound;
+use crate::error::{NotFound, RequestError};
 use crate::id::ServerId;
 use crate::rare::{Mark, Point};
 use crate::session::{Expiry, Life, Session};
@@ -81,17 +81,22 @@ pub fn serve_locally(
     if !plain {
         return Locally::Ask;
     }
-    let token = next_token(copy, &token.context, &view.stable);
+    let mut token = next_token(copy, &token.context);
+    token.context = without(token.context, &view.stable);
     Locally::Serve(Served { token, session: Arc::clone(copy), stale: false, lost: false, isolated })
 }
 
-/// The token after a response: the old context joined with what the copy has seen, without what
-/// every server is known to have.
-fn next_token(copy: &Session, context: &Vector, stable: &Vector) -> Token {
+/// The token after a response: the old context joined with what the copy has seen.
+fn next_token(copy: &Session, context: &Vector) -> Token {
     let mut context = context.clone();
     context.join(&copy.seen);
-    context.retain(|server, stamp| !stable.covers_entry(server, stamp));
     Token { id: copy.id, deadline: copy.fixed.deadline, context }
+}
+
+/// A context without what every server is known to have.
+fn without(mut context: Vector, stable: &Vector) -> Vector {
+    context.retain(|server, stamp| !stable.covers_entry(server, stamp));
+    context
 }
 
 /// On what a response rests.
@@ -106,30 +111,42 @@ pub(crate) struct Grounds {
 }
 
 impl Engine {
-    /// A copy as it is served.
+    /// A copy as it is served. What of its context can be dropped is found when the response goes out.
     pub(crate) fn served(&mut self, copy: &Arc<Session>, grounds: &Grounds) -> Served {
         let lost = !grounds.lost.is_empty();
         self.counters.served_lost += u64::from(lost);
         self.counters.served_stale += u64::from(grounds.stale);
         self.rare.mark_if(lost, Mark::LostPartLeftOut);
         self.rare.mark_if(grounds.stale, Mark::StaleServed);
-        let kept = self.rare.force(Point::ContextKept);
-        let stable = if kept { Vector::default() } else { self.stable() };
         let context = &grounds.context;
         let token = if grounds.stale {
             // What this copy lacks must stay in the context.
             Token { id: copy.id, deadline: copy.fixed.deadline, context: context.clone() }
         } else {
-            let mut token = next_token(copy, context, &stable);
-            let dropped =
-                copy.seen.iter().any(|(server, _)| token.context.get(server) == Stamp::ZERO);
-            self.rare.mark_if(dropped, Mark::ContextEntryDropped);
-            self.rare.mark_if(!kept && stable.is_empty(), Mark::ContextCarriedForDownServer);
+            let mut token = next_token(copy, context);
             token.context.retain(|server, _| grounds.lost.get(server) == Stamp::ZERO);
             token
         };
         let isolated = self.isolated();
         Served { token, session: Arc::clone(copy), stale: grounds.stale, lost, isolated }
+    }
+
+    /// Drops from a response's context what every server has, as it goes out: one that waited for
+    /// acknowledgements may be told of a server that it had not heard of when the write was made.
+    pub(crate) fn drop_context(&mut self, outcome: &mut Result<Response, RequestError>) {
+        let token = match outcome {
+            Ok(Response::Session(served)) if !served.stale => &mut served.token,
+            Err(RequestError::NotReplicated { token: Some(token), .. }) => token,
+            _ => return,
+        };
+        if self.rare.force(Point::ContextKept) {
+            return;
+        }
+        let stable = self.stable();
+        self.rare.mark_if(stable.is_empty(), Mark::ContextCarriedForDownServer);
+        let before = token.context.len();
+        token.context = without(core::mem::take(&mut token.context), &stable);
+        self.rare.mark_if(token.context.len() < before, Mark::ContextEntryDropped);
     }
 
     /// Whether `base` covers a vector. Entries from longer ago than any session lives are covered

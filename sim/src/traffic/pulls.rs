@@ -83,8 +83,8 @@ impl Pulls {
         self.newest = pull.round;
         let mut before = self.talks.values().rev();
         let before = before.find(|talk| talk.share == pull.share);
-        let timeout = round_timeout(terms);
-        let slow = before.is_some_and(|talk| !talk.came && when.is_after(talk.last, timeout));
+        let waits = before.is_some_and(|talk| !talk.came);
+        let slow = before.is_some_and(|talk| when.is_after(talk.last, round_timeout(terms)));
         if self.talks.len() >= TALKS {
             self.talks.pop_first();
         }
@@ -97,7 +97,11 @@ impl Pulls {
         let delay = if at_once { Duration::ZERO } else { terms.local.repair_delay };
         if others > 0 && slow {
             // A share goes to another holder if its own is too slow. That begins no round, and the
-            // round may be over, and the next one due, as soon as this one answers.
+            // round may be over, and the next one due, as soon as this one answers. (If the slow one's
+            // part came after all, this may be a round, too.)
+            if !waits {
+                self.begun.insert((nth, others), when);
+            }
             return Ok(());
         }
         let last = self.begun.insert((nth, others), when);

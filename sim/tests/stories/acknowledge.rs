@@ -2,7 +2,8 @@
 
 use core::time::Duration;
 
-use grapevine_core::{Acks, Change, Request, RequestError, Token};
+use grapevine_core::{Acks, Change, Farm, Request, RequestError, Token};
+use grapevine_sim::World;
 
 use crate::common::*;
 
@@ -85,4 +86,24 @@ fn a_write_to_a_session_held_only_in_part_is_not_acknowledged() {
     // The second server repairs the third, which then acknowledges.
     settle(&mut world);
     assert!(matches!(world.answer(id), Some(Ok(_))), "{:?}", world.answer(id));
+}
+
+#[test]
+fn what_a_response_that_waited_may_drop_from_the_context_is_found_when_it_goes_out() {
+    let mut world = World::new(38, Farm { size: 2, ..Farm::default() });
+    settle(&mut world);
+    let served = create(&mut world, 0);
+    world.request(1, Request::Leave);
+    settle(&mut world);
+    world.crash(1);
+    // Nobody else counts now. While it waits, a new process comes, that has nothing.
+    let waiting = world.request(0, update(&served.token, Acks::Peers(1)));
+    world.network.clogged.insert((1, 0));
+    world.start(1);
+    settle(&mut world);
+    let answer = world.answer(waiting);
+    let Some(Err(RequestError::NotReplicated { token: Some(token), .. })) = answer else {
+        panic!("{answer:?}")
+    };
+    assert!(!token.context.is_empty(), "the other one may not have it");
 }
