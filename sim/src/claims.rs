@@ -1,7 +1,7 @@
 //! What the whole state of a world must be: no applied vector lies, and servers that could talk are
 //! the same.
 
-use grapevine_core::{Engine, Life, Session, Stamp, Version};
+use grapevine_core::{Address, Engine, Life, Session, Stamp, Version};
 
 use crate::world::World;
 
@@ -71,11 +71,11 @@ impl World {
     /// sessions (G1).
     pub fn differences(&self) -> Vec<String> {
         let running: Vec<usize> = (0..self.size()).filter(|&server| self.is_up(server)).collect();
-        self.differences_among(&running)
+        self.differences_among(&running).into_iter().map(|(_, difference)| difference).collect()
     }
 
-    /// The same, among some of the servers.
-    pub(crate) fn differences_among(&self, servers: &[usize]) -> Vec<String> {
+    /// The same, among some of the servers, and where.
+    pub(crate) fn differences_among(&self, servers: &[usize]) -> Vec<(Address, String)> {
         let Some((&first, others)) = servers.split_first() else { return Vec::new() };
         let expected = self.copies(first);
         let mut differences = Vec::new();
@@ -83,15 +83,17 @@ impl World {
             let actual = self.copies(other);
             for (address, copy) in &expected {
                 match actual.get(address) {
-                    None => differences.push(format!("{other} lacks {}", copy.id)),
+                    None => differences.push((*address, format!("{other} lacks {}", copy.id))),
                     Some(theirs) if theirs != copy => {
-                        differences.push(format!("{first}: {copy:?}\n{other}: {theirs:?}"));
+                        let both = format!("{first}: {copy:?}\n{other}: {theirs:?}");
+                        differences.push((*address, both));
                     }
                     Some(_) => {}
                 }
             }
             let extra = actual.iter().filter(|(address, _)| !expected.contains_key(address));
-            differences.extend(extra.map(|(_, copy)| format!("{first} lacks {}", copy.id)));
+            let lacks = |copy: &Session| format!("{first} lacks {}", copy.id);
+            differences.extend(extra.map(|(&address, copy)| (address, lacks(copy))));
         }
         differences
     }

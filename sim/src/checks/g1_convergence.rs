@@ -2,6 +2,7 @@
 
 use grapevine_core::Response;
 
+use super::half_heard::HalfHeard;
 use super::{About, Answered, Check, Judgement, Scene};
 use crate::model::{name, shown};
 
@@ -17,7 +18,7 @@ static ABOUT: About = About {
     source: "Section 11 of the protocol; strong eventual consistency (Shapiro et al., 2011).",
     rule: "100 heartbeats after healing, the healed servers' copies are equal, to the last stamp; if they are not \
            by then and a server is not healed, `give_up_after` and 50 heartbeats later, for what that one wrote last may \
-           have reached some only, beyond a gap. \
+           have reached some only, beyond a gap (and if it runs, and is heard, as long as that lasts). \
            Without a death they are also what the reference model makes of all writes. At any \
            time, what an applied vector claims is there. Servers compare their copies in every run: \
            no server ever finds that its copies and another's differ, unless memory was damaged, or a process ran \
@@ -68,8 +69,10 @@ impl Check for Convergence {
         let died = !scene.damage.deaths.is_empty();
         self.looked += 1;
         no_false_alarm(scene)?;
-        let differences = scene.world.differences_among(scene.healed);
-        if let Some(difference) = differences.first() {
+        let mut differences = scene.world.differences_among(scene.healed);
+        let half_heard = HalfHeard::among(scene);
+        differences.retain(|&(address, _)| !half_heard.wrote_of(scene, address));
+        if let Some((_, difference)) = differences.first() {
             let count = differences.len();
             return Err(format!("{count} differences after healing; the first: {difference}"));
         }

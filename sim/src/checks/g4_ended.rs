@@ -9,6 +9,7 @@ use grapevine_core::{
     Timestamp, Version, WhenIsolated,
 };
 
+use super::half_heard::HalfHeard;
 use super::{About, Answered, Check, Judgement, Scene};
 use crate::model::{Name, name};
 use crate::shop::Intent;
@@ -40,7 +41,8 @@ static ABOUT: About = About {
            has stored a revocation never has a session of that principal alive that names none as \
            new, nor serves it. Who replaced and revoked what is taken from the writes, not from \
            the servers' copies. At the end no healed server has a live copy of a session that \
-           another healed server knows to be over, by any of these. (That an old session never \
+           another healed server knows to be over, by any of these (but for what a server that is not healed, and that \
+           only some of them hear, wrote beyond a gap: G1). (That an old session never \
            shows the new one's contents is checked with G3.) Where cut-off servers are to refuse, \
            none serves anything when it has not heard from a majority of the farm for \
            `down_after`, by its own clock: so nobody uses a session there for longer after it was \
@@ -218,7 +220,9 @@ impl Check for Ended {
                 scene.world.copies(server).into_values().map(move |copy| (server, copy))
             })
         };
-        let over = over(copies().map(|(_, copy)| copy));
+        let half_heard = HalfHeard::among(scene);
+        let known = copies().filter(|(_, copy)| !half_heard.wrote_of(scene, copy.id.address));
+        let over = over(known.map(|(_, copy)| copy));
         let judged =
             |copy: &Session| copy.life != Life::Deleted && !scene.damaged.contains(&name(&copy.id));
         for (server, copy) in copies().filter(|(_, copy)| judged(copy)) {

@@ -23,6 +23,7 @@ mod g6_counters;
 mod g7_answers;
 mod g8_limits;
 mod g9_determinism;
+mod half_heard;
 mod listed;
 mod lost;
 mod rotated;
