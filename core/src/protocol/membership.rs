@@ -415,7 +415,7 @@ impl Engine {
     pub(super) fn hear_of(&mut self, server: ServerId) -> bool {
         let known = self.members.peers.get(&server.number()).map(|peer| peer.server);
         let room = known.is_some() || self.members.peers.len() + 1 < self.members.size;
-        let newer = known.is_none_or(|known| known < server);
+        let newer = known.is_none_or(|known| known < server) && !self.has_left();
         if server.number() == self.config.server.number() || !room || !newer {
             return known == Some(server);
         }
