@@ -277,7 +277,8 @@ impl Known {
         let address = Address { origin: ServerId::from_bits(1), slot: 0 };
         let secret = grapevine_core::Secret::from_bytes([0; 16]);
         let id = SessionId { address, created: Stamp::from_bits(1), secret };
-        Self::new(&Session::new(id, grapevine_core::Fixed::default()), Timestamp::ZERO)
+        let by = id.address.origin;
+        Self::new(&Session::new(id, grapevine_core::Fixed::default()), by, Timestamp::ZERO)
     }
 
     /// What a copy that has seen this much must show: `None` if it must be over.
