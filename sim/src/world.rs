@@ -67,6 +67,8 @@ struct Node {
     latest: Timestamp,
     /// The reading at the first event whose answers are not out yet.
     answered_from: Timestamp,
+    /// The processes that it was told it has a connection to.
+    linked: BTreeSet<ServerId>,
     /// When each server was last heard from, by this one's clock.
     heard: Vec<Timestamp>,
     /// While paused, what happens to it waits.
@@ -169,6 +171,7 @@ impl World {
             drift: (0, START),
             latest: Timestamp::ZERO,
             answered_from: Timestamp::ZERO,
+            linked: BTreeSet::new(),
             heard: vec![Timestamp::ZERO; farm.size.into()],
             paused: false,
             held: Vec::new(),
@@ -438,6 +441,8 @@ impl World {
             Happening::Restart { server, life } => self.restart(server, life),
             Happening::Connection { server, life, peer, up } => {
                 if self.nodes[server].life == life {
+                    let linked = &mut self.nodes[server].linked;
+                    _ = if up { linked.insert(peer) } else { linked.remove(&peer) };
                     let event = if up { Event::PeerUp(peer) } else { Event::PeerDown(peer) };
                     self.handle(server, event);
                 }

@@ -13,8 +13,13 @@ use crate::scenario::{Buggify, Delay, Fault, Kind, OwnDelay, Scenario, Timed};
 type Shape = fn(&mut ChaCha8Rng, &mut Scenario);
 
 /// The shapes, and how probable each is.
-const SHAPES: [(f64, Shape); 4] =
-    [(0.07, turnover), (0.04, unheard_restarts), (0.04, late_parts), (0.04, last_words)];
+const SHAPES: [(f64, Shape); 5] = [
+    (0.07, turnover),
+    (0.04, unheard_restarts),
+    (0.04, late_parts),
+    (0.04, last_words),
+    (0.05, left_and_back),
+];
 
 /// Gives a scenario a shape, or, mostly, none.
 pub(super) fn shape(scenario: &mut Scenario) {
@@ -168,5 +173,54 @@ fn last_words(rng: &mut ChaCha8Rng, scenario: &mut Scenario) {
         add(scenario, at, Fault::Crash { server });
         add(scenario, at + seconds(rng, 0.01, 1.0), Fault::Start { server });
         at += seconds(rng, 0.3, 4.0);
+    }
+}
+
+/// A server leaves, starts again where only some hear it, or nobody, and serves what it has there; or
+/// another one leaves meanwhile. Those who have counted it out carry no context for it.
+fn left_and_back(rng: &mut ChaCha8Rng, scenario: &mut Scenario) {
+    busy(rng, scenario, &[Kind::Set, Kind::Add, Kind::Acks]);
+    scenario.servers = rng.random_range(2..5);
+    scenario.later.clear();
+    scenario.faults.clear();
+    scenario.limits.pending_requests = None;
+    scenario.network.own.clear();
+    scenario.network.delay = Delay::Uniform { min_ms: 0.1, max_ms: seconds(rng, 1.0, 30.0) };
+    let mut at = seconds(rng, 0.5, 2.0);
+    while at < scenario.duration_s - 5.0 {
+        let back = rng.random_range(1..=scenario.servers);
+        let other = (back - 1 + rng.random_range(1..scenario.servers)) % scenario.servers + 1;
+        add(scenario, at, Fault::Leave { server: back });
+        // Its process has stopped by then.
+        let cut = at + seconds(rng, 3.6, 4.5);
+        add(scenario, cut, alone(rng, back, other));
+        let starts = cut + seconds(rng, 0.0, 0.5);
+        add(scenario, starts, Fault::Start { server: back });
+        let mend = starts + seconds(rng, 0.2, 6.0);
+        if rng.random_bool(0.6) {
+            let leaves = starts + seconds(rng, -0.5, 4.0);
+            add(scenario, leaves, Fault::Leave { server: other });
+            add(
+                scenario,
+                leaves.max(mend) + seconds(rng, 3.6, 5.0),
+                Fault::Start { server: other },
+            );
+        }
+        if rng.random_bool(0.5) {
+            let (from, to) = if rng.random_bool(0.5) { (back, other) } else { (other, back) };
+            add(scenario, starts + seconds(rng, 0.0, 0.2), Fault::Clog { from, to });
+            add(scenario, mend + seconds(rng, 0.5, 3.0), Fault::Unclog { from, to });
+        }
+        add(scenario, mend, Fault::Mend);
+        at = mend + seconds(rng, 1.0, 4.0);
+    }
+}
+
+/// How a server is cut off, wholly or for the most part.
+fn alone(rng: &mut ChaCha8Rng, server: u16, other: u16) -> Fault {
+    match rng.random_range(0..3) {
+        0 => Fault::Isolate { server },
+        1 => Fault::OneWay { side: vec![server] },
+        _ => Fault::Bridge { server: other, side: vec![server] },
     }
 }

@@ -252,6 +252,17 @@ impl World {
         }
     }
 
+    /// Nothing goes over a connection before its sender was told that it is up.
+    fn link_up(&mut self, (server, other): Link) {
+        let Some(peer) = self.running(other).map(Engine::server) else { return };
+        let node = &mut self.nodes[server];
+        if self.network.cut.contains(&(server, other)) || !node.linked.insert(peer) {
+            return;
+        }
+        let life = node.life;
+        self.schedule(self.now, Happening::Connection { server, life, peer, up: true });
+    }
+
     pub(super) fn transmit(
         &mut self,
         from: ServerId,
@@ -259,6 +270,7 @@ impl World {
         command: &Command,
         bytes: &Rc<[u8]>,
     ) {
+        self.link_up(link);
         let life = self.nodes[link.1].life;
         let extra = self.extra_delay(link);
         match self.network.send(link, self.now, extra) {

@@ -94,6 +94,7 @@ impl World {
         node.shown = super::local::Shown::default();
         node.latest = Timestamp::ZERO;
         node.heard.fill(Timestamp::ZERO);
+        node.linked.clear();
         node.life += 1;
         node.since = self.now;
         self.older_boot |= node.boots.last().is_some_and(|&before| boot < before);
