@@ -43,6 +43,8 @@ pub enum Command {
         end: Stamp,
         /// Whom it counted last, in order, itself included: whoever it fed, and may have fed alone.
         members: Vec<ServerId>,
+        /// As in [`Heartbeat::linked`].
+        linked: Vec<ServerId>,
     },
     /// Here is a hash of a range of my copies: what is yours?
     Verify(Verify),
@@ -213,6 +215,9 @@ pub struct Heartbeat {
     pub closed: Vec<ServerId>,
     /// How many copies the sender holds, of any kind: so that one that joins can say how far it is.
     pub copies: u64,
+    /// Processes newer than those of `members` that the sender, or one who told it, has a link to and
+    /// has not heard: what is written reaches them all the same.
+    pub linked: Vec<ServerId>,
 }
 
 impl Heartbeat {

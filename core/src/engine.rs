@@ -231,7 +231,9 @@ impl Engine {
             Command::Pull(pull) => self.on_pull(from, pull),
             Command::Delta(delta) => self.on_delta(from, delta),
             Command::Ack { applied } => self.on_ack(from, applied, Mark::AckedByAck),
-            Command::Leave { end, members } => self.on_leave(from, end, &members),
+            Command::Leave { end, members, linked } => {
+                self.on_leave(from, end, &members, &linked);
+            }
             Command::Verify(verify) => self.on_verify(from, verify),
             Command::Verified(verified) => self.on_verified(from, verified),
             Command::Mend(mend) => self.on_mend(from, mend),

@@ -322,6 +322,7 @@ fn quiet_heartbeat() -> Heartbeat {
         published: false,
         closed: Vec::new(),
         copies: 0,
+        linked: Vec::new(),
     }
 }
 
@@ -340,7 +341,10 @@ fn the_examples_in_the_wire_document_are_what_is_sent() {
     assert_eq!(shown("HeartbeatRequest"), encoded(&Command::HeartbeatRequest));
     assert_eq!(shown("Ack"), encoded(&Command::Ack { applied: stamp }));
     let members = vec![server];
-    assert_eq!(shown("Leave"), encoded(&Command::Leave { end: stamp, members }));
+    assert_eq!(
+        shown("Leave"),
+        encoded(&Command::Leave { end: stamp, members, linked: Vec::new() })
+    );
     let heartbeat = Heartbeat {
         clock: Timestamp::from_millis(1_700_000_000_002),
         end: stamp,

@@ -396,7 +396,11 @@ mod tests {
         let one = To::One(ServerId::new(3, Timestamp::from_millis(1)));
         driver.publish(
             one,
-            &Command::Leave { end: grapevine_core::Stamp::ZERO, members: Vec::new() },
+            &Command::Leave {
+                end: grapevine_core::Stamp::ZERO,
+                members: Vec::new(),
+                linked: Vec::new(),
+            },
         );
         driver.publish(To::One(ServerId::ZERO), &Command::HeartbeatRequest);
         driver.send_to_all();

@@ -45,6 +45,7 @@ impl Engine {
             published: self.all_published_again(),
             closed: self.gone.closed(),
             copies: self.facts.totals().copies(),
+            linked: self.members.linked_unheard(),
             members,
         }
     }
@@ -61,7 +62,9 @@ impl Engine {
     /// A link came up: say hello, and hear what was missed. It counts once it speaks: it may be only
     /// about to start.
     pub(crate) fn on_peer_up(&mut self, server: ServerId) {
-        self.members.reachable(server, true);
+        if server.number() != self.config.server.number() {
+            self.members.reachable(server, true);
+        }
         self.view_changed();
         self.on_heartbeat_request(server);
         self.send(server, Command::HeartbeatRequest);
@@ -84,6 +87,7 @@ impl Engine {
         let me = self.config.server;
         let missing = self.missing_of(from, &heartbeat);
         self.hear_of_members(&heartbeat.members);
+        self.hear_of_links(&heartbeat.linked);
         self.on_gone_said(from, &heartbeat);
         let acked = heartbeat.applied.get(me);
         let partial = heartbeat.partial;

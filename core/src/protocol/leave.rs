@@ -69,7 +69,8 @@ impl Engine {
         self.rare.mark_if(!complete, Mark::LeaveGaveUpWaiting);
         let request = leaving.request;
         let (end, members) = (self.end(), self.members.newest(self.config.server));
-        self.act(Action::Publish { to: To::All, command: Command::Leave { end, members } });
+        let linked = self.members.linked_unheard();
+        self.act(Action::Publish { to: To::All, command: Command::Leave { end, members, linked } });
         self.respond(request, Ok(Response::Left { complete }));
     }
 
@@ -86,8 +87,15 @@ impl Engine {
     /// Takes a server's leave: it is not counted from then on. Whom it counted counts: it may have fed
     /// one whose number had left too, that nobody else has heard
     /// (`docs/decisions/0006-processes-count-by-hearsay.md`).
-    pub(crate) fn on_leave(&mut self, from: ServerId, end: Stamp, members: &[ServerId]) {
+    pub(crate) fn on_leave(
+        &mut self,
+        from: ServerId,
+        end: Stamp,
+        members: &[ServerId],
+        linked: &[ServerId],
+    ) {
         self.hear_of_members(members);
+        self.hear_of_links(linked);
         self.members.saw_end(from, end);
         self.take_leave(from);
         if !self.covered_entry(&self.applied, from, end) {

@@ -1,7 +1,6 @@
 //! Membership: who is of the farm, who lives, who is joining, whose clock is off (section 8 of the
 //! protocol page). Numbers are configured; processes make themselves known by heartbeats.
 
-use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use crate::action::{Action, Notice};
@@ -11,6 +10,7 @@ use crate::engine::Engine;
 use crate::id::ServerId;
 use crate::member::{Member, State};
 use crate::protocol::clocks::{ahead, same_distance};
+use crate::protocol::links::Links;
 use crate::protocol::sources::{Together, Told};
 use crate::rare::{Mark, Point};
 use crate::sorted::SortedMap;
@@ -57,9 +57,7 @@ pub(super) struct Peer {
 pub(crate) struct Members {
     pub(super) peers: SortedMap<u16, Peer>,
     pub(super) size: usize,
-    /// The processes that links lead to, whether they count or not. Two of one number where the end of
-    /// the predecessor's link is told after its successor's came up.
-    links: BTreeSet<ServerId>,
+    pub(super) links: Links,
     /// When this server started, by its steady time, as are all silences here.
     pub(super) started: Timestamp,
     next_heartbeat: Timestamp,
@@ -76,7 +74,7 @@ impl Members {
         Self {
             peers: SortedMap::new(),
             size: usize::from(config.farm.size),
-            links: BTreeSet::new(),
+            links: Links::default(),
             started: now,
             next_heartbeat: now,
             joining: true,
@@ -143,18 +141,7 @@ impl Members {
 
     /// Notes that a link to this process came up, or went down.
     pub(crate) fn reachable(&mut self, server: ServerId, reachable: bool) {
-        if !reachable {
-            self.links.remove(&server);
-        } else if self.links.len() < 2 * self.size {
-            self.links.insert(server);
-            // Whose links' ends were never told fills no room that others need.
-            let number = server.number();
-            let mut same = self.links.iter().filter(|linked| linked.number() == number);
-            if let (Some(&first), Some(&second), Some(_)) = (same.next(), same.next(), same.next())
-            {
-                self.links.remove(if first == server { &second } else { &first });
-            }
-        }
+        self.links.note(server, reachable, self.size);
         if let Some(peer) = self.of_mut(server) {
             peer.reachable = reachable;
         }
@@ -405,7 +392,7 @@ impl Engine {
             self.rare.mark(Mark::RestartCountedAnew);
             self.forget_run(predecessor);
         }
-        let reachable = self.members.links.contains(&server);
+        let reachable = self.members.links.lead_to(server);
         let peer = Peer { reachable, ..Peer::new(server, self.steady) };
         self.members.peers.insert(server.number(), peer);
     }
@@ -473,23 +460,5 @@ impl Engine {
         }
         self.check_joined();
         self.review_waiting();
-    }
-
-    /// Context that need not be carried: what every configured server has, by the latest heartbeat
-    /// of its newest process. Empty if one is not alive, or a link leads to a process that does not
-    /// count yet: it may have been there for long, behind a partition, and is fed from now on.
-    pub(crate) fn stable(&self) -> Vector {
-        let peers = || self.members.peers.values().filter(|peer| peer.state != State::Left);
-        let alive = |peer: &Peer| peer.introduced && peer.state == State::Alive;
-        let known = |link: &ServerId| {
-            self.members.peers.get(&link.number()).is_none_or(|peer| peer.server >= *link)
-        };
-        let all_known = self.members.links.iter().all(known);
-        if peers().count() < self.members.expected() || !peers().all(alive) || !all_known {
-            return Vector::default();
-        }
-        let mut everywhere = self.applied.clone();
-        peers().for_each(|peer| everywhere.meet(peer.told.applied()));
-        everywhere
     }
 }

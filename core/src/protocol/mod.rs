@@ -11,6 +11,7 @@ pub(crate) mod isolation;
 pub(crate) mod joining;
 pub(crate) mod leave;
 pub(crate) mod limits;
+pub(crate) mod links;
 pub(crate) mod lookup;
 pub(crate) mod membership;
 mod places;

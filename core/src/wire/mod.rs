@@ -182,9 +182,13 @@ fn check(command: &Command, farm: &Farm) -> Result<(), WireError> {
             vector(heartbeat.applied.len())?;
             vector(heartbeat.members.len())?;
             vector(heartbeat.left.len())?;
-            vector(heartbeat.closed.len())
+            vector(heartbeat.closed.len())?;
+            vector(heartbeat.linked.len())
         }
-        Command::Leave { members, .. } => vector(members.len()),
+        Command::Leave { members, linked, .. } => {
+            vector(members.len())?;
+            vector(linked.len())
+        }
         Command::Pull(pull) => {
             vector(pull.base.len())?;
             vector(pull.cursor.as_ref().map_or(0, |cursor| cursor.start.len()))

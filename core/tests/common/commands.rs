@@ -137,18 +137,19 @@ fn lookups() -> BoxedStrategy<Command> {
 fn heartbeats() -> BoxedStrategy<Command> {
     let flags = (any::<bool>(), any::<bool>(), any::<bool>());
     let servers = || vec(server(), 0..4);
-    let heartbeat = (number(), stamp(), vector(), (servers(), servers(), servers()), flags);
+    let heartbeat =
+        (number(), stamp(), vector(), (servers(), servers(), servers(), servers()), flags);
     prop_oneof![
-        8 => heartbeat.prop_map(|(clock, end, applied, (members, left, closed), flags)| {
+        8 => heartbeat.prop_map(|(clock, end, applied, (members, left, closed, linked), flags)| {
             let clock = Timestamp::from_micros(clock);
             let (joining, partial, published) = flags;
             Command::Heartbeat(Heartbeat {
-                clock, end, applied, members, joining, partial, left, published, closed, copies: clock.as_micros()
+                clock, end, applied, members, joining, partial, left, published, closed, copies: clock.as_micros(), linked
             })
         }),
         1 => Just(Command::HeartbeatRequest),
         2 => stamp().prop_map(|applied| Command::Ack { applied }),
-        1 => (stamp(), vec(server(), 0..4)).prop_map(|(end, members)| Command::Leave { end, members }),
+        1 => (stamp(), vec(server(), 0..4), vec(server(), 0..4)).prop_map(|(end, members, linked)| Command::Leave { end, members, linked }),
     ]
     .boxed()
 }

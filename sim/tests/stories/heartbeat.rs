@@ -85,6 +85,7 @@ fn a_heartbeat_from_the_future_is_ignored_and_its_owner_shown_as_skewed() {
         published,
         closed,
         copies: 0,
+        linked: Vec::new(),
     };
     engine.handle(now, Event::Command { from: peer, command: Command::Heartbeat(beat) });
     let status = engine.status();
@@ -111,6 +112,7 @@ fn a_silent_server_is_not_asked_at_each_message_that_holds_its_stamps_from_the_f
             published: true,
             closed: Vec::new(),
             copies: 0,
+            linked: Vec::new(),
         })
     };
     let command = beat(Vector::default(), start);
