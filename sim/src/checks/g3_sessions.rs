@@ -232,7 +232,7 @@ fn carries_enough(scene: &Scene<'_>, answered: &Answered<'_>, served: &Served) -
     for server in 0..scene.world.size() {
         let Some(engine) = scene.world.running(server) else { continue };
         let lacks = !engine.applied().covers(&needed) && engine.view().serving;
-        if lacks && !out_of_the_count(scene, answered, served, engine) {
+        if lacks && !out_of_the_count(scene, answered, (served, &needed), engine) {
             return Err(format!(
                 "{}: server {} dropped {needed:?} from the token, and server {} has not got that \
                  far",
@@ -258,13 +258,14 @@ fn carries_enough(scene: &Scene<'_>, answered: &Answered<'_>, served: &Served) -
 fn out_of_the_count(
     scene: &Scene<'_>,
     answered: &Answered<'_>,
-    served: &Served,
+    (served, dropped): (&Served, &Vector),
     other: &Engine,
 ) -> bool {
     let id = served.session.id;
     let Some(by) = scene.world.running(answered.server) else { return false };
     let knows = |member: &Member| member.server == other.server();
-    let harmless = |copy: &Session| copy.id != id || copy.seen.covers(&served.session.seen);
+    // What is there in part is not shown before somebody gave the rest.
+    let harmless = |copy: &Session| copy.id != id || !copy.complete || copy.seen.covers(dropped);
     !by.status().members.iter().any(knows)
         && other.copy(id.address).is_none_or(|copy| harmless(copy))
 }
