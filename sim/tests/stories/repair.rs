@@ -254,6 +254,7 @@ fn of_two_holders_the_one_that_has_less_says_how_far_a_list_has_come() {
             clock: now,
             end: Stamp::ZERO,
             applied: Vector::from_iter([(writer, has)]),
+            linked: Vec::new(),
             members: vec![me, from],
             joining: false,
             partial: false,
@@ -351,6 +352,7 @@ fn one_part_at_a_time_is_under_way_however_many_servers_are_ahead() {
                 clock: now,
                 end,
                 applied: Vector::from_iter([(from, end)]),
+                linked: Vec::new(),
                 members: vec![me, from],
                 joining: false,
                 partial: false,
@@ -396,4 +398,20 @@ fn batches_from_beyond_a_gap_count_once_the_gap_is_closed() {
     let command = batch(writer, stamp(1), stamp(2), 2);
     engine.handle(now, Event::Command { from: writer, command });
     assert_eq!(engine.applied().get(writer), stamp(5));
+}
+
+#[test]
+fn writers_who_are_heard_and_hear_nothing_do_not_keep_a_server_from_what_others_have() {
+    // Found by seed 56965: after each broken round another writer was asked, never a server that had
+    // written nothing and had it all.
+    let mut world = World::new(77, Farm { size: 4, ..Farm::default() });
+    settle(&mut world);
+    world.network.partition(&[0], &[1, 2, 3]);
+    create(&mut world, 1);
+    create(&mut world, 2);
+    world.run_for(Duration::from_secs(1));
+    world.network.clogged.extend([(0, 1), (0, 2)]);
+    world.network.heal();
+    world.run_for(Duration::from_secs(20));
+    assert_eq!(world.engine(0).copies().count(), 2, "the fourth has both");
 }

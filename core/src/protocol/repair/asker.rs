@@ -181,7 +181,7 @@ impl Engine {
     }
 
     /// A server that is ahead: the writer of something that is missing, if it can be reached; else
-    /// any that has it.
+    /// any that has it. After a broken round any other: writers may be heard and not hear.
     fn choose_holder(&mut self) -> Option<ServerId> {
         let mut ahead = Vec::new();
         for (server, applied, end) in self.members.sources() {
@@ -193,12 +193,14 @@ impl Engine {
                 ahead.push((server, missing.contains(&server)));
             }
         }
-        if let Some(broken) = self.repair.broken.take()
+        let broken = self.repair.broken.take();
+        if let Some(broken) = broken
             && ahead.len() > 1
         {
             ahead.retain(|&(server, _)| server != broken);
         }
-        if ahead.iter().any(|&(_, writer)| writer) && !self.rare.force(Point::HolderAny) {
+        let writers = broken.is_none() && ahead.iter().any(|&(_, writer)| writer);
+        if writers && !self.rare.force(Point::HolderAny) {
             ahead.retain(|&(_, writer)| writer);
         }
         let chosen = self.random.below(ahead.len());
