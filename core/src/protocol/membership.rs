@@ -179,7 +179,7 @@ impl Members {
     }
 
     /// Whether nothing more can be expected from this process for now: its number is known under a
-    /// newer boot, it left, it is not configured, or it was silent for `give_up_after`.
+    /// newer boot, it left, it is not configured, or its number was silent for `give_up_after`.
     pub(crate) fn given_up(&self, server: ServerId, steady: Timestamp, config: &Config) -> bool {
         if server == config.server {
             return false;
@@ -188,10 +188,18 @@ impl Members {
             Some(peer) if peer.server == server => {
                 peer.state == State::Left || steady.since(peer.heard) >= config.farm.give_up_after
             }
-            Some(peer) => peer.server > server,
+            Some(peer) if peer.server > server => true,
+            // A token tells of it, and nobody else has.
+            Some(peer) => steady.since(peer.heard) >= config.farm.give_up_after,
             None if server.number() == config.server.number() => server < config.server,
             None => steady.since(self.started) >= config.farm.give_up_after,
         }
+    }
+
+    /// Whether this process came after one of its number that left, and was not heard here.
+    pub(crate) fn is_unheard(&self, server: ServerId) -> bool {
+        let counted = self.peers.get(&server.number());
+        counted.is_some_and(|peer| peer.server < server && peer.state == State::Left)
     }
 
     /// How many other servers have acknowledged a stamp of this server's stream.

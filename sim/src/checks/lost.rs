@@ -75,14 +75,18 @@ pub(super) fn owed(scene: &Scene<'_>, answered: &Answered<'_>, vector: &Vector) 
 fn is_excused(scene: &Scene<'_>, by: usize, writer: ServerId) -> bool {
     let runs = scene.world.running(usize::from(writer.number()) - 1);
     let Some(runs) = runs.filter(|engine| engine.server() == writer) else { return true };
-    let given_up =
-        |member: &Member| member.server == writer && (left(member) || silent(scene, by, member));
+    let gone = |member: &Member| {
+        member.server > writer
+            || silent(scene, by, member)
+            || member.server == writer && left(member)
+    };
+    let gone = |member: &Member| member.server.number() == writer.number() && gone(member);
     let status = scene.world.running(by).map(Engine::status);
     runs.status().leaving
         || status.is_none_or(|status| {
-            status.members.iter().any(given_up)
+            status.members.iter().any(gone)
                 || never_heard(scene, by, &status, writer.number())
-                || status.server != writer && other_process(&status, writer)
+                || status.server.number() == writer.number() && status.server != writer
         })
 }
 
@@ -93,13 +97,6 @@ fn never_heard(scene: &Scene<'_>, by: usize, status: &Status, number: u16) -> bo
     !known
         && !own
         && scene.world.runs_for(by) + Duration::from_secs(1) >= scene.world.farm().give_up_after
-}
-
-/// Whether a server counts another process of a writer's number: for all it knows, that one is gone.
-fn other_process(status: &Status, writer: ServerId) -> bool {
-    let same = |member: &Member| member.server.number() == writer.number();
-    status.server.number() == writer.number()
-        || status.members.iter().any(|m| same(m) && m.server != writer)
 }
 
 fn left(member: &Member) -> bool {

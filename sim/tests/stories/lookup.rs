@@ -375,3 +375,22 @@ fn a_read_says_how_long_it_waits_and_whether_stale_is_better_than_nothing() {
     let queries = world.status(1).counters.queries;
     assert_eq!(queries, 4, "who does not wait asks nobody");
 }
+
+#[test]
+fn what_a_process_made_that_came_after_one_that_left_is_not_said_to_be_lost() {
+    // Found by seed 5048: all others had left, so all had answered.
+    let mut world = World::new(179, Farm { size: 2, ..Farm::default() });
+    settle(&mut world);
+    world.request(1, Request::Leave);
+    settle(&mut world);
+    world.crash(1);
+    world.network.clogged.insert((1, 0));
+    world.start(1);
+    world.run_for(Duration::from_secs(2));
+    let served = create(&mut world, 1);
+    let read = world.read(0, &served.token);
+    assert!(matches!(read, Err(RequestError::Unavailable(_))), "{read:?}");
+    world.unclog((1, 0));
+    settle(&mut world);
+    assert!(world.read(0, &served.token).is_ok(), "it was there all the time");
+}

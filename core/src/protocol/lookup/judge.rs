@@ -108,7 +108,11 @@ impl Engine {
 
     fn judge_missing(&self, token: &Token, lookup: Option<&Lookup>) -> Verdict {
         let partial = matches!(self.facts.find(&token.id), Place::Here(_));
-        let nobody = !partial && self.all_answered(lookup, |said| said.lacks);
+        let mut named =
+            token.context.iter().map(|(server, _)| server).chain([token.id.address.origin]);
+        // Where a number left, nobody answers for it; but a process that came after may be there.
+        let unheard = named.any(|server| self.members.is_unheard(server));
+        let nobody = !partial && !unheard && self.all_answered(lookup, |said| said.lacks);
         let created = (token.id.address.origin, token.id.created);
         let gone = self.is_lost(&Vector::from_iter([created]), lookup);
         self.rare.mark_if(nobody, Mark::LostAsAllLackIt);
