@@ -140,9 +140,18 @@ impl Engine {
         let mut missing = missing.clone();
         missing.retain(|writer, stamp| !self.beyond_closed(writer, stamp));
         let Some(lookup) = lookup else { return missing.is_empty() };
-        let gone = missing
-            .iter()
-            .all(|(server, _)| self.members.given_up(server, self.steady, &self.config));
+        // A number has one process: where an older one has answered, the newer one was before it, by
+        // a clock that has gone back since.
+        let number_lives = |number| {
+            let mut said = lookup.said.keys();
+            number == self.config.server.number() || said.any(|server| server.number() == number)
+        };
+        let gone = missing.iter().all(|(server, _)| {
+            self.members.given_up(server, self.steady, &self.config)
+                || server != self.config.server
+                    && !self.members.counts(server)
+                    && number_lives(server.number())
+        });
         let answered = lookup.said.keys().filter(|server| self.members.counts(**server)).count();
         let answers = |server: ServerId| lookup.said.contains_key(&server);
         // Also those that only others hear from.
