@@ -34,7 +34,8 @@ impl Engine {
         let old = &copy.fixed;
         let until = (self.now + rotation.grace).min(old.deadline);
         let until = (!rotation.grace.is_zero()).then_some(until);
-        let replaces = Replaces { id: copy.id, deadline: old.deadline, until };
+        // Its copies stay for as long as those of what it replaced itself.
+        let replaces = Replaces { id: copy.id, deadline: old.end(), until };
         let principal = rotation.principal.as_ref().or(old.principal.as_ref()).cloned();
         // A revocation that the old session came after may not have come here.
         let known = old.revocation.filter(|_| principal == old.principal);

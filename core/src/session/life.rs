@@ -55,7 +55,8 @@ impl PartialOrd for Life {
 pub struct Replaces {
     /// The session that is over.
     pub id: SessionId,
-    /// Its absolute deadline: how long its tombstone, and its successor's, must stay.
+    /// How long its tombstone, and its successor's, must stay: until its absolute deadline, or that of
+    /// one that it replaced itself, if that is later.
     pub deadline: Timestamp,
     /// When its grace ends; `None` without one.
     pub until: Option<Timestamp>,

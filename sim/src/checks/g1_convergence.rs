@@ -1,6 +1,6 @@
 //! G1: convergence.
 
-use grapevine_core::{Address, Response, Session, Timestamp};
+use grapevine_core::{Address, Response, Session};
 
 use super::half_heard::HalfHeard;
 use super::{About, Answered, Check, Judgement, Scene};
@@ -108,9 +108,7 @@ fn is_being_dropped(scene: &Scene<'_>, address: Address) -> bool {
     let beat = scene.world.farm().heartbeat_every;
     let copies = scene.healed.iter().filter_map(|&s| scene.world.running(s)?.copy(address));
     let due = |copy: &Session| {
-        let end =
-            copy.fixed.deadline.max(copy.fixed.replaces.map_or(Timestamp::ZERO, |r| r.deadline));
-        let due = end + scene.world.farm().margin();
+        let due = copy.fixed.end() + scene.world.farm().margin();
         due.before(beat) <= scene.world.now() && scene.world.now() <= due + beat
     };
     { copies }.any(|copy| due(copy))

@@ -55,6 +55,32 @@ fn a_new_id_has_the_contents_and_the_old_one_is_over_at_every_server() {
 }
 
 #[test]
+fn what_stands_in_for_a_replaced_session_stays_for_as_long_as_its_copies_do() {
+    // Found by seed 49799: a session that lives long becomes one that lives for two seconds, and that
+    // one a third. A server hears of the third alone, after the second's deadline; the second's copies
+    // are still there, for they tell of the first one's end.
+    let mut world = farm(79);
+    let first = create(&mut world, 0);
+    settle(&mut world);
+    world.network.partition(&[2], &[0, 1]);
+    let short = Rotation { lifetime: Some(Duration::from_secs(2)), ..plain() };
+    let second = rotate(&mut world, 0, &first.token, short).expect("rotated");
+    let long = Rotation { lifetime: Some(Duration::from_secs(600)), ..plain() };
+    let third = rotate(&mut world, 0, &second.token, long).expect("rotated");
+    world.run_for(Duration::from_secs(3) + world.farm().margin());
+    // The answer overtakes the repair.
+    world.network.heal();
+    assert!(world.read(2, &third.token).is_ok());
+    let address = second.token.id.address;
+    assert!(
+        world.engine(2).copy(address).is_some(),
+        "or the second one's copies live when they come"
+    );
+    settle(&mut world);
+    assert_eq!(world.differences(), Vec::<String>::new());
+}
+
+#[test]
 fn a_server_that_hears_of_the_new_session_first_never_lets_the_old_one_live() {
     let mut world = farm(71);
     // Server 3 hears neither of the old session nor of what is written to it.
