@@ -200,7 +200,11 @@ impl Check for Ended {
             if over.rotated.is_empty() && over.revoked.is_empty() {
                 continue;
             }
-            for copy in copies().filter(|copy| copy.life == Life::Live) {
+            let judged = |copy: &&Arc<Session>| {
+                // Memory that lost a copy and got it back may have had what ended it meanwhile.
+                copy.life == Life::Live && !scene.damaged.contains(&name(&copy.id))
+            };
+            for copy in copies().filter(judged) {
                 if over.rotated.contains_key(&name(&copy.id)) || over.revoked(copy) {
                     return Err(format!(
                         "{} lives at server {} beside what ended it",

@@ -69,7 +69,9 @@ fn is_there(scene: &Scene<'_>, process: ServerId) -> bool {
 }
 
 fn slack(scene: &Scene<'_>) -> Duration {
-    Duration::from_micros(2 * scene.damage.skew) + Duration::from_millis(2)
+    // Where actions come out late, so do answers.
+    let late = Duration::from_millis(if scene.world.late() { 20 } else { 2 });
+    Duration::from_micros(2 * scene.damage.skew) + late
 }
 
 impl Check for Expiry {
