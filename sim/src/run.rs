@@ -8,7 +8,7 @@ use grapevine_core::{ServerId, Timestamp};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
-use crate::checks::{self, Check, Damage};
+use crate::checks::{self, Check, Damage, Tally};
 use crate::harness::{Elsewhere, On, harness};
 use crate::model::Model;
 use crate::scenario::{Scenario, Scripted};
@@ -58,6 +58,7 @@ pub struct Run {
     model: Model,
     shop: Shop,
     checks: Vec<Box<dyn Check>>,
+    tally: Tally,
     damage: Damage,
     healed: Vec<usize>,
     rng: ChaCha8Rng,
@@ -115,6 +116,7 @@ impl Run {
             world,
             model: Model::default(),
             checks: checks::all(),
+            tally: Tally::default(),
             damage: Damage { disturbed: disturbs(scenario), ..Damage::default() },
             healed: Vec::new(),
             rng: ChaCha8Rng::seed_from_u64(scenario.seed ^ 0x5eed),

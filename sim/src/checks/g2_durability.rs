@@ -8,7 +8,7 @@ use grapevine_core::{
     Acks, Member, Response, ServerId, Session, SessionId, Stamp, State, Timestamp, Version,
 };
 
-use super::{About, Answered, Check, Judgement, Scene};
+use super::{About, Answered, Check, Judgement, Rule, Scene};
 use crate::model::{Name, name};
 use crate::shop::Intent;
 use crate::world::World;
@@ -62,6 +62,7 @@ impl Durability {
         });
         for write in &self.writes {
             self.looked += 1;
+            scene.tally.looked(Rule::Survives);
             if !survives(scene.world, write) {
                 return Err(format!(
                     "the write {} of {} to {} was acknowledged by {} others, {} died since, and no \
@@ -191,6 +192,7 @@ impl Check for Durability {
         };
         let applied = members.iter().filter(|member| applied(member)).count();
         self.looked += 1;
+        scene.tally.looked(Rule::Applied);
         if applied < copies {
             return Err(format!(
                 "the write {stamp} of {by} to {id} was answered as acknowledged by {copies} \

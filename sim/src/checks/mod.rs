@@ -13,6 +13,7 @@ use crate::shop::Flight;
 use crate::world::World;
 
 mod asked;
+mod fixed;
 mod g10_input;
 mod g1_convergence;
 mod g2_durability;
@@ -27,6 +28,9 @@ mod half_heard;
 mod listed;
 mod lost;
 mod rotated;
+mod tally;
+
+pub(crate) use tally::{Rule, Tally};
 
 /// What a guarantee means, and how it is checked.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +79,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) damaged: &'a BTreeSet<Name>,
     /// Requests without an answer yet.
     pub(crate) flights: &'a BTreeMap<grapevine_core::RequestId, Flight>,
+    /// What each rule has looked at.
+    pub(crate) tally: &'a Tally,
 }
 
 /// A request's answer, with what was asked.
