@@ -282,7 +282,7 @@ impl Known {
         let secret = grapevine_core::Secret::from_bytes([0; 16]);
         let id = SessionId { address, created: Stamp::from_bits(1), secret };
         let by = id.address.origin;
-        Self::new(&Session::new(id, grapevine_core::Fixed::default()), by, Timestamp::ZERO)
+        Self::new(&Session::new(id, Fixed::default()), by, Timestamp::ZERO)
     }
 
     /// What a copy that has seen this much must show: `None` if it must be over.

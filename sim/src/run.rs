@@ -51,6 +51,11 @@ fn disturbs(scenario: &Scenario) -> bool {
         || !scenario.later.is_empty()
 }
 
+/// Whether a link's queue may be too short for what is said on it.
+const fn drops(scenario: &Scenario) -> bool {
+    scenario.network.queue < 1000
+}
+
 /// A run under way.
 pub struct Run {
     scenario: Scenario,
@@ -110,6 +115,7 @@ impl Run {
         world.buggify(&scenario.buggify, scenario.seed);
         let pairs = u64::from(scenario.servers).pow(2);
         let allowed = EVENTS_BESIDES + pairs * EVENTS_PER_PAIR;
+        let disturbed = disturbs(scenario);
         Self {
             scenario: scenario.clone(),
             shop: Shop::new(scenario, START + WARM_UP),
@@ -117,7 +123,11 @@ impl Run {
             model: Model::default(),
             checks: checks::all(),
             tally: Tally::default(),
-            damage: Damage { disturbed: disturbs(scenario), ..Damage::default() },
+            damage: Damage {
+                disturbed,
+                faults: u64::from(disturbed || drops(scenario)),
+                ..Damage::default()
+            },
             healed: Vec::new(),
             rng: ChaCha8Rng::seed_from_u64(scenario.seed ^ 0x5eed),
             broken: None,

@@ -4,8 +4,8 @@
 use std::ops::ControlFlow;
 
 use grapevine_sim::{
-    CONVERGED_AFTER_BEATS, Hits, RULES_FROM, Run, SERVED_AFTER_BEATS, Scenario, Summary, Swarm, guarantees,
-    run_scenario,
+    CONVERGED_AFTER_BEATS, Hits, RULES_FROM, Run, SERVED_AFTER_BEATS, Scenario, Summary, Swarm,
+    guarantees, run_scenario,
 };
 
 #[test]

@@ -5,9 +5,11 @@ use std::sync::Arc;
 
 use grapevine_core::command::Write;
 use grapevine_core::{
-    Acks, Member, Response, ServerId, Session, SessionId, Stamp, State, Timestamp, Version,
+    Acks, Member, Principal, Request, RequestError, Response, ServerId, Session, SessionId, Stamp,
+    State, Timestamp, Version,
 };
 
+use super::left;
 use super::{About, Answered, Check, Judgement, Rule, Scene};
 use crate::model::{Name, name};
 use crate::shop::Intent;
@@ -36,6 +38,8 @@ pub(super) struct Durability {
     order: VecDeque<(ServerId, Stamp)>,
     /// The ends of sessions that servers wrote because they were asked to, or because time was up.
     ends: BTreeMap<(Name, ServerId), (Stamp, Timestamp)>,
+    /// The revocations that servers wrote, and when that was seen.
+    revocations: BTreeMap<(Principal, ServerId), Vec<(Timestamp, Stamp)>>,
 }
 
 static ABOUT: About = About {
@@ -47,7 +51,11 @@ static ABOUT: About = About {
            the end, if all servers are healed: for every write (a new ID, an end and a revocation \
            too) that was answered with n acknowledgements (of `all`: as many as the writer, once it has joined, counts as \
            live; of an end: one, unless the request or the farm says otherwise), and since which was made at most n servers died, a running server has a copy \
-           (or tombstone) that has seen it, unless the session's lifetime is over.",
+           (or tombstone) that has seen it, unless the session's lifetime is over. Who answers that too few have a write \
+           says how many were to be waited for, and how many newest processes have acknowledged it: no fewer than \
+           it heard, no more than have applied it, and less than enough. Who leaves and says that its leave is complete: every \
+           server that is not down or gone in its eyes has applied its stream to the end; in a farm in which \
+           nothing else has gone wrong, it is complete.",
     file: "sim/src/checks/g2_durability.rs",
     not_applied: None,
 };
@@ -110,6 +118,71 @@ fn survives(world: &World, write: &Acknowledged) -> bool {
     })
 }
 
+impl Durability {
+    /// The stamp of what ended a session, or several; of a revocation perhaps an earlier one's.
+    fn stamp_of(&self, answered: &Answered<'_>, by: ServerId) -> Option<Stamp> {
+        let flight = answered.flight;
+        if let Some(Request::Revoke { principal, .. }) = &flight.request {
+            let made = self.revocations.get(&(principal.clone(), by))?;
+            return made.iter().find(|(at, _)| *at >= flight.sent).map(|&(_, stamp)| stamp);
+        }
+        let token = flight.token.as_ref()?;
+        self.ends.get(&(name(&token.id), by)).map(|&(stamp, _)| stamp)
+    }
+}
+
+/// The answer that too few have a write yet: it wants as many as were asked for, fewer have acknowledged it
+/// (or, of all that live, not each), and so many have it indeed.
+fn too_few(
+    scene: &Scene<'_>,
+    answered: &Answered<'_>,
+    (acked, wanted): (usize, usize),
+    stamp: Option<Stamp>,
+) -> Judgement {
+    let flight = answered.flight;
+    let Some(engine) = scene.world.running(answered.server) else { return Ok(()) };
+    let (by, members) = (engine.server(), engine.status().members);
+    let said = format!("{by} says of {:?} that {acked} of {wanted} have it", flight.intent);
+    scene.tally.looked(Rule::NotReplicated);
+    let Some(asked) = self::wanted(scene.world, &flight.intent, flight.acks, &members) else {
+        return Err(format!("{said}, and it was to wait for nobody"));
+    };
+    let all = waits_for_all(scene.world, flight.acks);
+    // Of all that live one may be taken for dead later in the event that answered; more of them by the time
+    // that the answer goes out.
+    let fits = if all { (asked..=members.len()).contains(&wanted) } else { wanted == asked };
+    if !fits && !(all && scene.world.late()) {
+        return Err(format!("{said}, and it was to wait for {asked}"));
+    }
+    if acked >= wanted && !all {
+        return Err(format!("{said}, which are enough"));
+    }
+    let Some(stamp) = stamp.filter(|_| !scene.world.late()) else { return Ok(()) };
+    let has = |member: &&Member| {
+        let applied = scene.world.applied_by(member.server);
+        applied.is_some_and(|applied| applied.covers_entry(by, stamp))
+    };
+    let have = members.iter().filter(has).count();
+    if acked > have {
+        return Err(format!(
+            "{said}, and the newest processes of only {have} have applied {stamp}"
+        ));
+    }
+    let told = members.iter().filter(|member| member.acked >= stamp).count();
+    if acked < told && !matches!(flight.intent, Intent::Revoke(_)) {
+        return Err(format!("{said}, and {told} have acknowledged {stamp}"));
+    }
+    Ok(())
+}
+
+/// Whether a write waits for all that live.
+fn waits_for_all(world: &World, acks: Acks) -> bool {
+    match acks {
+        Acks::Farm => world.farm().acks == Acks::All,
+        acks => acks == Acks::All,
+    }
+}
+
 impl Check for Durability {
     fn about(&self) -> &'static About {
         &ABOUT
@@ -124,6 +197,10 @@ impl Check for Durability {
         if let Write::Delete(session) = write {
             let end = (stamp, session.fixed.deadline);
             self.ends.entry((name(&session.id), by)).or_insert(end);
+        }
+        if let (Write::Revoke(_), Some(whose)) = (write, &write.session().fixed.principal) {
+            let made = self.revocations.entry((whose.clone(), by)).or_default();
+            made.push((scene.world.now(), stamp));
         }
         // Long before so many others are made, a write is acknowledged or has waited long enough.
         if self.order.len() >= REMEMBERED
@@ -167,14 +244,26 @@ impl Check for Durability {
                     }
                 }
             }
+            Ok(Response::Left { complete }) => return left::as_said(scene, answered, *complete),
+            Err(RequestError::NotReplicated { acked, wanted, token, .. }) => {
+                let stamp = match token {
+                    // What was written last is in it, unless nobody else is there to be waited for.
+                    Some(token) => {
+                        Some(token.context.get(by)).filter(|&stamp| stamp != Stamp::ZERO)
+                    }
+                    None => self.stamp_of(answered, by),
+                };
+                return too_few(
+                    scene,
+                    answered,
+                    (usize::from(*acked), usize::from(*wanted)),
+                    stamp,
+                );
+            }
             _ => return Ok(()),
         };
         let status = engine.status();
-        let farm = scene.world.farm().acks;
-        let all = match answered.flight.acks {
-            Acks::Farm => farm == Acks::All,
-            acks => acks == Acks::All,
-        };
+        let all = waits_for_all(scene.world, answered.flight.acks);
         if all && (status.joining || scene.world.late()) {
             // Who starts knows at first of nobody who lives, and may hear of the first in this very event;
             // and so may anybody between an answer and the event after which it goes out.

@@ -25,6 +25,7 @@ mod g7_answers;
 mod g8_limits;
 mod g9_determinism;
 mod half_heard;
+mod left;
 mod listed;
 mod lost;
 mod rotated;
@@ -57,6 +58,8 @@ pub(crate) struct Damage {
     pub(crate) deaths: Vec<Timestamp>,
     /// Whether anything at all was done on purpose, and be it the loss of a message.
     pub(crate) disturbed: bool,
+    /// How many faults there were. A run whose network or rare choices are faulty has one from the start.
+    pub(crate) faults: u64,
     /// Whether a server has left: what it alone had is given up.
     pub(crate) left: bool,
     /// The most that any clock was off, in microseconds.
