@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use grapevine_core::command::Write;
 use grapevine_core::{
-    Acks, Member, Principal, Request, RequestError, Response, ServerId, Session, SessionId, Stamp,
-    State, Timestamp, Version,
+    Acks, Engine, Member, Principal, Request, RequestError, Response, ServerId, Session, SessionId,
+    Stamp, State, Timestamp, Token, Version,
 };
 
 use super::left;
@@ -119,8 +119,18 @@ fn survives(world: &World, write: &Acknowledged) -> bool {
 }
 
 impl Durability {
-    /// The stamp of what ended a session, or several; of a revocation perhaps an earlier one's.
-    fn stamp_of(&self, answered: &Answered<'_>, by: ServerId) -> Option<Stamp> {
+    /// The stamp of a write that is answered with this token, or of what ended a session, or several; of a
+    /// revocation perhaps an earlier one's.
+    fn stamp_of(
+        &self,
+        answered: &Answered<'_>,
+        by: ServerId,
+        token: Option<&Token>,
+    ) -> Option<Stamp> {
+        if let Some(token) = token {
+            // What was written last is in it, unless nobody else is there to be waited for.
+            return Some(token.context.get(by)).filter(|&stamp| stamp != Stamp::ZERO);
+        }
         let flight = answered.flight;
         if let Some(Request::Revoke { principal, .. }) = &flight.request {
             let made = self.revocations.get(&(principal.clone(), by))?;
@@ -129,6 +139,14 @@ impl Durability {
         let token = flight.token.as_ref()?;
         self.ends.get(&(name(&token.id), by)).map(|&(stamp, _)| stamp)
     }
+}
+
+/// A record of a revocation, which lies in a slot of the server that made it: its ID, end and stamp.
+fn record(engine: &Engine, version: &Version) -> Option<(SessionId, Timestamp, Stamp)> {
+    let is_it = |copy: &&Arc<Session>| {
+        copy.is_revocation() && Version::new(copy.id.created, copy.id.address.origin) == *version
+    };
+    engine.copies().find(is_it).map(|copy| (copy.id, copy.fixed.deadline, version.stamp))
 }
 
 /// The answer that too few have a write yet: it wants as many as were asked for, fewer have acknowledged it
@@ -151,7 +169,7 @@ fn too_few(
     // Of all that live one may be taken for dead later in the event that answered; more of them by the time
     // that the answer goes out.
     let fits = if all { (asked..=members.len()).contains(&wanted) } else { wanted == asked };
-    if !fits && !(all && scene.world.late()) {
+    if !(fits || all && scene.world.late()) {
         return Err(format!("{said}, and it was to wait for {asked}"));
     }
     if acked >= wanted && !all {
@@ -216,19 +234,11 @@ impl Check for Durability {
     fn answered(&mut self, scene: &Scene<'_>, answered: &Answered<'_>) -> Judgement {
         let Some(engine) = scene.world.running(answered.server) else { return Ok(()) };
         let by = engine.server();
-        // A record of a revocation lies in a slot of the server that made it.
-        let record = |version: &Version| {
-            let is_it = |copy: &&Arc<Session>| {
-                copy.is_revocation()
-                    && Version::new(copy.id.created, copy.id.address.origin) == *version
-            };
-            engine.copies().find(is_it).map(|copy| (copy.id, copy.fixed.deadline, version.stamp))
-        };
         let (id, deadline, stamp) = match answered.outcome {
             Ok(Response::Session(served)) => {
                 (served.token.id, served.token.deadline, served.session.seen.get(by))
             }
-            Ok(Response::Revoked { version, .. }) => match record(version) {
+            Ok(Response::Revoked { version, .. }) => match record(engine, version) {
                 Some(record) => record,
                 None => return Err(format!("{by} has not got its revocation {version:?}")),
             },
@@ -246,19 +256,9 @@ impl Check for Durability {
             }
             Ok(Response::Left { complete }) => return left::as_said(scene, answered, *complete),
             Err(RequestError::NotReplicated { acked, wanted, token, .. }) => {
-                let stamp = match token {
-                    // What was written last is in it, unless nobody else is there to be waited for.
-                    Some(token) => {
-                        Some(token.context.get(by)).filter(|&stamp| stamp != Stamp::ZERO)
-                    }
-                    None => self.stamp_of(answered, by),
-                };
-                return too_few(
-                    scene,
-                    answered,
-                    (usize::from(*acked), usize::from(*wanted)),
-                    stamp,
-                );
+                let said = (usize::from(*acked), usize::from(*wanted));
+                let stamp = self.stamp_of(answered, by, token.as_ref());
+                return too_few(scene, answered, said, stamp);
             }
             _ => return Ok(()),
         };
