@@ -109,6 +109,16 @@ fn check_writable(path: &Path) -> Result<(), String> {
     opened.map(drop).map_err(|error| cant_be_written(path, &error))
 }
 
+/// The same, before it is known whether there will be a result: what is not there is not made.
+fn check_could_be_written(path: &Path) -> Result<(), String> {
+    let was_there = path.exists();
+    check_writable(path)?;
+    if !was_there {
+        std::fs::remove_file(path).map_err(|error| cant_be_written(path, &error))?;
+    }
+    Ok(())
+}
+
 fn cant_be_written(path: &Path, error: &std::io::Error) -> String {
     format!("{} can't be written: {error}", path.display())
 }

@@ -94,6 +94,7 @@ impl Scenario {
         cut_off(&mut scenario);
         farms::lighten(&mut scenario);
         local_reads(&mut scenario);
+        farm_times(&mut scenario);
         memory::add(&mut scenario);
         pressure::add(&mut scenario);
         scenario
@@ -123,6 +124,12 @@ fn more_kinds(scenario: &mut Scenario) {
 fn local_reads(scenario: &mut Scenario) {
     let mut rng = ChaCha8Rng::seed_from_u64(scenario.seed ^ 0x10_ca1);
     scenario.workload.local_reads = rng.random_bool(0.4);
+}
+
+/// In some runs customers leave sessions' times to the farm. Drawn apart.
+fn farm_times(scenario: &mut Scenario) {
+    let mut rng = ChaCha8Rng::seed_from_u64(scenario.seed ^ 0xfa_7135);
+    scenario.workload.farm_times = rng.random_bool(0.3);
 }
 
 impl Draw {
@@ -218,6 +225,7 @@ impl Draw {
                 3600
             },
             local_reads: false,
+            farm_times: false,
             kinds,
         }
     }

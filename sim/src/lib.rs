@@ -48,6 +48,8 @@ pub use scenario::{
     ScenarioError, Scripted, Timed, Workload,
 };
 pub use shrink::{Effort, Progress, Shrunk, script, shrink};
-pub use swarm::{Hits, Step, Summary, Swarm, run_in_steps, run_on, run_scenario, run_twice};
+pub use swarm::{
+    Hits, RULES_FROM, Step, Summary, Swarm, run_in_steps, run_on, run_scenario, run_twice,
+};
 pub use trace::Record;
 pub use world::{START, World};

@@ -7,11 +7,12 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use grapevine_core::command::Write;
 use grapevine_core::{
-    Address, Attribute, Change, Key, Life, Principal, Replaces, ServerId, Session, SessionId,
-    Shown, Stamp, Timestamp, Value, Vector, Version,
+    Address, Attribute, Change, Fixed, Key, Life, Principal, Replaces, ServerId, Session,
+    SessionId, Shown, Stamp, Timestamp, Value, Vector, Version,
 };
 
 mod view;
@@ -53,6 +54,8 @@ struct Wrote {
 #[derive(Clone, Debug)]
 pub(crate) struct Known {
     pub(crate) id: SessionId,
+    /// What never changes of it, as it was made.
+    pub(crate) fixed: Arc<Fixed>,
     pub(crate) idle_timeout: std::time::Duration,
     /// When no server keeps it any more, but for a margin: its own deadline, or that of the session that
     /// it took the place of.
@@ -198,6 +201,7 @@ impl Known {
     fn new(delta: &Session, by: ServerId, now: Timestamp) -> Self {
         Self {
             id: delta.id,
+            fixed: Arc::clone(&delta.fixed),
             idle_timeout: delta.fixed.idle_timeout,
             deadline: delta.fixed.replaces.map_or(delta.fixed.deadline, |replaces| {
                 replaces.deadline.max(delta.fixed.deadline)
@@ -278,7 +282,7 @@ impl Known {
         let secret = grapevine_core::Secret::from_bytes([0; 16]);
         let id = SessionId { address, created: Stamp::from_bits(1), secret };
         let by = id.address.origin;
-        Self::new(&Session::new(id, grapevine_core::Fixed::default()), by, Timestamp::ZERO)
+        Self::new(&Session::new(id, Fixed::default()), by, Timestamp::ZERO)
     }
 
     /// What a copy that has seen this much must show: `None` if it must be over.

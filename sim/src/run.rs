@@ -8,7 +8,7 @@ use grapevine_core::{ServerId, Timestamp};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 
-use crate::checks::{self, Check, Damage};
+use crate::checks::{self, Check, Damage, Tally};
 use crate::harness::{Elsewhere, On, harness};
 use crate::model::Model;
 use crate::scenario::{Scenario, Scripted};
@@ -51,6 +51,11 @@ fn disturbs(scenario: &Scenario) -> bool {
         || !scenario.later.is_empty()
 }
 
+/// Whether a link's queue may be too short for what is said on it.
+const fn drops(scenario: &Scenario) -> bool {
+    scenario.network.queue < 1000
+}
+
 /// A run under way.
 pub struct Run {
     scenario: Scenario,
@@ -58,6 +63,7 @@ pub struct Run {
     model: Model,
     shop: Shop,
     checks: Vec<Box<dyn Check>>,
+    tally: Tally,
     damage: Damage,
     healed: Vec<usize>,
     rng: ChaCha8Rng,
@@ -109,13 +115,19 @@ impl Run {
         world.buggify(&scenario.buggify, scenario.seed);
         let pairs = u64::from(scenario.servers).pow(2);
         let allowed = EVENTS_BESIDES + pairs * EVENTS_PER_PAIR;
+        let disturbed = disturbs(scenario);
         Self {
             scenario: scenario.clone(),
             shop: Shop::new(scenario, START + WARM_UP),
             world,
             model: Model::default(),
             checks: checks::all(),
-            damage: Damage { disturbed: disturbs(scenario), ..Damage::default() },
+            tally: Tally::default(),
+            damage: Damage {
+                disturbed,
+                faults: u64::from(disturbed || drops(scenario)),
+                ..Damage::default()
+            },
             healed: Vec::new(),
             rng: ChaCha8Rng::seed_from_u64(scenario.seed ^ 0x5eed),
             broken: None,

@@ -224,16 +224,27 @@ impl Shop {
 
     fn create(&self, n: usize, now: Timestamp, rng: &mut ChaCha8Rng) -> (Request, Flight) {
         let acks = self.acks(rng);
+        let (lifetime, idle_timeout) = self.times(rng);
         let user = Key::new("user").expect("a good key");
         let create = Create {
             attributes: vec![(user, Value::new(format!("customer {n}").as_bytes()))],
-            idle_timeout: Some(Duration::from_secs(self.workload.idle_timeout_s)),
-            lifetime: Some(Duration::from_secs(self.workload.lifetime_s)),
+            idle_timeout,
+            lifetime,
             principal: rng.random_bool(0.5).then(|| login::somebody(rng)),
             acks,
         };
         let flight = flight(n, Intent::Create, acks, None, Vector::default(), now);
         (Request::Create(create), flight)
+    }
+
+    /// A new session's lifetime and idle timeout; `None` if that is left to the farm.
+    fn times(&self, rng: &ChaCha8Rng) -> (Option<Duration>, Option<Duration>) {
+        let mut apart = apart(rng);
+        let mut named = |seconds| {
+            let left_out = self.workload.farm_times && apart.random_bool(0.3);
+            (!left_out).then(|| Duration::from_secs(seconds))
+        };
+        (named(self.workload.lifetime_s), named(self.workload.idle_timeout_s))
     }
 
     fn acks(&self, rng: &mut ChaCha8Rng) -> Acks {
@@ -455,4 +466,11 @@ impl Shop {
         self.soonest = None;
         self.closed = true;
     }
+}
+
+/// Coins of their own: what is drawn with them moves no other draw.
+fn apart(rng: &ChaCha8Rng) -> ChaCha8Rng {
+    let mut apart = rng.clone();
+    apart.set_stream(1);
+    apart
 }

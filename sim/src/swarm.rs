@@ -17,6 +17,8 @@ use crate::world::START;
 
 /// Every so many runs, from the first on, one is made twice and the traces compared (G9).
 const TWICE_EVERY: u64 = 64;
+/// A swarm of so many runs has something for each rule of each check to look at.
+pub const RULES_FROM: u64 = 2000;
 /// How many failures are kept.
 const KEPT: usize = 100;
 
@@ -90,6 +92,8 @@ pub struct Summary {
     pub forced: BTreeMap<String, Hits>,
     /// Guarantee → how much its check looked at.
     pub looked: BTreeMap<String, u64>,
+    /// Rule of a check → how much it looked at.
+    pub rules: BTreeMap<String, Hits>,
 }
 
 impl Swarm {
@@ -163,6 +167,7 @@ impl Summary {
         }
         add_hits(&mut self.marks, &outcome.marks);
         add_hits(&mut self.forced, &outcome.forced);
+        add_hits(&mut self.rules, &outcome.rules);
         for (guarantee, count) in &outcome.looked {
             *self.looked.entry(guarantee.clone()).or_default() += count;
         }
@@ -187,10 +192,19 @@ impl Summary {
         self.failed == 0 && self.blind().is_empty() && marks
     }
 
-    /// Checks that looked at nothing: they have shown nothing.
+    /// Checks that looked at nothing: they have shown nothing. Of a swarm that is large enough to say so,
+    /// each rule of a check by itself: some look at what few runs have.
     pub fn blind(&self) -> Vec<&str> {
         let blind = self.looked.iter().filter(|&(_, &count)| count == 0);
-        blind.map(|(guarantee, _)| guarantee.as_str()).collect()
+        let blind = blind.map(|(guarantee, _)| guarantee.as_str());
+        let rules = if self.runs < RULES_FROM { Vec::new() } else { self.unused_rules() };
+        blind.chain(rules).collect()
+    }
+
+    /// Rules of checks that looked at nothing, however small the swarm.
+    pub fn unused_rules(&self) -> Vec<&str> {
+        let unused = self.rules.iter().filter(|(_, hits)| hits.seeds == 0);
+        unused.map(|(rule, _)| rule.as_str()).collect()
     }
 }
 

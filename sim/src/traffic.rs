@@ -151,6 +151,12 @@ impl Traffic {
         self.looked
     }
 
+    /// The same, by what the rules are called.
+    pub(crate) fn rules(&self) -> impl Iterator<Item = (String, u64)> {
+        let name = |rule: &str| format!("G8: {rule} have their reason");
+        RULES.into_iter().map(name).zip(self.looked)
+    }
+
     /// The first message that had no reason.
     pub(crate) fn broken(&self) -> Option<&str> {
         self.broken.as_deref()

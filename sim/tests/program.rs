@@ -197,6 +197,20 @@ fn a_result_never_takes_its_scenarios_place() {
 }
 
 #[test]
+fn where_nothing_can_be_written_nothing_is_shrunk() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let [nowhere, there] = ["none/x.toml", "x.toml"].map(|name| folder.path().join(name));
+    // Nothing is broken by this seed: it is refused all the same, and before the run.
+    let output = simulator(&["shrink", "--seed", "1", "--out", nowhere.to_str().expect("plain")]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("can't be written"), "{}", text(&output.stderr));
+    assert!(output.stdout.is_empty(), "{}", text(&output.stdout));
+    let output = simulator(&["shrink", "--seed", "1", "--out", there.to_str().expect("plain")]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(!there.exists(), "there is no result");
+}
+
+#[test]
 fn the_last_line_of_a_swarm_says_what_it_came_to() {
     let last = |range: &str| {
         let done = simulator(&["swarm", "--seeds", range]);

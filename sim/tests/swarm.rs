@@ -4,8 +4,8 @@
 use std::ops::ControlFlow;
 
 use grapevine_sim::{
-    CONVERGED_AFTER_BEATS, Run, SERVED_AFTER_BEATS, Scenario, Summary, Swarm, guarantees,
-    run_scenario,
+    CONVERGED_AFTER_BEATS, Hits, RULES_FROM, Run, SERVED_AFTER_BEATS, Scenario, Summary, Swarm,
+    guarantees, run_scenario,
 };
 
 #[test]
@@ -53,6 +53,26 @@ fn a_check_that_looked_at_nothing_fails_the_swarm() {
         summary.looked.insert(about.name.to_owned(), 0);
         assert_eq!(summary.blind(), [about.name]);
         assert!(!summary.good(false), "{} looked at nothing, and all is well", about.name);
+    }
+}
+
+#[test]
+fn a_rule_that_looked_at_nothing_fails_a_swarm_that_is_large_enough_to_say_so() {
+    let mut summary = Summary::default();
+    summary.add(run_scenario(&Scenario::drawn(1)));
+    summary.looked.values_mut().for_each(|count| *count = 1);
+    let used = Hits { hits: 1, seeds: 1 };
+    let rules: Vec<String> = summary.rules.keys().cloned().collect();
+    assert!(rules.len() > 50 && rules.iter().all(|rule| rule.starts_with('G')), "{rules:?}");
+    for rule in &rules {
+        summary.rules.values_mut().for_each(|hits| *hits = used);
+        summary.runs = RULES_FROM;
+        assert!(summary.good(false));
+        summary.rules.insert(rule.clone(), Hits::default());
+        assert_eq!(summary.blind(), [rule]);
+        assert!(!summary.good(false), "{rule} looked at nothing, and all is well");
+        summary.runs = RULES_FROM - 1;
+        assert!(summary.good(false) && summary.unused_rules() == [rule]);
     }
 }
 

@@ -55,8 +55,8 @@ impl Engine {
         if self.leaving.is_none() {
             return;
         }
-        // With nobody else alive, nobody has anything.
-        let alone = self.config.farm.size > 1 && self.members.acked(self.end()) == 0;
+        // With nobody else alive, nobody has anything: who has left goes, whatever it had.
+        let alone = self.config.farm.size > 1 && self.members.live() == 0;
         let complete = self.members.all_acked(self.end()) && !alone && self.gone.nothing_waits();
         let now = self.now;
         let Some(leaving) = &mut self.leaving else { return };

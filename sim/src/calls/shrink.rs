@@ -6,7 +6,7 @@ use clap::Args;
 use grapevine_sim::{Effort, Scenario, Shrunk, run_scenario, script, shrink};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{CALL, Source, check_writable, note, say, verdict, write};
+use super::{CALL, Source, check_could_be_written, check_writable, note, say, verdict, write};
 
 #[derive(Args)]
 pub(crate) struct ShrinkArgs {
@@ -27,6 +27,7 @@ pub(crate) struct ShrinkArgs {
 pub(crate) fn call(args: &ShrinkArgs) -> Result<bool, String> {
     let scenario = args.source.scenario()?;
     args.source.spare(&args.out)?;
+    check_could_be_written(&args.out)?;
     let (outcome, scripted) = script(&scenario);
     let Some(broken) = &outcome.broken else {
         say(format_args!("{}\nThere is nothing to shrink.", verdict(&outcome)))?;

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::Args;
-use grapevine_sim::{Hits, Outcome, Summary, Swarm};
+use grapevine_sim::{Hits, Outcome, RULES_FROM, Summary, Swarm};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{CALL, LARGEST_SEED, check_writable, note, say, verdict, write};
@@ -226,6 +226,9 @@ fn report(summary: &Summary, swarm: &Swarm, args: &SwarmArgs) -> Result<bool, St
     for (guarantee, count) in &summary.looked {
         say(format_args!("  {guarantee} looked at {count}"))?;
     }
+    for (rule, Hits { hits, seeds }) in &summary.rules {
+        say(format_args!("  rule {rule}: {hits} in {seeds} runs"))?;
+    }
     for (name, count) in &summary.coverage {
         say(format_args!("  {name}: {count}"))?;
     }
@@ -241,6 +244,13 @@ fn report(summary: &Summary, swarm: &Swarm, args: &SwarmArgs) -> Result<bool, St
     let blind = summary.blind();
     if !blind.is_empty() {
         say(format_args!("Checks that had nothing to look at: {}", blind.join(", ")))?;
+    }
+    let unused = summary.unused_rules();
+    if !unused.is_empty() && summary.runs < RULES_FROM {
+        say(format_args!(
+            "Rules that had nothing to look at, as is usual in fewer than {RULES_FROM} runs: {}",
+            unused.join("; ")
+        ))?;
     }
     let good = summary.good(args.require_marks);
     say(last_line(summary, good))?;

@@ -1,14 +1,16 @@
 //! A part of G3: what a server wrote is what the customer asked for. The reference model takes what was
-//! written from the servers' own deltas, so somebody must hold those against the requests.
+//! written from the servers' own deltas, so somebody must hold those against the requests. (What never changes
+//! of a session: `fixed`.)
 
 use grapevine_core::{Change, Key, Request, ServerId, Session, Value, Version};
 
-use super::{Answered, Judgement};
+use super::{Answered, Judgement, Rule, Scene};
 use crate::model::Known;
 
 /// Judges a session that was answered to a write, by what the model knows of the write that the answering
 /// server made last: responses are made with the write.
 pub(super) fn as_asked(
+    scene: &Scene<'_>,
     answered: &Answered<'_>,
     by: ServerId,
     known: &Known,
@@ -24,24 +26,22 @@ pub(super) fn as_asked(
     };
     match request {
         Request::Create(create) => {
-            if known.principal != create.principal {
-                return wrong(format!("it was to be of {:?}", create.principal));
-            }
+            scene.tally.looked(Rule::Created);
             sets(known, version, &create.attributes).map_or(Ok(()), wrong)
         }
         Request::Update { changes, .. } => {
+            scene.tally.looked(Rule::Updated);
             all(known, version, changes, Some(session)).map_or(Ok(()), wrong)
         }
         Request::Replace { attributes, .. } => {
+            scene.tally.looked(Rule::Replaced);
             if !known.replaced(version) {
                 return wrong("all of it was to be replaced".to_owned());
             }
             sets(known, version, attributes).map_or(Ok(()), wrong)
         }
         Request::Rotate { rotation, .. } => {
-            if rotation.principal.is_some() && known.principal != rotation.principal {
-                return wrong(format!("it was to be of {:?}", rotation.principal));
-            }
+            scene.tally.looked(Rule::NewIdAsked);
             all(known, version, &rotation.changes, None).map_or(Ok(()), wrong)
         }
         _ => Ok(()),

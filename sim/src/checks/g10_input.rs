@@ -2,7 +2,7 @@
 
 use crate::shop::Intent;
 
-use super::{About, Answered, Check, Judgement, Scene};
+use super::{About, Answered, Check, Judgement, Rule, Scene};
 
 #[derive(Default)]
 pub(super) struct Input {
@@ -59,6 +59,8 @@ impl Check for Input {
             return Err(format!("{taken} tokens with flipped bits were taken for good ones"));
         }
         self.looked += scene.world.refused() + refused;
+        scene.tally.add(Rule::Flipped, scene.world.refused());
+        scene.tally.add(Rule::Forged, refused);
         Ok(())
     }
 }

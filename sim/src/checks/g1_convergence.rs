@@ -3,7 +3,7 @@
 use grapevine_core::{Address, Response, Session};
 
 use super::half_heard::HalfHeard;
-use super::{About, Answered, Check, Judgement, Scene};
+use super::{About, Answered, Check, Judgement, Rule, Scene};
 use crate::model::{name, shown};
 
 #[derive(Default)]
@@ -48,6 +48,7 @@ impl Check for Convergence {
         let Ok(Response::Verified(report)) = answered.outcome else { return Ok(()) };
         for peer in &report.peers {
             self.looked += peer.sessions;
+            scene.tally.add(Rule::Compared, peer.sessions);
             let healed = scene.healed.iter().any(|&server| server + 1 == usize::from(peer.number));
             let servers = [answered.server, usize::from(peer.number) - 1];
             let joins = servers.into_iter().any(|server| waits_for_the_rest(scene, server));
@@ -68,6 +69,7 @@ impl Check for Convergence {
     fn end(&mut self, scene: &Scene<'_>) -> Judgement {
         let died = !scene.damage.deaths.is_empty();
         self.looked += 1;
+        scene.tally.looked(Rule::Converged);
         no_false_alarm(scene)?;
         let mut differences = scene.world.differences_among(scene.healed);
         let half_heard = HalfHeard::among(scene);
@@ -89,6 +91,7 @@ impl Check for Convergence {
                 continue;
             }
             self.looked += 1;
+            scene.tally.looked(Rule::AllWrites);
             let all = known.everything();
             let expected = known.contents(&all);
             if Some(shown(copy)) != expected {

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use grapevine_core::command::Write;
 use grapevine_core::{
-    Acks, Member, Response, ServerId, Session, SessionId, Stamp, State, Timestamp, Version,
+    Acks, Engine, Member, Principal, Request, RequestError, Response, ServerId, Session, SessionId,
+    Stamp, State, Timestamp, Token, Version,
 };
 
-use super::{About, Answered, Check, Judgement, Scene};
+use super::left;
+use super::{About, Answered, Check, Judgement, Rule, Scene};
 use crate::model::{Name, name};
 use crate::shop::Intent;
 use crate::world::World;
@@ -36,6 +38,8 @@ pub(super) struct Durability {
     order: VecDeque<(ServerId, Stamp)>,
     /// The ends of sessions that servers wrote because they were asked to, or because time was up.
     ends: BTreeMap<(Name, ServerId), (Stamp, Timestamp)>,
+    /// The revocations that servers wrote, and when that was seen.
+    revocations: BTreeMap<(Principal, ServerId), Vec<(Timestamp, Stamp)>>,
 }
 
 static ABOUT: About = About {
@@ -47,7 +51,11 @@ static ABOUT: About = About {
            the end, if all servers are healed: for every write (a new ID, an end and a revocation \
            too) that was answered with n acknowledgements (of `all`: as many as the writer, once it has joined, counts as \
            live; of an end: one, unless the request or the farm says otherwise), and since which was made at most n servers died, a running server has a copy \
-           (or tombstone) that has seen it, unless the session's lifetime is over.",
+           (or tombstone) that has seen it, unless the session's lifetime is over. Who answers that too few have a write \
+           says how many were to be waited for, and how many newest processes have acknowledged it: no fewer than \
+           it heard, no more than have applied it, and less than enough. Who leaves and says that its leave is complete: every \
+           server that is not down or gone in its eyes has applied its stream to the end; in a farm in which \
+           nothing else has gone wrong, it is complete.",
     file: "sim/src/checks/g2_durability.rs",
     not_applied: None,
 };
@@ -62,6 +70,7 @@ impl Durability {
         });
         for write in &self.writes {
             self.looked += 1;
+            scene.tally.looked(Rule::Survives);
             if !survives(scene.world, write) {
                 return Err(format!(
                     "the write {} of {} to {} was acknowledged by {} others, {} died since, and no \
@@ -109,6 +118,89 @@ fn survives(world: &World, write: &Acknowledged) -> bool {
     })
 }
 
+impl Durability {
+    /// The stamp of a write that is answered with this token, or of what ended a session, or several; of a
+    /// revocation perhaps an earlier one's.
+    fn stamp_of(
+        &self,
+        answered: &Answered<'_>,
+        by: ServerId,
+        token: Option<&Token>,
+    ) -> Option<Stamp> {
+        if let Some(token) = token {
+            // What was written last is in it, unless nobody else is there to be waited for.
+            return Some(token.context.get(by)).filter(|&stamp| stamp != Stamp::ZERO);
+        }
+        let flight = answered.flight;
+        if let Some(Request::Revoke { principal, .. }) = &flight.request {
+            let made = self.revocations.get(&(principal.clone(), by))?;
+            return made.iter().find(|(at, _)| *at >= flight.sent).map(|&(_, stamp)| stamp);
+        }
+        let token = flight.token.as_ref()?;
+        self.ends.get(&(name(&token.id), by)).map(|&(stamp, _)| stamp)
+    }
+}
+
+/// A record of a revocation, which lies in a slot of the server that made it: its ID, end and stamp.
+fn record(engine: &Engine, version: &Version) -> Option<(SessionId, Timestamp, Stamp)> {
+    let is_it = |copy: &&Arc<Session>| {
+        copy.is_revocation() && Version::new(copy.id.created, copy.id.address.origin) == *version
+    };
+    engine.copies().find(is_it).map(|copy| (copy.id, copy.fixed.deadline, version.stamp))
+}
+
+/// The answer that too few have a write yet: it wants as many as were asked for, fewer have acknowledged it
+/// (or, of all that live, not each), and so many have it indeed.
+fn too_few(
+    scene: &Scene<'_>,
+    answered: &Answered<'_>,
+    (acked, wanted): (usize, usize),
+    stamp: Option<Stamp>,
+) -> Judgement {
+    let flight = answered.flight;
+    let Some(engine) = scene.world.running(answered.server) else { return Ok(()) };
+    let (by, members) = (engine.server(), engine.status().members);
+    let said = format!("{by} says of {:?} that {acked} of {wanted} have it", flight.intent);
+    scene.tally.looked(Rule::NotReplicated);
+    let Some(asked) = self::wanted(scene.world, &flight.intent, flight.acks, &members) else {
+        return Err(format!("{said}, and it was to wait for nobody"));
+    };
+    let all = waits_for_all(scene.world, flight.acks);
+    // Of all that live one may be taken for dead later in the event that answered; more of them by the time
+    // that the answer goes out.
+    let fits = if all { (asked..=members.len()).contains(&wanted) } else { wanted == asked };
+    if !(fits || all && scene.world.late()) {
+        return Err(format!("{said}, and it was to wait for {asked}"));
+    }
+    if acked >= wanted && !all {
+        return Err(format!("{said}, which are enough"));
+    }
+    let Some(stamp) = stamp.filter(|_| !scene.world.late()) else { return Ok(()) };
+    let has = |member: &&Member| {
+        let applied = scene.world.applied_by(member.server);
+        applied.is_some_and(|applied| applied.covers_entry(by, stamp))
+    };
+    let have = members.iter().filter(has).count();
+    if acked > have {
+        return Err(format!(
+            "{said}, and the newest processes of only {have} have applied {stamp}"
+        ));
+    }
+    let told = members.iter().filter(|member| member.acked >= stamp).count();
+    if acked < told && !matches!(flight.intent, Intent::Revoke(_)) {
+        return Err(format!("{said}, and {told} have acknowledged {stamp}"));
+    }
+    Ok(())
+}
+
+/// Whether a write waits for all that live.
+fn waits_for_all(world: &World, acks: Acks) -> bool {
+    match acks {
+        Acks::Farm => world.farm().acks == Acks::All,
+        acks => acks == Acks::All,
+    }
+}
+
 impl Check for Durability {
     fn about(&self) -> &'static About {
         &ABOUT
@@ -124,6 +216,10 @@ impl Check for Durability {
             let end = (stamp, session.fixed.deadline);
             self.ends.entry((name(&session.id), by)).or_insert(end);
         }
+        if let (Write::Revoke(_), Some(whose)) = (write, &write.session().fixed.principal) {
+            let made = self.revocations.entry((whose.clone(), by)).or_default();
+            made.push((scene.world.now(), stamp));
+        }
         // Long before so many others are made, a write is acknowledged or has waited long enough.
         if self.order.len() >= REMEMBERED
             && let Some(oldest) = self.order.pop_front()
@@ -138,19 +234,11 @@ impl Check for Durability {
     fn answered(&mut self, scene: &Scene<'_>, answered: &Answered<'_>) -> Judgement {
         let Some(engine) = scene.world.running(answered.server) else { return Ok(()) };
         let by = engine.server();
-        // A record of a revocation lies in a slot of the server that made it.
-        let record = |version: &Version| {
-            let is_it = |copy: &&Arc<Session>| {
-                copy.is_revocation()
-                    && Version::new(copy.id.created, copy.id.address.origin) == *version
-            };
-            engine.copies().find(is_it).map(|copy| (copy.id, copy.fixed.deadline, version.stamp))
-        };
         let (id, deadline, stamp) = match answered.outcome {
             Ok(Response::Session(served)) => {
                 (served.token.id, served.token.deadline, served.session.seen.get(by))
             }
-            Ok(Response::Revoked { version, .. }) => match record(version) {
+            Ok(Response::Revoked { version, .. }) => match record(engine, version) {
                 Some(record) => record,
                 None => return Err(format!("{by} has not got its revocation {version:?}")),
             },
@@ -166,14 +254,16 @@ impl Check for Durability {
                     }
                 }
             }
+            Ok(Response::Left { complete }) => return left::as_said(scene, answered, *complete),
+            Err(RequestError::NotReplicated { acked, wanted, token, .. }) => {
+                let said = (usize::from(*acked), usize::from(*wanted));
+                let stamp = self.stamp_of(answered, by, token.as_ref());
+                return too_few(scene, answered, said, stamp);
+            }
             _ => return Ok(()),
         };
         let status = engine.status();
-        let farm = scene.world.farm().acks;
-        let all = match answered.flight.acks {
-            Acks::Farm => farm == Acks::All,
-            acks => acks == Acks::All,
-        };
+        let all = waits_for_all(scene.world, answered.flight.acks);
         if all && (status.joining || scene.world.late()) {
             // Who starts knows at first of nobody who lives, and may hear of the first in this very event;
             // and so may anybody between an answer and the event after which it goes out.
@@ -191,6 +281,7 @@ impl Check for Durability {
         };
         let applied = members.iter().filter(|member| applied(member)).count();
         self.looked += 1;
+        scene.tally.looked(Rule::Applied);
         if applied < copies {
             return Err(format!(
                 "the write {stamp} of {by} to {id} was answered as acknowledged by {copies} \

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use grapevine_core::command::Write;
 use grapevine_core::{
     Engine, Member, NotFound, RequestError, Response, Served, ServerId, Session, Stamp, Vector,
 };
@@ -10,7 +11,7 @@ use grapevine_core::{
 use super::asked::as_asked;
 use super::listed::as_listed;
 use super::rotated::Rotated;
-use super::{About, Answered, Check, Judgement, Scene, lost};
+use super::{About, Answered, Check, Judgement, Rule, Scene, fixed, lost};
 use crate::model::{Name, name, shown};
 use crate::shop::Intent;
 
@@ -34,7 +35,11 @@ static ABOUT: About = About {
            monotonic reads). Whoever is shown a customer's write is shown all that the customer \
            had read and written before it (monotonic writes, writes-follow-reads). The copy shows \
            exactly what the reference model makes of the writes that it says it has seen, and the \
-           write that a request is answered with did what the request asked for, word for word. A list of \
+           write that a request is answered with did what the request asked for, word for word. A session that a \
+           request made, and its copies, have the principal, the idle timeout and the lifetime that were asked for, \
+           or what the farm says where nothing was (a new ID: what the old one had, but for the lifetime), and \
+           its forerunner has the grace that was asked for, by clocks that may be off; nobody is refused for times that \
+           the farm allows; a revocation is kept for `max_lifetime`. A list of \
            somebody's sessions has nothing of anybody else's, and all whose create the answering server's \
            vector covers, that nobody ended and that are far from their end, unless a clock has been far off in the run. A session \
            that takes the place of another starts with exactly what that one showed where it was \
@@ -59,26 +64,33 @@ impl Check for Sessions {
         self.looked
     }
 
+    fn wrote(&mut self, scene: &Scene<'_>, _: ServerId, write: &Write, _: bool) -> Judgement {
+        fixed::record(scene, write)
+    }
+
     fn stored(&mut self, scene: &Scene<'_>, by: ServerId, copy: &Arc<Session>) -> Judgement {
-        self.rotated.stored(by, copy, scene.damaged)
+        self.rotated.stored(by, copy, scene.damaged, scene.tally)
     }
 
     fn answered(&mut self, scene: &Scene<'_>, answered: &Answered<'_>) -> Judgement {
         match answered.outcome {
-            Ok(Response::Session(served)) if served.stale => stale_as_asked(answered, served),
+            Ok(Response::Session(served)) if served.stale => {
+                stale_as_asked(scene, answered, served)
+            }
             Ok(Response::Session(served)) => {
                 self.looked += 1;
                 if served.lost {
                     lost::in_part(scene, answered, served)?;
                 } else if !matches!(answered.flight.intent, Intent::Rotate(_)) {
-                    own_view(answered, &served.session)?;
-                    self.in_order(answered, &served.session)?;
+                    own_view(scene, answered, &served.session)?;
+                    self.in_order(scene, answered, &served.session)?;
                 }
                 // What a gone process wrote may be lost in the midst of what it wrote, which no vector tells.
                 if !served.lost || lost::all_writers_live(scene, answered, &served.session.seen) {
                     as_the_model_says(scene, answered, &served.session)?;
                 }
                 written_as_asked(scene, answered, &served.session)?;
+                fixed::as_asked(scene, answered, &served.session.id)?;
                 carries_enough(scene, answered, served)?;
                 self.note(scene, answered, served);
                 Ok(())
@@ -87,6 +99,10 @@ impl Check for Sessions {
                 self.looked += 1;
                 as_listed(scene, answered, listed)
             }
+            Err(RequestError::NotReplicated { token: Some(token), .. }) => {
+                fixed::as_asked(scene, answered, &token.id)
+            }
+            Err(RequestError::Limit(why)) => fixed::refused(scene, answered, why),
             Err(RequestError::Lost) => lost::as_a_whole(scene, answered),
             Err(RequestError::NotFound(NotFound::Unknown)) => {
                 Err("a session ID that was issued is said to be unknown".to_owned())
@@ -97,9 +113,10 @@ impl Check for Sessions {
 }
 
 /// Read-your-writes, monotonic reads.
-fn own_view(answered: &Answered<'_>, session: &Session) -> Judgement {
+fn own_view(scene: &Scene<'_>, answered: &Answered<'_>, session: &Session) -> Judgement {
     let seen = &session.seen;
     let known = &answered.flight.known;
+    scene.tally.add(Rule::OwnView, u64::from(!known.is_empty()));
     match known.iter().find(|&(server, stamp)| !seen.covers_entry(server, stamp)) {
         Some((server, stamp)) => Err(format!(
             "{}: the customer knew of {server}'s write {stamp}, and server {} showed a copy that \
@@ -114,10 +131,11 @@ fn own_view(answered: &Answered<'_>, session: &Session) -> Judgement {
 
 impl Sessions {
     /// Monotonic writes, writes-follow-reads.
-    fn in_order(&self, answered: &Answered<'_>, session: &Session) -> Judgement {
+    fn in_order(&self, scene: &Scene<'_>, answered: &Answered<'_>, session: &Session) -> Judgement {
         let seen = &session.seen;
         for (server, stamp) in seen.iter() {
             let Some(followed) = self.follows.get(&(name(&session.id), server)) else { continue };
+            scene.tally.looked(Rule::InOrder);
             if followed.up_to(stamp).is_none_or(|before| seen.covers(before)) {
                 continue;
             }
@@ -181,6 +199,16 @@ fn as_the_model_says(scene: &Scene<'_>, answered: &Answered<'_>, session: &Sessi
     let Some(known) = scene.model.get(&session.id) else {
         return Err(format!("{} was never created", session.id));
     };
+    scene.tally.looked(Rule::Model);
+    if *session.fixed != *known.fixed {
+        return Err(format!(
+            "{} at server {} is {:?}, and was made as {:?}",
+            session.id,
+            answered.server + 1,
+            session.fixed,
+            known.fixed
+        ));
+    }
     if known.is_shown_by(session) {
         return Ok(());
     }
@@ -195,12 +223,13 @@ fn as_the_model_says(scene: &Scene<'_>, answered: &Answered<'_>, session: &Sessi
 fn written_as_asked(scene: &Scene<'_>, answered: &Answered<'_>, session: &Session) -> Judgement {
     let writer = scene.world.running(answered.server).map(Engine::server);
     match (writer, scene.model.get(&session.id)) {
-        (Some(by), Some(known)) => as_asked(answered, by, known, session),
+        (Some(by), Some(known)) => as_asked(scene, answered, by, known, session),
         _ => Ok(()),
     }
 }
 
-fn stale_as_asked(answered: &Answered<'_>, served: &Served) -> Judgement {
+fn stale_as_asked(scene: &Scene<'_>, answered: &Answered<'_>, served: &Served) -> Judgement {
+    scene.tally.looked(Rule::Stale);
     let id = served.session.id;
     if !answered.flight.stale_will_do {
         return Err(format!("{id} was served stale to who did not ask for that"));
@@ -231,6 +260,7 @@ fn carries_enough(scene: &Scene<'_>, answered: &Answered<'_>, served: &Served) -
     needed.retain(|server, stamp| !carried.covers_entry(server, stamp));
     for server in 0..scene.world.size() {
         let Some(engine) = scene.world.running(server) else { continue };
+        scene.tally.looked(Rule::Carried);
         let lacks = !engine.applied().covers(&needed) && engine.view().serving;
         if lacks && !out_of_the_count(scene, answered, (served, &needed), engine) {
             return Err(format!(
@@ -244,6 +274,7 @@ fn carries_enough(scene: &Scene<'_>, answered: &Answered<'_>, served: &Served) -
     }
     let all = scene.healed.len() == scene.world.size();
     let rest = answered.flight.last && all;
+    scene.tally.add(Rule::AtRest, u64::from(rest && !scene.damage.left));
     if rest && !scene.damage.left && carried.len() > 1 {
         return Err(format!("{}: a token at rest carries {carried:?}", served.session.id));
     }

@@ -10,7 +10,7 @@ use grapevine_core::{
 };
 
 use super::half_heard::HalfHeard;
-use super::{About, Answered, Check, Judgement, Scene};
+use super::{About, Answered, Check, Judgement, Rule, Scene};
 use crate::model::{Name, name};
 use crate::shop::Intent;
 
@@ -94,6 +94,7 @@ impl Ended {
         }
         let Some(&until) = self.rotated.get(&entry) else { return Ok(()) };
         self.looked += 1;
+        scene.tally.looked(Rule::Grace);
         let off = Duration::from_micros(2 * scene.damage.skew) + SLACK;
         let in_grace = until.is_some_and(|until| scene.world.now() < until + off);
         if !in_grace && !scene.damage.far {
@@ -112,6 +113,7 @@ impl Ended {
         let id = served.session.id;
         let refuses = scene.world.farm().when_isolated == WhenIsolated::Refuse;
         self.looked += u64::from(refuses);
+        scene.tally.looked(Rule::CutOff);
         match scene.world.hears_majority(server) {
             false if refuses => Err(format!("{id} was served by a cut-off server")),
             false if !served.isolated => {
@@ -128,6 +130,7 @@ impl Ended {
         let Some(by) = scene.world.running(server).map(Engine::server) else { return Ok(()) };
         for copy in &listed.sessions {
             self.looked += 1;
+            scene.tally.looked(Rule::ListedOver);
             let over = self.heard.contains(&(by, name(&copy.id)))
                 || self.rotated.contains_key(&(by, name(&copy.id)));
             if over || self.is_revoked(scene, by, &copy.id) {
@@ -154,6 +157,7 @@ impl Check for Ended {
         if life == Life::Deleted {
             self.heard.insert(entry);
             self.looked += 1;
+            scene.tally.looked(Rule::Heard);
             return Ok(());
         }
         if life != Life::Live {
@@ -230,6 +234,7 @@ impl Check for Ended {
         let judged =
             |copy: &Session| copy.life != Life::Deleted && !scene.damaged.contains(&name(&copy.id));
         for (server, copy) in copies().filter(|(_, copy)| judged(copy)) {
+            scene.tally.looked(Rule::OverAtTheEnd);
             let rotated = over
                 .rotated
                 .get(&name(&copy.id))

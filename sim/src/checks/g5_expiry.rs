@@ -6,7 +6,7 @@ use std::time::Duration;
 use grapevine_core::command::Write;
 use grapevine_core::{NotFound, RequestError, Response, ServerId, SessionId, Timestamp};
 
-use super::{About, Answered, Check, Judgement, Scene};
+use super::{About, Answered, Check, Judgement, Rule, Scene};
 
 #[derive(Default)]
 pub(super) struct Expiry {
@@ -33,13 +33,14 @@ static ABOUT: About = About {
 };
 
 impl Expiry {
-    fn idle(&mut self, scene: &Scene<'_>, id: &SessionId, by: &str) -> Judgement {
+    fn idle(&mut self, scene: &Scene<'_>, rule: Rule, id: &SessionId, by: &str) -> Judgement {
         let Some(known) = scene.model.get(id) else { return Ok(()) };
         if scene.damage.far {
             return Ok(());
         }
         let Some(used) = known.used(|process| is_there(scene, process)) else { return Ok(()) };
         self.looked += 1;
+        scene.tally.looked(rule);
         let limit = known.idle_timeout - known.idle_timeout / 8;
         let earliest = (used + limit).before(slack(scene));
         if scene.world.now() < earliest {
@@ -54,6 +55,7 @@ impl Expiry {
 
     fn deadline(&mut self, scene: &Scene<'_>, deadline: Timestamp) -> Judgement {
         self.looked += 1;
+        scene.tally.add(Rule::DeadlineSaid, u64::from(!scene.damage.far));
         if !scene.damage.far && scene.world.now() < deadline.before(slack(scene)) {
             let left = deadline.since(scene.world.now());
             return Err(format!("a session is said to be over {left:?} before its deadline"));
@@ -88,7 +90,7 @@ impl Check for Expiry {
         let asked = scene.model.get(&id).is_some_and(|known| known.end_asked);
         let evicted = scene.world.was_evicted(&id);
         if first && !asked && !evicted {
-            self.idle(scene, &id, &format!("{by}, which ended it"))
+            self.idle(scene, Rule::IdleEnded, &id, &format!("{by}, which ended it"))
         } else {
             Ok(())
         }
@@ -99,7 +101,7 @@ impl Check for Expiry {
         match answered.outcome {
             Err(RequestError::NotFound(NotFound::Idle)) => {
                 let by = format!("server {}", answered.server + 1);
-                self.idle(scene, &token.id, &by)
+                self.idle(scene, Rule::IdleSaid, &token.id, &by)
             }
             Err(RequestError::NotFound(NotFound::Deadline)) => self.deadline(scene, token.deadline),
             Err(RequestError::NotFound(NotFound::Ended)) => {
@@ -114,7 +116,9 @@ impl Check for Expiry {
             {
                 self.looked += 1;
                 let latest = served.token.deadline + slack(scene);
-                if !scene.damage.far && answered.flight.prompt && scene.world.now() > latest {
+                let judged = !scene.damage.far && answered.flight.prompt;
+                scene.tally.add(Rule::ServedInTime, u64::from(judged));
+                if judged && scene.world.now() > latest {
                     let late = scene.world.now().since(served.token.deadline);
                     return Err(format!("{} was served {late:?} after its deadline", token.id));
                 }
@@ -131,6 +135,7 @@ impl Check for Expiry {
         }
         for (id, by) in &told {
             self.looked += 1;
+            scene.tally.looked(Rule::ToldOnce);
             if let Some((by, times)) = by.iter().find(|&(_, &times)| times > 1) {
                 return Err(format!("{by} told {times} times that {id} expired"));
             }
@@ -144,6 +149,7 @@ impl Check for Expiry {
             let told = told.get(&known.id).map_or(0, BTreeMap::len);
             let over = known.deadline + dropped < scene.world.now() && !known.end_asked;
             self.looked += 1;
+            scene.tally.add(Rule::ToldByOne, u64::from(over));
             if told > 1 || over && told == 0 {
                 return Err(format!("{told} servers told that {} expired", known.id));
             }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use grapevine_core::{Life, RequestError, Response, Shown};
 
-use super::{About, Answered, Check, Judgement, Scene};
+use super::{About, Answered, Check, Judgement, Rule, Scene};
 use crate::model::{Name, name};
 use crate::shop::{COUNTER, Intent};
 
@@ -79,6 +79,7 @@ impl Check for Counters {
                     continue;
                 }
                 self.looked += 1;
+                scene.tally.looked(Rule::Sums);
                 let count = copy.get(COUNTER);
                 if count != Some(Shown::Count(sum)) {
                     return Err(format!("{}: customers added {sum}, it shows {count:?}", copy.id));

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use grapevine_core::{Life, Request, RequestError, Unavailable};
 
-use super::{About, Answered, Check, Judgement, Scene};
+use super::{About, Answered, Check, Judgement, Rule, Scene};
 
 #[derive(Default)]
 pub(super) struct Answers {
@@ -72,6 +72,7 @@ impl Check for Answers {
         // Of a session that one server's memory lost, the others may have a part only.
         let name = flight.token.as_ref().map(|token| (token.id.address, token.id.created));
         let damaged = name.is_some_and(|name| scene.damaged.contains(&name));
+        scene.tally.add(Rule::Last, u64::from(flight.last && !damaged));
         if flight.last
             && !damaged
             && let Err(RequestError::Unavailable(why)) = answered.outcome
@@ -101,6 +102,7 @@ impl Check for Answers {
                 Some(Request::Verify { within }) => within + SLACK,
                 _ => Duration::ZERO,
             };
+            scene.tally.add(Rule::Waits, u64::from(flight.prompt));
             if flight.prompt && waited > longest.max(given) {
                 return Err(format!(
                     "a request waits for {waited:?} at server {}",

@@ -8,7 +8,7 @@ use grapevine_core::{
     WhenFull,
 };
 
-use super::{About, Answered, Check, Judgement, Scene};
+use super::{About, Answered, Check, Judgement, Rule, Scene};
 use crate::shop::Intent;
 
 #[derive(Default)]
@@ -83,6 +83,7 @@ impl Limits {
                 }
                 Notice::Evicted { session } => {
                     self.looked += 1;
+                    scene.tally.looked(Rule::Evicted);
                     may_end(scene, *server, session)?;
                     last = Some((*server, session));
                 }
@@ -120,6 +121,7 @@ fn may_end(scene: &Scene<'_>, server: usize, session: &Session) -> Judgement {
 fn had_to_end(scene: &Scene<'_>, server: usize, session: &Session) -> Judgement {
     let Some(engine) = scene.world.running(server) else { return Ok(()) };
     let (farm, id) = (scene.world.farm(), session.id);
+    scene.tally.looked(Rule::MadeRoom);
     let used = engine.usage(id.address.origin);
     let freed = session.contents() as u64;
     let for_new = farm.anonymous_bytes() - farm.anonymous_bytes() / TO_GROW;
@@ -214,6 +216,7 @@ impl Check for Limits {
         let engine = engine.filter(|engine| engine.server() == by && !scene.world.late());
         let Some(engine) = engine.filter(|_| adds(write)) else { return Ok(()) };
         self.looked += 1;
+        scene.tally.looked(Rule::Written);
         let farm = scene.world.farm();
         let (all, anonymous) = (farm.bytes_per_origin, farm.anonymous_bytes());
         let session = write.session();
@@ -236,6 +239,7 @@ impl Check for Limits {
             && scene.damaged.is_empty()
         {
             self.looked += 1;
+            scene.tally.looked(Rule::KeptOut);
             if let Some(used) = kept_out(scene, answered, why) {
                 return Err(format!("a customer with a principal is told that {why}: {used:?}"));
             }
@@ -248,6 +252,7 @@ impl Check for Limits {
         for server in 0..scene.world.size() {
             let Some(engine) = scene.world.running(server) else { continue };
             self.looked += 1;
+            scene.tally.looked(Rule::Within);
             let (waiting, allowed) = (engine.waiting(), engine.config().local.pending_requests);
             if waiting > allowed as usize {
                 return Err(format!("{waiting} requests wait; {allowed} are allowed"));
@@ -274,6 +279,7 @@ impl Check for Limits {
         let compared = scene.world.now().since(since).as_micros() / every.as_micros().max(1) + 1;
         let compared = compared as u64 * scene.world.size() as u64 * MESSAGES_PER_COMPARISON;
         let messages = scene.world.messages() - before;
+        scene.tally.add(Rule::Rest, messages);
         let allowed = beats * pairs * MESSAGES_PER_BEAT + compared;
         if messages > allowed {
             return Err(format!(

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use grapevine_core::{Address, Engine, Listed, Request};
 
-use super::{Answered, Judgement, Scene};
+use super::{Answered, Judgement, Rule, Scene};
 use crate::model::{Known, name};
 
 /// How far from its end a session must be to be judged, besides what clocks are off by: a server may
@@ -34,6 +34,7 @@ pub(super) fn as_listed(scene: &Scene<'_>, answered: &Answered<'_>, listed: &Lis
     if scene.world.late() || scene.damage.far {
         return Ok(());
     }
+    scene.tally.looked(Rule::Listed);
     let page =
         |address: Address| Some(address) > *after && listed.next.is_none_or(|last| address <= last);
     let missing = scene.model.iter().find(|known| {

@@ -7,7 +7,7 @@ use grapevine_core::{
     Acks, Engine, Life, Member, Served, ServerId, Session, SessionId, State, Status, Vector,
 };
 
-use super::{Answered, Judgement, Scene};
+use super::{Answered, Judgement, Rule, Scene};
 use crate::shop::Intent;
 
 /// The answer that only a part of a session is left. What it shows must lack something; whatever it
@@ -22,6 +22,7 @@ pub(super) fn in_part(scene: &Scene<'_>, answered: &Answered<'_>, served: &Serve
     somebody_is_gone(scene, answered, "a part of a session")?;
     let mut missing = answered.flight.known.clone();
     // After a rotation the customer knows what was written to the session before.
+    scene.tally.looked(Rule::LostInPart);
     let rotates = matches!(answered.flight.intent, Intent::Rotate(_));
     missing.retain(|server, stamp| !rotates && !seen.covers_entry(server, stamp));
     let living = missing.iter().find(|&(writer, _)| !is_excused(scene, answered.server, writer));
@@ -48,6 +49,7 @@ pub(super) fn in_part(scene: &Scene<'_>, answered: &Answered<'_>, served: &Serve
 pub(super) fn as_a_whole(scene: &Scene<'_>, answered: &Answered<'_>) -> Judgement {
     somebody_is_gone(scene, answered, "a session")?;
     let Some(token) = &answered.flight.token else { return Ok(()) };
+    scene.tally.looked(Rule::LostAsAWhole);
     let origin = token.id.address.origin;
     let writers = answered.flight.known.iter().map(|(writer, _)| writer);
     if !writers.chain([origin]).any(|writer| is_excused(scene, answered.server, writer)) {
@@ -119,6 +121,7 @@ fn nobody_has(
     if !answered.flight.last || scene.healed.len() < scene.world.size() {
         return Ok(());
     }
+    scene.tally.looked(Rule::LostNowhere);
     for server in 0..scene.world.size() {
         let copy = scene.world.running(server).and_then(|engine| engine.copy(id.address));
         if copy.map(Arc::as_ref).is_some_and(|copy| copy.id == *id && has(copy)) {

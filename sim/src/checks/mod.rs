@@ -13,6 +13,7 @@ use crate::shop::Flight;
 use crate::world::World;
 
 mod asked;
+mod fixed;
 mod g10_input;
 mod g1_convergence;
 mod g2_durability;
@@ -24,9 +25,13 @@ mod g7_answers;
 mod g8_limits;
 mod g9_determinism;
 mod half_heard;
+mod left;
 mod listed;
 mod lost;
 mod rotated;
+mod tally;
+
+pub(crate) use tally::{Rule, Tally};
 
 /// What a guarantee means, and how it is checked.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +58,8 @@ pub(crate) struct Damage {
     pub(crate) deaths: Vec<Timestamp>,
     /// Whether anything at all was done on purpose, and be it the loss of a message.
     pub(crate) disturbed: bool,
+    /// How many faults there were. A run whose network or rare choices are faulty has one from the start.
+    pub(crate) faults: u64,
     /// Whether a server has left: what it alone had is given up.
     pub(crate) left: bool,
     /// The most that any clock was off, in microseconds.
@@ -75,6 +82,8 @@ pub(crate) struct Scene<'a> {
     pub(crate) damaged: &'a BTreeSet<Name>,
     /// Requests without an answer yet.
     pub(crate) flights: &'a BTreeMap<grapevine_core::RequestId, Flight>,
+    /// What each rule has looked at.
+    pub(crate) tally: &'a Tally,
 }
 
 /// A request's answer, with what was asked.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use grapevine_core::{Life, ServerId, Session};
 
-use super::Judgement;
+use super::{Judgement, Rule, Tally};
 use crate::model::{Contents, Name, name, shown};
 use crate::shop::LOGIN;
 
@@ -25,6 +25,7 @@ impl Rotated {
         by: ServerId,
         copy: &Arc<Session>,
         damaged: &BTreeSet<Name>,
+        tally: &Tally,
     ) -> Judgement {
         let entry = (by, name(&copy.id));
         if let Some(replaces) = &copy.fixed.replaces
@@ -43,6 +44,7 @@ impl Rotated {
             // What customers change when they log in.
             started.retain(|key, _| key.as_str() != LOGIN);
             had.retain(|key, _| key.as_str() != LOGIN);
+            tally.looked(Rule::NewId);
             if started != had {
                 return Err(format!(
                     "{} took the place of {}, which showed {had:?}, and starts with {started:?}",
@@ -52,13 +54,15 @@ impl Rotated {
         }
         if let Some(had) = self.replaced.remove(&entry)
             && copy.life != Life::Deleted
-            && (copy.life == Life::Live || shown(copy) != had)
         {
+            tally.looked(Rule::OldId);
             let (life, now) = (copy.life, shown(copy));
-            return Err(format!(
-                "{} was rotated when it showed {had:?}, and is {life:?} with {now:?}",
-                copy.id
-            ));
+            if life == Life::Live || now != had {
+                return Err(format!(
+                    "{} was rotated when it showed {had:?}, and is {life:?} with {now:?}",
+                    copy.id
+                ));
+            }
         }
         if copy.life == Life::Live {
             self.live.insert(entry, Arc::clone(copy));

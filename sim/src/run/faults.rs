@@ -21,6 +21,7 @@ impl Run {
             return;
         }
         self.damage.disturbed = true;
+        self.damage.faults += 1;
         let world = &mut self.world;
         match fault {
             Fault::Crash { server } => self.crash(index(*server)),

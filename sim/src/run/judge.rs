@@ -107,6 +107,7 @@ impl Run {
             forged: self.shop.forged,
             damaged: self.world.damaged(),
             flights: &self.shop.flights,
+            tally: &self.tally,
         };
         let mut broken = None;
         for check in &mut self.checks {

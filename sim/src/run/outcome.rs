@@ -53,6 +53,8 @@ pub struct Outcome {
     pub forced: BTreeMap<String, u64>,
     /// Guarantee → how much its check looked at.
     pub looked: BTreeMap<String, u64>,
+    /// Rule of a check → how much it looked at.
+    pub rules: BTreeMap<String, u64>,
 }
 
 impl Run {
@@ -73,6 +75,8 @@ impl Run {
         self.coverage.extend(marks.clone());
         let looked =
             self.checks.iter().map(|check| (check.about().name.to_owned(), check.looked()));
+        let mut rules = self.tally.counts();
+        rules.extend(self.world.traffic.rules());
         Outcome {
             seed: self.scenario.seed,
             verdict: if self.broken.is_some() { "fail" } else { "pass" },
@@ -89,6 +93,7 @@ impl Run {
             marks,
             forced,
             looked: looked.collect(),
+            rules,
         }
     }
 }

@@ -37,6 +37,10 @@ pub struct Workload {
     /// real servers always do.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub local_reads: bool,
+    /// Whether customers now and then leave a session's times to the farm, and name others for a new ID than
+    /// the old one had.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub farm_times: bool,
     /// Which kinds of request customers make; creating and reading are always among them.
     pub kinds: Vec<Kind>,
 }
@@ -50,6 +54,7 @@ impl Default for Workload {
             idle_timeout_s: 600,
             lifetime_s: 3600,
             local_reads: false,
+            farm_times: false,
             kinds: Kind::ALL.to_vec(),
         }
     }

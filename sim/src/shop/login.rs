@@ -42,13 +42,18 @@ impl Shop {
         let lifetime = if rng.random_bool(0.3) { lifetime / 3 } else { lifetime };
         let acks = if rng.random_bool(0.5) { Acks::Local } else { Acks::Peers(1) };
         let login = Key::new(LOGIN).expect("a good key");
+        let mut apart = super::apart(rng);
+        let mut seldom = || self.workload.farm_times && apart.random_bool(0.3);
+        let lifetime = if seldom() { None } else { Some(lifetime) };
+        let other = Duration::from_secs(self.workload.idle_timeout_s + 1);
+        let idle_timeout = seldom().then_some(other);
         let rotation = Rotation {
             principal: rng.random_bool(0.7).then(|| somebody(rng)),
             changes: vec![Change::Set(login, value)],
             grace,
-            lifetime: Some(lifetime),
+            lifetime,
+            idle_timeout,
             acks,
-            ..Rotation::default()
         };
         (Intent::Rotate(acks), Request::Rotate { token, rotation })
     }

@@ -72,3 +72,20 @@ fn a_server_that_has_left_does_not_vouch_for_what_a_new_process_shows() {
         Err(error) => assert!(matches!(error, RequestError::Unavailable(_)), "{error}"),
     }
 }
+
+#[test]
+fn the_last_server_to_leave_does_not_say_that_others_have_what_it_wrote() {
+    // Found by seed 41 when what a leaving server says of itself was first judged: those who had left
+    // counted, for they had acknowledged its stream.
+    let mut world = farm(64);
+    create(&mut world, 0);
+    settle(&mut world);
+    for server in [2, 1] {
+        let left = world.ask_any(server, Request::Leave).expect("left");
+        assert_eq!(left, Response::Left { complete: true });
+        world.crash(server);
+    }
+    settle(&mut world);
+    let left = world.ask_any(0, Request::Leave).expect("left");
+    assert_eq!(left, Response::Left { complete: false }, "nobody is there");
+}
