@@ -90,8 +90,8 @@ pub(super) fn as_asked(scene: &Scene<'_>, answered: &Answered<'_>, id: &SessionI
     match (asked.old, known.replaces) {
         (None, None) => Ok(()),
         (Some((token, old, rotation)), Some(replaces)) => {
-            if replaces.id != token.id || replaces.deadline != old.over {
-                return wrong("forerunner", &(token.id, old.over), &replaces);
+            if replaces.id != token.id || replaces.deadline != old.deadline {
+                return wrong("forerunner", &(token.id, old.deadline), &replaces);
             }
             let grace = grace(answered, made, old.over, rotation.grace, off);
             if !grace.contains(&replaces.until) {
