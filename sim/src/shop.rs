@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use grapevine_core::{
-    Acks, Change, Create, Key, ReadPolicy, Request, RequestError, RequestId, Response, SessionId,
-    Timestamp, Token, TokenKey, Value, Vector,
+    Acks, Address, Change, Create, Key, Principal, ReadPolicy, Request, RequestError, RequestId,
+    Response, SessionId, Timestamp, Token, TokenKey, Value, Vector,
 };
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
@@ -84,6 +84,8 @@ struct Customer {
     earlier: Vec<Carried>,
     /// What it asked last, of the session that it has.
     last: Option<(Intent, Request)>,
+    /// Where the last page of a list ended, and whose.
+    page: Option<(Principal, Address)>,
     waits: usize,
     writes: u64,
 }
@@ -367,7 +369,7 @@ impl Shop {
                 let (amount, changes) = several::changes(&item(rng), &item(rng), &value, rng);
                 (Intent::Add(amount), Request::Update { token, changes, acks })
             }
-            Kind::List => (Intent::List, login::list(rng)),
+            Kind::List => (Intent::List, login::list(customer.page.as_ref(), rng)),
             Kind::Rotate => self.new_id(token, value, rng),
             Kind::Revoke if rng.random_bool(0.3) => Self::sign_out_everywhere(rng),
             _ => return None,
@@ -453,6 +455,11 @@ impl Shop {
                 customer.carried = Some(Carried { session: token.id, text, known });
             }
             Err(RequestError::NotReplicated { token: None, .. }) => customer.carried = None,
+            Ok(Response::Sessions(listed)) => {
+                if let Some(Request::Sessions { principal, .. }) = &flight.request {
+                    customer.page = listed.next.map(|next| (principal.clone(), next));
+                }
+            }
             _ => {}
         }
         customer.waits = customer.waits.saturating_sub(1);

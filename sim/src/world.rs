@@ -335,6 +335,11 @@ impl World {
         node.heard.iter().filter(lately).count() + 1 >= self.farm.majority().into()
     }
 
+    /// Whether a server heard from another one within this time, by its own clock.
+    pub(crate) fn heard_within(&self, server: usize, other: usize, time: Duration) -> bool {
+        self.clock(server) <= self.nodes[server].heard[other] + time
+    }
+
     /// A server's engine, if it runs.
     pub fn running(&self, server: usize) -> Option<&Engine> {
         self.nodes[server].engine.as_deref()

@@ -1,10 +1,10 @@
 //! G1: convergence.
 
-use grapevine_core::{Address, Response, Session};
+use grapevine_core::{Address, Notice, Response, Session};
 
 use super::half_heard::HalfHeard;
 use super::{About, Answered, Check, Judgement, Rule, Scene};
-use crate::model::{name, shown};
+use crate::model::{Known, name, shown};
 
 #[derive(Default)]
 pub(super) struct Convergence {
@@ -130,7 +130,19 @@ fn waits_for_the_rest(scene: &Scene<'_>, server: usize) -> bool {
 fn no_false_alarm(scene: &Scene<'_>) -> Judgement {
     if scene.world.mismatches() > 0 && scene.damaged.is_empty() && !scene.world.older_boot() {
         let count = scene.world.mismatches();
-        return Err(format!("{count} times copies were found to differ, and nothing was damaged"));
+        let first = scene.world.notices().iter().find_map(|(server, notice)| match notice {
+            Notice::Mismatch { server: other, sessions } => Some((server + 1, other, sessions)),
+            _ => None,
+        });
+        let first = first.map(|(server, other, sessions)| {
+            let is_it = |known: &&Known| sessions.contains(&known.id.hashed());
+            let ids = scene.model.iter().filter(is_it).map(|known| known.id.to_string());
+            format!("server {server} and {other} differ in {}", ids.collect::<Vec<_>>().join(", "))
+        });
+        return Err(format!(
+            "{count} times copies were found to differ, and nothing was damaged; the first: {}",
+            first.unwrap_or_default()
+        ));
     }
     Ok(())
 }

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use grapevine_core::command::Write;
-use grapevine_core::{NotFound, RequestError, Response, ServerId, SessionId, Timestamp};
+use grapevine_core::{Life, NotFound, RequestError, Response, ServerId, SessionId, Timestamp};
 
+use super::ahead::Ahead;
 use super::{About, Answered, Check, Judgement, Rule, Scene};
 
 #[derive(Default)]
 pub(super) struct Expiry {
     looked: u64,
+    ahead: Ahead,
 }
 
 static ABOUT: About = About {
@@ -24,7 +26,9 @@ static ABOUT: About = About {
            deadline and the most that clocks were off. Not judged for sessions that were ended to make \
            room (G8 judges those), once a clock has been off by more than half of what \
            clocks may be, nor, for the idle limit, by an access at a process that died or left since: \
-           it may have died with it. \
+           it may have died with it. Who ends an idle session knows of every access that a copy at any \
+           server shows, whoever wrote it (unless a clock has been so far off). A server whose clock has been ahead of a majority of the others by twice what \
+           clocks may be off and a second, while it hears them, for twenty heartbeats, serves nothing and ends nothing. \
            No process tells its application twice that a session expired. In a run without any fault, \
            of every session at most one server of the farm tells so, and of every one whose deadline \
            has passed, and that no customer asked to end, one.",
@@ -55,13 +59,38 @@ impl Expiry {
 
     fn deadline(&mut self, scene: &Scene<'_>, deadline: Timestamp) -> Judgement {
         self.looked += 1;
-        scene.tally.add(Rule::DeadlineSaid, u64::from(!scene.damage.far));
-        if !scene.damage.far && scene.world.now() < deadline.before(slack(scene)) {
+        let judged = !scene.damage.far;
+        scene.tally.add(Rule::DeadlineSaid, u64::from(judged));
+        if judged && scene.world.now() < deadline.before(slack(scene)) {
             let left = deadline.since(scene.world.now());
             return Err(format!("a session is said to be over {left:?} before its deadline"));
         }
         Ok(())
     }
+}
+
+/// Judges the end of an idle session by what the others have: an access that any of them has written down, or was
+/// told of, by whomever, counts. (Who ends it has all that others wrote before.)
+fn used_elsewhere(scene: &Scene<'_>, id: &SessionId, by: ServerId) -> Judgement {
+    if scene.damage.far {
+        // An access by a clock that is far off may be of any time.
+        return Ok(());
+    }
+    scene.tally.looked(Rule::IdleEverywhere);
+    let latest = scene.world.now() + slack(scene) + scene.world.farm().max_drift;
+    for other in (0..scene.world.size()).filter_map(|server| scene.world.running(server)) {
+        let Some(copy) = other.copy(id.address) else { continue };
+        let leaves = other.status().leaving;
+        if copy.id == *id && copy.life == Life::Live && !leaves && copy.idle_deadline() > latest {
+            return Err(format!(
+                "{id} was ended by {by} as idle, and {} has an access at {} that lets it live until {:?}",
+                other.server(),
+                copy.accessed,
+                copy.idle_deadline()
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Whether a process runs and is not leaving: what it alone knows is not lost.
@@ -90,6 +119,8 @@ impl Check for Expiry {
         let asked = scene.model.get(&id).is_some_and(|known| known.end_asked);
         let evicted = scene.world.was_evicted(&id);
         if first && !asked && !evicted {
+            self.ahead.ends(scene, by, &id)?;
+            used_elsewhere(scene, &id, by)?;
             self.idle(scene, Rule::IdleEnded, &id, &format!("{by}, which ended it"))
         } else {
             Ok(())
@@ -97,6 +128,7 @@ impl Check for Expiry {
     }
 
     fn answered(&mut self, scene: &Scene<'_>, answered: &Answered<'_>) -> Judgement {
+        self.ahead.serves(scene, answered)?;
         let Some(token) = &answered.flight.token else { return Ok(()) };
         match answered.outcome {
             Err(RequestError::NotFound(NotFound::Idle)) => {
@@ -126,6 +158,11 @@ impl Check for Expiry {
             }
             _ => Ok(()),
         }
+    }
+
+    fn now_and_then(&mut self, scene: &Scene<'_>) -> Judgement {
+        self.ahead.look(scene);
+        Ok(())
     }
 
     fn end(&mut self, scene: &Scene<'_>) -> Judgement {

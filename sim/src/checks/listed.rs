@@ -24,6 +24,21 @@ pub(super) fn as_listed(scene: &Scene<'_>, answered: &Answered<'_>, listed: &Lis
         let count = listed.sessions.len();
         return Err(format!("server {number} listed {count} sessions; {most} were asked for"));
     }
+    // Each page begins after the last one's end, in order: so together they are the list.
+    let mut last = *after;
+    for copy in &listed.sessions {
+        let address = Some(copy.id.address);
+        if address <= last || listed.next.is_some_and(|next| address > Some(next)) {
+            return Err(format!(
+                "server {number} listed {} on the page after {after:?} and up to {:?}, out of order",
+                copy.id, listed.next
+            ));
+        }
+        last = address;
+    }
+    if listed.next.is_some_and(|next| Some(next) <= *after) {
+        return Err(format!("server {number} listed a page after {after:?} that leads back"));
+    }
     let other =
         |id| scene.model.get(id).is_none_or(|known| known.principal.as_ref() != Some(principal));
     if let Some(copy) = listed.sessions.iter().find(|copy| other(&copy.id)) {
@@ -35,6 +50,7 @@ pub(super) fn as_listed(scene: &Scene<'_>, answered: &Answered<'_>, listed: &Lis
         return Ok(());
     }
     scene.tally.looked(Rule::Listed);
+    scene.tally.add(Rule::Pages, u64::from(after.is_some()));
     let page =
         |address: Address| Some(address) > *after && listed.next.is_none_or(|last| address <= last);
     let missing = scene.model.iter().find(|known| {

@@ -12,6 +12,7 @@ use crate::model::{Model, Name};
 use crate::shop::Flight;
 use crate::world::World;
 
+mod ahead;
 mod asked;
 mod fixed;
 mod g10_input;
@@ -64,7 +65,7 @@ pub(crate) struct Damage {
     pub(crate) left: bool,
     /// The most that any clock was off, in microseconds.
     pub(crate) skew: u64,
-    /// Whether a clock was off by more than clocks may.
+    /// Whether any clock was off by more than half of what clocks may be.
     pub(crate) far: bool,
 }
 

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use grapevine_core::{Acks, Change, Key, MAX_LISTED, Principal, Request, Rotation, Token, Value};
+use grapevine_core::{
+    Acks, Address, Change, Key, MAX_LISTED, Principal, Request, Rotation, Token, Value,
+};
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 
@@ -19,9 +21,15 @@ pub(super) fn somebody(rng: &mut ChaCha8Rng) -> Principal {
     Principal::new(NAMES[rng.random_range(0..NAMES.len())])
 }
 
-/// Which sessions does one of them have? A page of them.
-pub(super) fn list(rng: &mut ChaCha8Rng) -> Request {
+/// Which sessions does one of them have? A page of them; mostly the next one, if there is more to see.
+pub(super) fn list(page: Option<&(Principal, Address)>, rng: &mut ChaCha8Rng) -> Request {
     let most = [1, 3, MAX_LISTED, u16::MAX][rng.random_range(0..4)];
+    if let Some((principal, last)) = page
+        && super::apart(rng).random_bool(0.7)
+    {
+        let (principal, after) = (principal.clone(), Some(*last));
+        return Request::Sessions { principal, after, most };
+    }
     Request::Sessions { principal: somebody(rng), after: None, most }
 }
 
