@@ -141,6 +141,11 @@ impl Traffic {
         (self.points, self.until) = (points, None);
     }
 
+    /// Whether the engines were ever made to take this rare choice.
+    pub(crate) fn may(&self, point: Point) -> bool {
+        self.points.contains(&point)
+    }
+
     /// None any more.
     pub(crate) fn calm(&mut self, now: Timestamp) {
         self.until = Some(now + AFTERWARDS);

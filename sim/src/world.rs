@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grapevine_core::command::Write;
+use grapevine_core::rare::Point;
 use grapevine_core::{
     Address, Engine, Event, Farm, Local, Notice, RequestError, RequestId, Response, ServerId,
     Session, SessionId, Stamp, Status, Stop, Timestamp, Vector,
@@ -359,6 +360,11 @@ impl World {
         let started = |engine: &&Engine| engine.server() == process && !engine.starting();
         let running = running.filter(started).map(Engine::applied);
         running.or_else(|| self.obituaries.get(&process))
+    }
+
+    /// Whether engines were made to take this rare choice.
+    pub(crate) fn may_force(&self, point: Point) -> bool {
+        self.traffic.may(point)
     }
 
     /// For how long a server runs.

@@ -99,6 +99,11 @@ impl Engine {
         self.starting.is_some()
     }
 
+    /// Whether this process has ended itself ([`Action::Stop`]): it answers and says nothing any more.
+    pub const fn stopped(&self) -> bool {
+        self.stopped
+    }
+
     /// What happens to a process that starts.
     pub(crate) fn while_starting(&mut self, event: Event) {
         let Some(starting) = &mut self.starting else { return };

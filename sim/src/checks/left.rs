@@ -1,6 +1,7 @@
 //! G2: what a leaving server says of itself. Who runs it takes its word, and stops it.
 
-use grapevine_core::{Member, State};
+use grapevine_core::rare::Point;
+use grapevine_core::{Engine, Member, State};
 
 use super::{Answered, Judgement, Rule, Scene};
 
@@ -17,7 +18,7 @@ pub(super) fn as_said(scene: &Scene<'_>, answered: &Answered<'_>, complete: bool
                 "{by} left before all had its stream, and nothing kept them from it"
             ));
         }
-        return Ok(());
+        return waited(scene, answered, engine);
     }
     if scene.damage.faults <= 1 {
         scene.tally.looked(Rule::LeftCalm);
@@ -42,6 +43,24 @@ pub(super) fn as_said(scene: &Scene<'_>, answered: &Answered<'_>, complete: bool
     }
     if live().next().is_none() && scene.world.size() > 1 {
         return Err(format!("{by} says that all have its stream, and hears nobody"));
+    }
+    Ok(())
+}
+
+/// Who gives up waiting for the others has waited for as long as it is set to; or it was stopped.
+fn waited(scene: &Scene<'_>, answered: &Answered<'_>, engine: &Engine) -> Judgement {
+    let at_once = scene.world.may_force(Point::LeaveAtOnce) || engine.stopped();
+    let flight = answered.flight;
+    if at_once || !flight.prompt || scene.world.late() {
+        return Ok(());
+    }
+    scene.tally.looked(Rule::LeftWaits);
+    let waited = scene.world.now().since(flight.sent);
+    // Clocks that drift run a little faster.
+    let least = scene.world.local().leave_timeout * 9 / 10;
+    if waited < least {
+        let by = engine.server();
+        return Err(format!("{by} left before all had its stream, and waited for {waited:?} only"));
     }
     Ok(())
 }

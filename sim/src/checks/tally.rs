@@ -27,6 +27,7 @@ rules! {
     NotReplicated "G2: how many are said to have and to want a write",
     Left "G2: who says that all have its stream is right",
     LeftCalm "G2: in a calm farm who leaves waits for all",
+    LeftWaits "G2: who leaves waits, if not all have its stream",
     OwnView "G3: a customer sees what it knew of",
     InOrder "G3: a write is shown with what it follows",
     Model "G3: a copy shows what its writes amount to",
