@@ -129,7 +129,6 @@ struct Terms<'a> {
 }
 
 impl Terms<'_> {
-    /// Whether this rare choice may be forced.
     fn may(&self, point: Point) -> bool {
         self.points.contains(&point)
     }
