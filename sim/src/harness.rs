@@ -12,8 +12,13 @@ use grapevine_core::{
 use crate::network::Network;
 use crate::scenario::{Fault, Scenario};
 
+#[cfg(all(unix, feature = "sockets"))]
+mod sockets;
 #[cfg(feature = "turmoil")]
 mod turmoil;
+
+#[cfg(all(unix, feature = "sockets"))]
+pub use sockets::serve_a_run;
 
 /// What a scenario can be run on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,6 +29,9 @@ pub enum On {
     /// The adapter that ships, on turmoil's simulated network.
     #[cfg(feature = "turmoil")]
     Turmoil,
+    /// The adapter that ships, in processes of its own, on this machine's sockets, in real time.
+    #[cfg(all(unix, feature = "sockets"))]
+    Sockets,
 }
 
 impl On {
@@ -32,6 +40,8 @@ impl On {
         Self::Queue,
         #[cfg(feature = "turmoil")]
         Self::Turmoil,
+        #[cfg(all(unix, feature = "sockets"))]
+        Self::Sockets,
     ];
 
     /// Its name.
@@ -40,6 +50,8 @@ impl On {
             Self::Queue => "queue",
             #[cfg(feature = "turmoil")]
             Self::Turmoil => "turmoil",
+            #[cfg(all(unix, feature = "sockets"))]
+            Self::Sockets => "sockets",
         }
     }
 }
@@ -174,6 +186,11 @@ pub(crate) fn harness(
         #[cfg(feature = "turmoil")]
         On::Turmoil => {
             let (harness, left_out) = turmoil::Turmoil::new(scenario);
+            Some((Box::new(harness), left_out))
+        }
+        #[cfg(all(unix, feature = "sockets"))]
+        On::Sockets => {
+            let (harness, left_out) = sockets::Sockets::new(scenario);
             Some((Box::new(harness), left_out))
         }
     }
