@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use grapevine_core::{
     Config, Event, Request, RequestError, RequestId, Response, Session, Timestamp, TokenKey,
@@ -132,6 +133,11 @@ pub(crate) trait Harness {
 
     /// What of a fault it does in another way, in a sentence.
     fn otherwise(&self, fault: &Fault) -> Option<&'static str>;
+
+    /// For how long, at most, the machine kept something waiting; `None` where time is simulated.
+    fn late(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// Servers that run elsewhere, and what is under way there.

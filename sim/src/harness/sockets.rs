@@ -255,7 +255,7 @@ impl Harness for Sockets {
         let now = nanos();
         std::thread::sleep(Duration::from_nanos(next.saturating_sub(now)));
         let now = nanos();
-        self.late = self.late.max(now.saturating_sub(next)).max(self.proxy.late());
+        self.late = self.late.max(now.saturating_sub(next));
         self.stepped = now;
         // All that was written by now is read after it.
         self.exchange();
@@ -352,6 +352,10 @@ impl Harness for Sockets {
         }
     }
 
+    fn late(&self) -> Option<Duration> {
+        Some(Duration::from_nanos(self.late.max(self.proxy.late())))
+    }
+
     fn otherwise(&self, fault: &Fault) -> Option<&'static str> {
         match fault {
             Fault::Partition { .. }
@@ -362,10 +366,11 @@ impl Harness for Sockets {
                 "cut: a stream loses no part of itself; one that meets a cut waits for the mending, or \
                  is dead from then on, half of the times each",
             ),
-            Fault::Weather { repeats, corruption, .. } if *repeats + *corruption > 0.0 => {
-                Some("weather: its loss only; repeats and corruption are left out")
+            Fault::Weather { repeats, .. } if *repeats > 0.0 => {
+                Some("weather: streams have no repeats; loss and corruption as of a stream")
             }
             Fault::Weather { loss, .. } if *loss > 0.0 => Some(LOSS),
+            Fault::Weather { corruption, .. } if *corruption > 0.0 => Some(CORRUPTION),
             _ => None,
         }
     }
@@ -375,6 +380,9 @@ impl Harness for Sockets {
 const LOSS: &str = "loss: what a stream loses is sent again, later and later from 200 ms on, and after \
                     seven losses in a row the connection breaks";
 
+/// What corruption does to a stream.
+const CORRUPTION: &str = "corruption: of one bit of what is read at once, and the stream goes on";
+
 /// What of a scenario, but for its faults, real sockets can't do, or do in another way.
 fn left_out(scenario: &Scenario) -> Vec<&'static str> {
     let network = &scenario.network;
@@ -382,7 +390,7 @@ fn left_out(scenario: &Scenario) -> Vec<&'static str> {
         (true, "time: it is real, so no two runs of one seed are the same"),
         (network.loss > 0.0, LOSS),
         (network.repeats > 0.0, "repeats: streams have none; left out"),
-        (network.corruption > 0.0, "corruption: left out"),
+        (network.corruption > 0.0, CORRUPTION),
         (!network.in_order, "order: a stream keeps it; messages of one link never overtake"),
         (!scenario.buggify.is_empty(), "buggify: rare choices are not forced; left out"),
     ];

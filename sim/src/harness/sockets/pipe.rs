@@ -57,6 +57,16 @@ impl Pace {
         self.last = self.last.max(Instant::now() + delay);
         Some(self.last)
     }
+
+    /// What arrives of a part: with one bit flipped, now and then.
+    fn corrupted(&mut self, mut part: Vec<u8>) -> Vec<u8> {
+        let corruption = self.lane.borrow().corruption;
+        if self.coins.chance(corruption) {
+            let bit = self.coins.below(part.len() as u64 * 8) as usize;
+            part[bit / 8] ^= 1 << (bit % 8);
+        }
+        part
+    }
 }
 
 /// What one direction lets through.
@@ -155,7 +165,7 @@ async fn read(
         let read = from.read(&mut part).await.unwrap_or(0);
         closed.store(read == 0, Ordering::Relaxed);
         let due = pace.arrival().ok_or(Broken)?;
-        let bytes = (read > 0).then(|| part[..read].to_vec());
+        let bytes = (read > 0).then(|| pace.corrupted(part[..read].to_vec()));
         if send.send((due, bytes)).await.is_err() || read == 0 {
             return Ok(());
         }
@@ -173,7 +183,8 @@ async fn write(
         let passes = gate.passes().await;
         match bytes {
             Some(bytes) if passes => {
-                if to.write_all(&bytes).await.is_err() {
+                let written = to.write_all(&bytes).await;
+                if written.is_err() {
                     // Whoever receives is gone, and says so when it can be heard.
                     is_open(&mut gate.back).await;
                     return Err(Broken);

@@ -31,6 +31,8 @@ pub(super) struct Lane {
     pub(super) delay: Delay,
     /// How probable it is that what is sent is lost, and must be sent again.
     pub(super) loss: f64,
+    /// How probable it is that a part of a stream arrives with a flipped bit.
+    pub(super) corruption: f64,
 }
 
 impl Lane {
@@ -46,8 +48,8 @@ pub(super) struct Shared {
     lanes: Vec<watch::Sender<Lane>>,
     /// Where each server listens; 0 if it does not.
     targets: Vec<AtomicU16>,
-    /// Connections so far.
-    made: AtomicU64,
+    /// Connections so far, by who dialled whom.
+    made: Vec<AtomicU64>,
     /// By how many nanoseconds the thread has run late, at most.
     late: AtomicU64,
 }
@@ -79,13 +81,19 @@ impl Proxy {
         for ((from, to), listener) in &listeners {
             ports[from * size + to] = listener.local_addr()?.port();
         }
-        let lane = Lane { cut: false, clogged: false, delay: links.delay, loss: links.loss };
+        let lane = Lane {
+            cut: false,
+            clogged: false,
+            delay: links.delay,
+            loss: links.loss,
+            corruption: links.corruption,
+        };
         let shared = Arc::new(Shared {
             size,
             seed,
             lanes: (0..size * size).map(|_| watch::Sender::new(lane)).collect(),
             targets: (0..size).map(|_| AtomicU16::new(0)).collect(),
-            made: AtomicU64::new(0),
+            made: (0..size * size).map(|_| AtomicU64::new(0)).collect(),
             late: AtomicU64::new(0),
         });
         let (stop, stopped) = watch::channel(());
@@ -118,6 +126,7 @@ impl Proxy {
                 clogged: network.clogged.contains(&link),
                 delay: *network.delays.get(&link).unwrap_or(&network.links.delay),
                 loss: network.links.loss,
+                corruption: network.links.corruption,
             });
         }
     }
@@ -165,8 +174,9 @@ async fn run(
 /// One connection: from who dialled to who is dialled.
 async fn connection(shared: Arc<Shared>, link: Link, mut dialled: TcpStream) {
     let (there, back) = (shared.lane(link), shared.lane((link.1, link.0)));
-    let number = shared.made.fetch_add(1, Ordering::Relaxed);
-    let about = |way| [(link.0 * shared.size + link.1) as u64, number, way];
+    let name = link.0 * shared.size + link.1;
+    let number = shared.made[name].fetch_add(1, Ordering::Relaxed);
+    let about = |way| [name as u64, number, way];
     let flow = |way, lane: &watch::Receiver<Lane>, back: &watch::Receiver<Lane>| {
         let gate = Gate::new(&shared, lane.clone(), back.clone(), about(way));
         (Pace::new(&shared, lane.clone(), about(way)), gate)
