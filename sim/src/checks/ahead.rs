@@ -79,14 +79,15 @@ impl Ahead {
     }
 }
 
-/// Whether a server's clock is far ahead of a majority of others, all of which it has heard lately.
+/// Whether a server's clock is far ahead of a majority of others, all of which it has heard lately. Who left is
+/// not asked for the time any more, also while it still sends.
 fn is_ahead(scene: &Scene<'_>, server: usize) -> bool {
     let farm = scene.world.farm();
     let far = farm.max_drift * 2 + Duration::from_secs(1);
     let lately = farm.heartbeat_every * SILENT_BEATS;
     let behind = |&other: &usize| {
         other != server
-            && scene.world.is_up(other)
+            && scene.world.running(other).is_some_and(|engine| !engine.status().leaving)
             && scene.world.clock(other) + far < scene.world.clock(server)
             && scene.world.heard_within(server, other, lately)
     };
