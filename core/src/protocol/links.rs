@@ -39,6 +39,12 @@ impl Links {
         }
     }
 
+    /// The newest process of a number that a link leads or led to, here or elsewhere, but for this one.
+    pub(super) fn newest(&self, number: u16, but: ServerId) -> Option<ServerId> {
+        let all = self.own.iter().chain(self.told.get(&number)).copied();
+        all.filter(|&linked| linked.number() == number && linked != but).max()
+    }
+
     pub(super) fn lead_to(&self, server: ServerId) -> bool {
         self.own.contains(&server)
     }
