@@ -80,6 +80,7 @@ pub enum To {
 
 /// The answer to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum Response {
     /// The session, for all requests about one but delete. After a rotation, the new one.
     Session(Served),
@@ -105,6 +106,7 @@ pub enum Response {
 
 /// A page of a principal's sessions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct Listed {
     /// Those that this server has and could serve, as far as it knows, in the order of their
     /// addresses.
@@ -115,6 +117,7 @@ pub struct Listed {
 
 /// A session as it is served to a customer.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct Served {
     /// What the customer must carry from now on.
     pub token: Token,

@@ -336,6 +336,7 @@ fn fits(
 
 /// One server's configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct Config {
     /// This process: its number, and the time it started.
     pub server: ServerId,

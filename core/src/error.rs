@@ -8,6 +8,7 @@ use crate::token::Token;
 /// Why a request was not done, or not as asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum RequestError {
     /// The session is over, or never was. Final. Nothing changed.
     #[error("no such session: {0}")]
@@ -47,6 +48,7 @@ pub enum RequestError {
 /// How it is known that a session is not there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum NotFound {
     /// It was deleted, rotated away or revoked.
     #[error("it was ended")]
@@ -65,6 +67,7 @@ pub enum NotFound {
 /// Why nothing can be said now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum Unavailable {
     /// The other servers did not answer in time.
     #[error("the other servers did not answer within {0:?}")]
@@ -93,6 +96,7 @@ pub enum Unavailable {
 /// A limit that a request would have passed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum LimitError {
     /// `attributes_per_session`.
     #[error("the session would have {count} attributes; {allowed} are allowed")]

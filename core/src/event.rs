@@ -13,10 +13,12 @@ use crate::token::Token;
 /// The caller's number for a request; the response carries it. Must not be in use by a request that
 /// still waits.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct RequestId(pub u64);
 
 /// Something that happened, with the time handed to [`crate::Engine::handle`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum Event {
     /// The application asks for something. It gets exactly one response (G7).
     Request {
@@ -42,6 +44,7 @@ pub enum Event {
 
 /// What the application asks of its own server.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum Request {
     /// Make a new session (R57a, R74).
     Create(Create),
@@ -120,6 +123,7 @@ impl Request {
 
 /// A new session's particulars.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct Create {
     /// The first attributes.
     pub attributes: Vec<(Key, Value)>,
@@ -138,6 +142,7 @@ pub const MAX_LISTED: u16 = 100;
 
 /// How a session gets a new ID.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct Rotation {
     /// Who has logged in; `None` leaves the session whose it is.
     pub principal: Option<Principal>,
@@ -156,6 +161,7 @@ pub struct Rotation {
 
 /// What to do with a read when the farm can't tell in time whether the copy here is current.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum ReadPolicy {
     /// Say `Unavailable`.
     #[default]

@@ -46,6 +46,7 @@ const MAC_BYTES: usize = 16;
 /// assert!(Token::decode(&text, &TokenKey::new(&[2; 32])).is_err());
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub struct Token {
     /// The session.
     pub id: SessionId,

@@ -122,7 +122,7 @@ impl Builder {
     }
 
     /// Who is told of everything that the engine is given.
-    #[cfg(feature = "turmoil")]
+    #[cfg(feature = "witness")]
     #[must_use]
     pub fn witness(mut self, witness: Witness) -> Self {
         self.witness = witness;

@@ -61,7 +61,7 @@ pub use edit::Edit;
 pub use error::{Error, StartError, StopReason};
 pub use expirations::{Expiration, Expirations};
 pub use farm::{Grapevine, LONGEST_VERIFY, Served};
-#[cfg(feature = "turmoil")]
+#[cfg(feature = "witness")]
 pub use witness::{Witness, Witnessed};
 
 pub use metrics::{Incoming, LinkState, LinkStatus, Outgoing, Reason};

@@ -2,7 +2,7 @@
 //! is given, and when its actions are carried out. The adapter that ships has nobody to tell: there
 //! this is of size zero and does nothing.
 
-#[cfg(feature = "turmoil")]
+#[cfg(feature = "witness")]
 mod told {
     use std::sync::Arc;
 
@@ -74,7 +74,7 @@ mod told {
     }
 }
 
-#[cfg(not(feature = "turmoil"))]
+#[cfg(not(feature = "witness"))]
 mod nobody {
     use grapevine_core::{Config, Event, ServerId, Timestamp};
 
@@ -93,7 +93,7 @@ mod nobody {
     }
 }
 
-#[cfg(not(feature = "turmoil"))]
+#[cfg(not(feature = "witness"))]
 pub(crate) use nobody::Witness;
-#[cfg(feature = "turmoil")]
+#[cfg(feature = "witness")]
 pub use told::{Witness, Witnessed};

@@ -13,8 +13,6 @@ use crate::network::Network;
 use crate::scenario::{Fault, Scenario};
 
 #[cfg(feature = "turmoil")]
-mod ask;
-#[cfg(feature = "turmoil")]
 mod turmoil;
 
 /// What a scenario can be run on.
@@ -95,11 +93,18 @@ pub(crate) trait Harness {
     /// Has a customer ask a server. `false` if nobody is there to take it.
     fn submit(&mut self, server: usize, id: RequestId, request: Request) -> bool;
 
-    /// Kills a process: nothing of it is left.
-    fn crash(&mut self, server: usize);
+    /// Kills a process: nothing of it is left. Returns what happened before and was not told yet, of all
+    /// servers: others may have seen what came of it.
+    fn crash(&mut self, server: usize) -> Vec<Told>;
 
     /// Starts a server that is down.
     fn start(&mut self, server: usize);
+
+    /// Stops a process where it is.
+    fn pause(&mut self, _server: usize) {}
+
+    /// Has a paused process go on; if it is not paused, nothing changes.
+    fn resume(&mut self, _server: usize) {}
 
     /// Cuts, mends, clogs and unclogs links as the world's network says.
     fn links(&mut self, network: &Network);
@@ -107,11 +112,14 @@ pub(crate) trait Harness {
     /// Has links be as they are after healing.
     fn calm(&mut self, longest_ms: f64);
 
-    /// Has every server tell what it shows.
-    fn look(&mut self);
+    /// Has every server tell what it shows. Returns how many will.
+    fn look(&mut self) -> usize;
 
-    /// What of a fault it can't do, in a sentence; `None` if it does all of it.
+    /// Why it leaves a fault out, in a sentence; `None` if it does not.
     fn cannot(&self, fault: &Fault) -> Option<&'static str>;
+
+    /// What of a fault it does in another way, in a sentence.
+    fn otherwise(&self, fault: &Fault) -> Option<&'static str>;
 }
 
 /// Servers that run elsewhere, and what is under way there.
@@ -121,11 +129,13 @@ pub(crate) struct Elsewhere {
     asked: Vec<(usize, RequestId, Request)>,
     /// Answers that engines decided, and by which server, until their customers have them.
     pub(crate) decided: BTreeMap<RequestId, (usize, Outcome)>,
+    /// How many servers are still to tell what they show.
+    pub(crate) to_show: usize,
 }
 
 impl Elsewhere {
     pub(crate) fn new(servers: Box<dyn Harness>) -> Self {
-        Self { servers, asked: Vec::new(), decided: BTreeMap::new() }
+        Self { servers, asked: Vec::new(), decided: BTreeMap::new(), to_show: 0 }
     }
 
     /// Has a customer ask a server. `false` if nobody is there to take it.

@@ -6,6 +6,7 @@ use crate::stamp::Version;
 
 /// One change of one attribute (modify: R61, R91).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum Change {
     /// Write a register.
     Set(Key, Value),
@@ -19,6 +20,7 @@ pub enum Change {
 /// Why a change can't be made. The session did not change.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
+#[cfg_attr(feature = "record", derive(serde::Serialize, serde::Deserialize))]
 pub enum ChangeError {
     /// An add to a register that doesn't hold a whole number.
     #[error("`{0}` is not a number, so nothing can be added to it; set or remove it first")]

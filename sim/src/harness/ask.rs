@@ -2,14 +2,15 @@
 //! words.
 
 use grapevine_core::{Request, RequestError, Response, Served, Token, TokenKey, Version};
-use grapevine_tokio_turmoil as adapter;
+
+use super::adapter;
 
 /// Asks a server. `None` if it stopped before there was an answer.
 pub(super) async fn ask(
     server: &adapter::Grapevine,
     request: Request,
 ) -> Option<Result<Response, RequestError>> {
-    let key = &super::token_key();
+    let key = &crate::harness::token_key();
     let text = |token: &Token| token.encode(key);
     match request {
         Request::Create(new) => session(server.create(new).await, key),

@@ -8,15 +8,21 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use grapevine_core::{Request, RequestId, ServerId, Timestamp};
+use grapevine_tokio_turmoil as adapter;
 use grapevine_tokio_turmoil::{Grapevine, StopReason, Witness, Witnessed};
 use parking_lot::Mutex;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
-use super::{Harness, KEY, Told, What, ask};
+use super::{Harness, KEY, Told, What};
 use crate::network::Network;
 use crate::scenario::{Delay, Fault, Scenario};
 use crate::turmoil::{host, network, server};
 use crate::world::START;
+
+// Once for each adapter: they have the same source, and types of their own.
+#[path = "ask.rs"]
+#[allow(clippy::duplicate_mod)]
+mod ask;
 
 /// The shortest time that a message takes. Turmoil can't change it when the farm is healed.
 const SHORTEST: Duration = Duration::from_micros(100);
@@ -117,9 +123,11 @@ impl Harness for Turmoil {
         jobs[server].as_ref().is_some_and(|jobs| jobs.send(Job::Ask(id, Box::new(request))).is_ok())
     }
 
-    fn crash(&mut self, server: usize) {
+    fn crash(&mut self, server: usize) -> Vec<Told> {
         self.shared.jobs.borrow_mut()[server] = None;
         self.sim.crash(name(server));
+        // All that happened was told with the step.
+        Vec::new()
     }
 
     fn start(&mut self, server: usize) {
@@ -147,10 +155,9 @@ impl Harness for Turmoil {
         }
     }
 
-    fn look(&mut self) {
-        for jobs in self.shared.jobs.borrow().iter().flatten() {
-            let _down = jobs.send(Job::Show);
-        }
+    fn look(&mut self) -> usize {
+        let jobs = self.shared.jobs.borrow();
+        jobs.iter().flatten().filter(|jobs| jobs.send(Job::Show).is_ok()).count()
     }
 
     fn cannot(&self, fault: &Fault) -> Option<&'static str> {
@@ -159,9 +166,6 @@ impl Harness for Turmoil {
                 Some("pause: turmoil's hosts always run; left out")
             }
             Fault::Slow { .. } => Some("slow: code takes no time on turmoil; left out"),
-            Fault::Clog { .. } | Fault::Unclog { .. } => {
-                Some("clog: turmoil holds both directions of a link, never one")
-            }
             Fault::Weather { loss, repeats, corruption } => {
                 let nothing = *loss == 0.0 && *repeats == 0.0 && *corruption == 0.0;
                 (!nothing).then_some("weather: see loss, repeats and corruption; left out")
@@ -180,8 +184,19 @@ impl Harness for Turmoil {
             | Fault::OneWay { .. }
             | Fault::Bridge { .. }
             | Fault::Cut { .. }
+            | Fault::Clog { .. }
+            | Fault::Unclog { .. }
             | Fault::Flood { .. }
             | Fault::Mend => None,
+        }
+    }
+
+    fn otherwise(&self, fault: &Fault) -> Option<&'static str> {
+        match fault {
+            Fault::Clog { .. } | Fault::Unclog { .. } => {
+                Some("clog: turmoil holds both directions of a link, never one")
+            }
+            _ => None,
         }
     }
 }

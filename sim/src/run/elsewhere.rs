@@ -6,21 +6,20 @@ use std::time::Duration;
 use grapevine_core::{Event, RequestId, Response, Timestamp};
 
 use super::Run;
-use crate::harness::{Outcome, Told, What};
+use crate::harness::{Elsewhere, Outcome, Told, What};
 use crate::scenario::Fault;
 
-/// How long the servers may take to tell what they show.
-const SHOW: Duration = Duration::from_millis(100);
+/// How long servers may take to tell what they show, and to give answers that were decided.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 impl Run {
     /// Whether the harness can't do a fault. What it does in another way, or not at all, is noted.
     pub(super) fn is_left_out(&mut self, fault: &Fault) -> bool {
-        let Some(what) = self.harness.as_ref().and_then(|harness| harness.servers.cannot(fault))
-        else {
-            return false;
-        };
-        self.left_out.insert(what);
-        !matches!(fault, Fault::Clog { .. } | Fault::Unclog { .. })
+        let Some(harness) = &self.harness else { return false };
+        let cannot = harness.servers.cannot(fault);
+        self.left_out.extend(cannot);
+        self.left_out.extend(harness.servers.otherwise(fault));
+        cannot.is_some()
     }
 
     /// Kills a server.
@@ -28,10 +27,29 @@ impl Run {
         match &mut self.harness {
             None => self.world.crash(server),
             Some(harness) => {
-                harness.died(server);
-                harness.servers.crash(server);
+                let told = harness.servers.crash(server);
+                self.tell_all(told);
+                if let Some(harness) = &mut self.harness {
+                    harness.died(server);
+                }
                 self.world.twin_dies(server);
             }
+        }
+    }
+
+    /// Pauses a server.
+    pub(super) fn pause(&mut self, server: usize) {
+        self.world.pause(server);
+        if let Some(harness) = &mut self.harness {
+            harness.servers.pause(server);
+        }
+    }
+
+    /// Lets a paused server go on.
+    pub(super) fn resume(&mut self, server: usize) {
+        self.world.resume(server);
+        if let Some(harness) = &mut self.harness {
+            harness.servers.resume(server);
         }
     }
 
@@ -60,13 +78,17 @@ impl Run {
             }
             let Some(harness) = &mut self.harness else { return };
             let (told, now) = (harness.servers.step(), harness.servers.now());
-            for told in told {
-                if self.broken.is_none() {
-                    self.tell(told);
-                }
-            }
+            self.tell_all(told);
             self.world.advance(now);
             self.look_now_and_then();
+        }
+    }
+
+    fn tell_all(&mut self, told: Vec<Told>) {
+        for told in told {
+            if self.broken.is_none() {
+                self.tell(told);
+            }
         }
     }
 
@@ -88,7 +110,12 @@ impl Run {
             What::CarriesOut => self.world.twin_carries_out(server),
             What::Serves => {}
             What::Answers { id, outcome } => self.got(server, id, outcome),
-            What::Shows(sessions) => self.compare(server, &sessions),
+            What::Shows(sessions) => {
+                if let Some(harness) = &mut self.harness {
+                    harness.to_show -= 1;
+                }
+                self.compare(server, &sessions);
+            }
             What::Stops(why) => {
                 self.fail("G7", format!("server {} stopped by itself: {why}", server + 1));
             }
@@ -129,15 +156,32 @@ impl Run {
 
     /// At rest, what a server shows is what its engine has.
     pub(super) fn compare_with_twins(&mut self) {
+        self.wait_elsewhere(|harness| harness.decided.is_empty());
         let Some(harness) = &mut self.harness else { return };
         if let Some((server, outcome)) = harness.decided.values().next() {
             let sentence =
                 format!("server {} decided {outcome:?}, and its customer never got it", server + 1);
             return self.fail("G7", sentence);
         }
-        harness.servers.look();
-        let until = self.world.now() + SHOW;
-        self.run_elsewhere_until(until);
+        harness.to_show = harness.servers.look();
+        self.wait_elsewhere(|harness| harness.to_show == 0);
+        if let Some(Elsewhere { to_show: missing @ 1.., .. }) = self.harness {
+            self.fail(
+                "G7",
+                format!("{missing} servers don't tell what they show within {PATIENCE:?}"),
+            );
+        }
+    }
+
+    /// Waits for what takes no time where time is simulated, and as long as the machine pleases elsewhere.
+    fn wait_elsewhere(&mut self, come: impl Fn(&Elsewhere) -> bool) {
+        let until = self.world.now() + PATIENCE;
+        while self.broken.is_none()
+            && self.world.now() < until
+            && self.harness.as_ref().is_some_and(|harness| !come(harness))
+        {
+            self.run_elsewhere_until(self.world.now() + Duration::from_millis(1));
+        }
     }
 
     fn compare(&mut self, server: usize, sessions: &[std::sync::Arc<grapevine_core::Session>]) {

@@ -32,9 +32,9 @@ impl Run {
             }
             Fault::Pause { server } => {
                 self.unprompt(index(*server));
-                self.world.pause(index(*server));
+                self.pause(index(*server));
             }
-            Fault::Resume { server } => world.resume(index(*server)),
+            Fault::Resume { server } => self.resume(index(*server)),
             Fault::Leave { server } => self.leave(index(*server)),
             Fault::Slow { server, ms } => {
                 world.slow(index(*server), Duration::from_secs_f64(ms / 1000.0));

@@ -111,7 +111,7 @@ impl Run {
         for &server in &servers {
             self.world.slow(server, Duration::ZERO);
             self.world.drift(server, 0);
-            self.world.resume(server);
+            self.resume(server);
             if self.world.skew_of(server).unsigned_abs() > 200_000 {
                 self.crash(server);
                 self.observe();

@@ -8,6 +8,7 @@ use crate::id::{HashedId, ServerId};
 
 /// The answer to [`crate::Request::Verify`]: how this server compares with every other.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "record", derive(serde::Deserialize))]
 pub struct Report {
     /// One entry per other number that was ever heard of, by number.
     pub peers: Vec<Compared>,
@@ -30,6 +31,7 @@ impl Report {
 
 /// How this server compares with one other.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "record", derive(serde::Deserialize))]
 pub struct Compared {
     /// The other's number.
     pub number: u16,
@@ -59,6 +61,7 @@ impl Compared {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
+#[cfg_attr(feature = "record", derive(serde::Deserialize))]
 pub enum Missed {
     /// It is down, or can't be reached.
     #[error("it is down or can't be reached")]
