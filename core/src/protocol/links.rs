@@ -39,10 +39,10 @@ impl Links {
         }
     }
 
-    /// The newest process of a number that a link leads or led to, here or elsewhere, but for this one.
-    pub(super) fn newest(&self, number: u16, but: ServerId) -> Option<ServerId> {
-        let all = self.own.iter().chain(self.told.get(&number)).copied();
-        all.filter(|&linked| linked.number() == number && linked != but).max()
+    /// The newest process of a number that others had a link to: unlike a link of one's own, which ends
+    /// with its process, their word stays.
+    pub(super) fn told(&self, number: u16) -> Option<ServerId> {
+        self.told.get(&number).copied()
     }
 
     pub(super) fn lead_to(&self, server: ServerId) -> bool {

@@ -191,8 +191,8 @@ fn too_few(
     }
     // Its time may have been up before it took the command of the same event in.
     let told = members.iter().filter(|member| member.acked >= stamp).count();
-    let told = told - usize::from(told > 0 && scene.world.by_command());
-    if acked < told && !matches!(flight.intent, Intent::Revoke(_)) {
+    let late = usize::from(scene.world.by_command());
+    if acked + late < told && !matches!(flight.intent, Intent::Revoke(_)) {
         return Err(format!("{said}, and {told} have acknowledged {stamp}"));
     }
     Ok(())
