@@ -114,6 +114,8 @@ pub struct World {
     evicted: BTreeSet<(Address, Stamp)>,
     /// Whether what is observed now was done by an event before the last one.
     late: bool,
+    /// Whether it was done by a command, which may have told of one more acknowledgement.
+    by_command: bool,
     /// How many copies went or ended by what is observed now, besides those that made room.
     ended: i64,
     expired: Vec<(ServerId, SessionId)>,
@@ -201,6 +203,7 @@ impl World {
             mismatches: 0,
             evicted: BTreeSet::new(),
             late: false,
+            by_command: false,
             ended: 0,
             expired: Vec::new(),
             obituaries: BTreeMap::new(),
@@ -292,6 +295,11 @@ impl World {
     /// changed since.
     pub(crate) const fn late(&self) -> bool {
         self.late
+    }
+
+    /// Whether what is observed now was done by a command that came in.
+    pub(crate) const fn by_command(&self) -> bool {
+        self.by_command
     }
 
     /// Whether servers may have more room than they had when they did what is observed now.

@@ -12,19 +12,26 @@ use alloc::vec::Vec;
 
 use super::{Facts, Merged};
 use crate::id::Address;
-use crate::session::{Life, Session};
+use crate::session::{Expiry, Life, Session};
 use crate::stamp::{Timestamp, Version};
 
 impl Facts {
     /// Retires the session that this one replaced. If it isn't here yet, what stands in for it keeps
-    /// its copies from living when they come. Only its origin needs none: what that lacks is over.
-    pub(super) fn retire_replaced(&mut self, copy: &Session, others: &mut BTreeSet<Address>) {
+    /// its copies from living when they come. Only its origin needs none: what that lacks is over. Nor does
+    /// one whose time is over by `now`: no copy of it is taken in any more.
+    pub(super) fn retire_replaced(
+        &mut self,
+        copy: &Session,
+        now: Timestamp,
+        others: &mut BTreeSet<Address>,
+    ) {
         let Some(replaces) = &copy.fixed.replaces else { return };
         let old = replaces.id;
         let here = self.array.get(old.address).is_some_and(|copy| copy.id == old);
-        if (old.address.origin != self.me || here)
-            && self.merge_alone(&Arc::new(replaces.retired(copy.created()))) == Merged::Changed
-        {
+        let retired = replaces.retired(copy.created());
+        let comes =
+            old.address.origin != self.me && retired.expiry(now, self.margin) != Expiry::Gone;
+        if (comes || here) && self.merge_alone(&Arc::new(retired)) == Merged::Changed {
             others.insert(old.address);
         }
     }

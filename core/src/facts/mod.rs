@@ -132,10 +132,11 @@ impl Facts {
 
     /// Merges a session or a delta into the copy at its address. In one slot the session with the
     /// higher create stamp wins. What it ends, by what it replaces or revokes, ends in the same
-    /// call; `others` gets the addresses of the other copies that changed.
+    /// call; `others` gets the addresses of the other copies that changed. What is over by `now` is dropped.
     pub(crate) fn merge(
         &mut self,
         session: &Arc<Session>,
+        now: Timestamp,
         others: &mut BTreeSet<Address>,
     ) -> Merged {
         let address = session.id.address;
@@ -146,7 +147,7 @@ impl Facts {
             && let Some(copy) = self.array.get(address).cloned()
             && before.is_none_or(|before| before != copy.fixed)
         {
-            self.retire_replaced(&copy, others);
+            self.retire_replaced(&copy, now, others);
             self.end_revoked(&copy, others);
         }
         merged

@@ -84,10 +84,20 @@ impl Engine {
     /// dropped by the clock of a process that no majority has told the time yet: that clock may be far
     /// ahead, and an applied entry goes on saying that the session is here.
     pub(crate) fn is_surely_gone(&self, session: &Session) -> bool {
-        let margin = self.config.farm.margin();
-        let gone = |now| session.expiry(now, margin) == Expiry::Gone;
-        let told = self.is_told_of(session.id.address.origin) || gone(self.trusted);
-        told && gone(self.now) && gone(self.trusted_now())
+        let now = self.sure_now(session.id.address.origin);
+        session.expiry(now, self.config.farm.margin()) == Expiry::Gone
+    }
+
+    /// A time that has surely come, for what this server made: by it that is dropped.
+    pub(crate) fn sure_now(&self, origin: ServerId) -> Timestamp {
+        let now = self.now.min(self.trusted_now());
+        if self.is_told_of(origin) { now } else { now.min(self.trusted) }
+    }
+
+    /// The same for the session that this one replaced.
+    pub(crate) fn sure_now_of_replaced(&self, session: &Session) -> Timestamp {
+        let replaced = session.fixed.replaces.map(|replaces| replaces.id.address.origin);
+        replaced.map_or(Timestamp::ZERO, |origin| self.sure_now(origin))
     }
 
     /// Whether this process may end by the clock what a server made: its own, or a majority has told it

@@ -22,7 +22,8 @@ use crate::stamp::{Timestamp, Version};
 const SWEEP: usize = 256;
 
 impl Engine {
-    /// Whether nobody can have accessed this idle copy's session within its idle timeout.
+    /// Whether nobody can have accessed this idle copy's session within its idle timeout. A server that has
+    /// left counts nobody new, so it can't know.
     pub(crate) fn idle_is_certain(&self, copy: &Session) -> bool {
         let margin = self.config.farm.margin();
         let deadline = copy.idle_deadline() + margin;
@@ -32,6 +33,7 @@ impl Engine {
             && self.now > deadline
             && covered.is_some_and(|until| until > deadline)
             && self.gone.all_closed()
+            && !self.has_left()
     }
 
     /// Looks at the copies whose deadlines have come up: a bounded part of them.

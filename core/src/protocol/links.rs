@@ -39,6 +39,12 @@ impl Links {
         }
     }
 
+    /// The newest process of a number that others had a link to: unlike a link of one's own, which ends
+    /// with its process, their word stays.
+    pub(super) fn told(&self, number: u16) -> Option<ServerId> {
+        self.told.get(&number).copied()
+    }
+
     pub(super) fn lead_to(&self, server: ServerId) -> bool {
         self.own.contains(&server)
     }

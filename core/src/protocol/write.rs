@@ -199,7 +199,8 @@ impl Engine {
         let (prev, stamp) = (self.end(), session.seen.get(me));
         assert!(stamp > prev, "a write must come after the end of the stream");
         let mut others = BTreeSet::new();
-        let merged = self.facts.merge(&session, &mut others);
+        let now = self.sure_now_of_replaced(&session);
+        let merged = self.facts.merge(&session, now, &mut others);
         assert_eq!(merged, Merged::Changed, "an own write must change the copy");
         self.applied.raise(me, stamp);
         self.view_changed();
@@ -318,12 +319,13 @@ impl Engine {
         }
         self.clock.observe(session.newest().stamp);
         self.rare.meets(&self.facts, session, self.now);
+        let now = self.sure_now_of_replaced(session);
         if self.rare.force(Point::MergeTwice)
-            && self.facts.merge(session, changed) == Merged::Changed
+            && self.facts.merge(session, now, changed) == Merged::Changed
         {
             changed.insert(session.id.address);
         }
-        match self.facts.merge(session, changed) {
+        match self.facts.merge(session, now, changed) {
             Merged::Changed => {
                 changed.insert(session.id.address);
             }

@@ -16,32 +16,41 @@ const SILENT_BEATS: u32 = 4;
 
 /// The processes whose clocks are far ahead, and since when, as far as was looked.
 #[derive(Default)]
-pub(super) struct Ahead(BTreeMap<usize, (ServerId, Timestamp)>);
+pub(super) struct Ahead {
+    since: BTreeMap<usize, (ServerId, Timestamp)>,
+    looked: Timestamp,
+}
 
 impl Ahead {
     /// Looks at all clocks.
     pub(super) fn look(&mut self, scene: &Scene<'_>) {
-        if !scene.damage.far {
+        if scene.damage.far.is_empty() {
             return;
         }
+        let seldom = scene.world.farm().heartbeat_every * SILENT_BEATS;
+        if scene.world.now() > self.looked + seldom {
+            // Nobody looked for so long that a server may have heard nobody meanwhile.
+            self.since.clear();
+        }
+        self.looked = scene.world.now();
         for server in 0..scene.world.size() {
             let process = scene.world.running(server).map(Engine::server);
             match process.filter(|_| is_ahead(scene, server)) {
                 Some(process) => {
                     let now = (process, scene.world.now());
-                    let since = self.0.entry(server).or_insert(now);
+                    let since = self.since.entry(server).or_insert(now);
                     if since.0 != process {
                         *since = now;
                     }
                 }
-                None => drop(self.0.remove(&server)),
+                None => drop(self.since.remove(&server)),
             }
         }
     }
 
     /// Since when a process must have known of itself that its clock is off; `None` if it need not.
     fn must_know_since(&self, scene: &Scene<'_>, server: usize) -> Option<Timestamp> {
-        let &(process, since) = self.0.get(&server)?;
+        let &(process, since) = self.since.get(&server)?;
         let runs = scene.world.running(server)?.server() == process;
         let known = since + scene.world.farm().heartbeat_every * BEATS;
         let paused = scene.world.is_paused(server) || scene.world.is_slow(server);
@@ -79,14 +88,15 @@ impl Ahead {
     }
 }
 
-/// Whether a server's clock is far ahead of a majority of others, all of which it has heard lately.
+/// Whether a server's clock is far ahead of a majority of others, all of which it has heard lately. Who left is
+/// not asked for the time any more, also while it still sends.
 fn is_ahead(scene: &Scene<'_>, server: usize) -> bool {
     let farm = scene.world.farm();
     let far = farm.max_drift * 2 + Duration::from_secs(1);
     let lately = farm.heartbeat_every * SILENT_BEATS;
     let behind = |&other: &usize| {
         other != server
-            && scene.world.is_up(other)
+            && scene.world.running(other).is_some_and(|engine| !engine.status().leaving)
             && scene.world.clock(other) + far < scene.world.clock(server)
             && scene.world.heard_within(server, other, lately)
     };

@@ -82,7 +82,7 @@ pub(super) fn as_asked(scene: &Scene<'_>, answered: &Answered<'_>, id: &SessionI
         return wrong("lifetime", &(SHORTEST..=longest), &asked.lifetime);
     }
     // By the clock of who makes it, which may be off, and behind what it has heard.
-    let off = Duration::from_micros(2 * scene.damage.skew) + ROUNDING;
+    let off = Duration::from_micros(2 * scene.damage.worst) + ROUNDING;
     let latest = scene.world.now() + scene.world.farm().max_drift + off;
     if made < answered.flight.sent.before(off) || made > latest {
         return wrong("create", &(answered.flight.sent..scene.world.now()), &made);

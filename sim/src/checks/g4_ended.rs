@@ -97,7 +97,7 @@ impl Ended {
         scene.tally.looked(Rule::Grace);
         let off = Duration::from_micros(2 * scene.damage.skew) + SLACK;
         let in_grace = until.is_some_and(|until| scene.world.now() < until + off);
-        if !in_grace && !scene.damage.far {
+        if !in_grace && scene.damage.knows_time(scene.world.size(), answered.server) {
             return Err(format!("{id} was rotated away and was served after its grace"));
         }
         if answered.flight.intent != Intent::Read {

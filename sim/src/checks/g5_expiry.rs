@@ -37,12 +37,21 @@ static ABOUT: About = About {
 };
 
 impl Expiry {
-    fn idle(&mut self, scene: &Scene<'_>, rule: Rule, id: &SessionId, by: &str) -> Judgement {
+    fn idle(
+        &mut self,
+        scene: &Scene<'_>,
+        rule: Rule,
+        id: &SessionId,
+        (server, by): (usize, &str),
+    ) -> Judgement {
         let Some(known) = scene.model.get(id) else { return Ok(()) };
-        if scene.damage.far {
+        if !knows_time(scene, server) {
             return Ok(());
         }
-        let Some(used) = known.used(|process| is_there(scene, process)) else { return Ok(()) };
+        // An access by a clock that is far off may be of any time.
+        let counts =
+            |process: ServerId| is_there(scene, process) && knows_time(scene, index(process));
+        let Some(used) = known.used(counts) else { return Ok(()) };
         self.looked += 1;
         scene.tally.looked(rule);
         let limit = known.idle_timeout - known.idle_timeout / 8;
@@ -57,9 +66,9 @@ impl Expiry {
         Ok(())
     }
 
-    fn deadline(&mut self, scene: &Scene<'_>, deadline: Timestamp) -> Judgement {
+    fn deadline(&mut self, scene: &Scene<'_>, server: usize, deadline: Timestamp) -> Judgement {
         self.looked += 1;
-        let judged = !scene.damage.far;
+        let judged = knows_time(scene, server);
         scene.tally.add(Rule::DeadlineSaid, u64::from(judged));
         if judged && scene.world.now() < deadline.before(slack(scene)) {
             let left = deadline.since(scene.world.now());
@@ -72,8 +81,7 @@ impl Expiry {
 /// Judges the end of an idle session by what the others have: an access that any of them has written down, or was
 /// told of, by whomever, counts. (Who ends it has all that others wrote before.)
 fn used_elsewhere(scene: &Scene<'_>, id: &SessionId, by: ServerId) -> Judgement {
-    if scene.damage.far {
-        // An access by a clock that is far off may be of any time.
+    if !knows_time(scene, index(by)) {
         return Ok(());
     }
     scene.tally.looked(Rule::IdleEverywhere);
@@ -93,9 +101,17 @@ fn used_elsewhere(scene: &Scene<'_>, id: &SessionId, by: ServerId) -> Judgement 
     Ok(())
 }
 
+fn index(process: ServerId) -> usize {
+    usize::from(process.number()) - 1
+}
+
+fn knows_time(scene: &Scene<'_>, server: usize) -> bool {
+    scene.damage.knows_time(scene.world.size(), server)
+}
+
 /// Whether a process runs and is not leaving: what it alone knows is not lost.
 fn is_there(scene: &Scene<'_>, process: ServerId) -> bool {
-    let runs = scene.world.running(usize::from(process.number()) - 1);
+    let runs = scene.world.running(index(process));
     runs.is_some_and(|runs| runs.server() == process && !runs.status().leaving)
 }
 
@@ -121,21 +137,25 @@ impl Check for Expiry {
         if first && !asked && !evicted {
             self.ahead.ends(scene, by, &id)?;
             used_elsewhere(scene, &id, by)?;
-            self.idle(scene, Rule::IdleEnded, &id, &format!("{by}, which ended it"))
+            let by = (index(by), &*format!("{by}, which ended it"));
+            self.idle(scene, Rule::IdleEnded, &id, by)
         } else {
             Ok(())
         }
     }
 
     fn answered(&mut self, scene: &Scene<'_>, answered: &Answered<'_>) -> Judgement {
+        self.ahead.look(scene);
         self.ahead.serves(scene, answered)?;
         let Some(token) = &answered.flight.token else { return Ok(()) };
         match answered.outcome {
             Err(RequestError::NotFound(NotFound::Idle)) => {
                 let by = format!("server {}", answered.server + 1);
-                self.idle(scene, Rule::IdleSaid, &token.id, &by)
+                self.idle(scene, Rule::IdleSaid, &token.id, (answered.server, &by))
             }
-            Err(RequestError::NotFound(NotFound::Deadline)) => self.deadline(scene, token.deadline),
+            Err(RequestError::NotFound(NotFound::Deadline)) => {
+                self.deadline(scene, answered.server, token.deadline)
+            }
             Err(RequestError::NotFound(NotFound::Ended)) => {
                 let known = scene.model.get(&token.id);
                 if known.is_some_and(|known| !known.ended) && scene.world.now() < token.deadline {
@@ -148,7 +168,7 @@ impl Check for Expiry {
             {
                 self.looked += 1;
                 let latest = served.token.deadline + slack(scene);
-                let judged = !scene.damage.far && answered.flight.prompt;
+                let judged = knows_time(scene, answered.server) && answered.flight.prompt;
                 scene.tally.add(Rule::ServedInTime, u64::from(judged));
                 if judged && scene.world.now() > latest {
                     let late = scene.world.now().since(served.token.deadline);

@@ -121,6 +121,11 @@ fn may_end(scene: &Scene<'_>, server: usize, session: &Session) -> Judgement {
 fn had_to_end(scene: &Scene<'_>, server: usize, session: &Session) -> Judgement {
     let Some(engine) = scene.world.running(server) else { return Ok(()) };
     let (farm, id) = (scene.world.farm(), session.id);
+    let ended = engine.copy(id.address).map(|copy| copy.seen.get(engine.server()));
+    if ended != Some(engine.applied().get(engine.server())) {
+        // It has written again within the same event, and what it has is not what it had.
+        return Ok(());
+    }
     scene.tally.looked(Rule::MadeRoom);
     let used = engine.usage(id.address.origin);
     let freed = session.contents() as u64;

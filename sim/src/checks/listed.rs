@@ -46,7 +46,7 @@ pub(super) fn as_listed(scene: &Scene<'_>, answered: &Answered<'_>, listed: &Lis
     }
     let Some(engine) = scene.world.running(answered.server) else { return Ok(()) };
     // What is told after other events was listed before them.
-    if scene.world.late() || scene.damage.far {
+    if scene.world.late() || !scene.damage.knows_time(scene.world.size(), answered.server) {
         return Ok(());
     }
     scene.tally.looked(Rule::Listed);
@@ -71,11 +71,14 @@ pub(super) fn as_listed(scene: &Scene<'_>, answered: &Answered<'_>, listed: &Lis
 fn must_be_listed(scene: &Scene<'_>, engine: &Engine, known: &Known) -> bool {
     let id = known.id;
     let soon = scene.world.now() + Duration::from_micros(2 * scene.damage.skew) + SLACK;
+    let maker = usize::from(id.address.origin.number()) - 1;
     let here = engine.applied().covers_entry(id.address.origin, id.created);
     // What was made by the event that answered may have been made after the list.
     here && known.made < scene.world.now()
         && !known.ended
         && !known.end_asked
+        // By a clock that is behind, a session may be idle as soon as it is made.
+        && scene.damage.knows_time(scene.world.size(), maker)
         && soon < known.over
         && soon < known.made + known.idle_timeout
         && !scene.world.was_evicted(&id)

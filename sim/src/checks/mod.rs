@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use grapevine_core::command::Write;
 use grapevine_core::{RequestError, Response, ServerId, Session, Timestamp};
@@ -63,10 +64,30 @@ pub(crate) struct Damage {
     pub(crate) faults: u64,
     /// Whether a server has left: what it alone had is given up.
     pub(crate) left: bool,
-    /// The most that any clock was off, in microseconds.
+    /// The most that any clock was off, in microseconds, but for those that were far off.
     pub(crate) skew: u64,
-    /// Whether any clock was off by more than half of what clocks may be.
-    pub(crate) far: bool,
+    /// The most that any clock was off, in microseconds.
+    pub(crate) worst: u64,
+    /// The servers whose clocks were once off by more than half of what clocks may be.
+    pub(crate) far: BTreeSet<usize>,
+}
+
+impl Damage {
+    /// A server's clock is off by so many microseconds.
+    pub(crate) fn clock_off(&mut self, server: usize, by: u64, allowed: Duration) {
+        self.worst = self.worst.max(by);
+        if u128::from(by) * 2 > allowed.as_micros() {
+            self.far.insert(server);
+        } else {
+            self.skew = self.skew.max(by);
+        }
+    }
+
+    /// Whether a server's clock, and those of a majority, were never far off: by such a server the times of
+    /// sessions are judged, whatever the other clocks show.
+    pub(crate) fn knows_time(&self, size: usize, server: usize) -> bool {
+        !self.far.contains(&server) && self.far.len() * 2 < size
+    }
 }
 
 /// What a check may look at.

@@ -57,13 +57,16 @@ impl Run {
             Fault::Step { server, ms } => {
                 let skew = world.skew_of(index(*server)) + ms * 1000;
                 world.skew(index(*server), skew);
-                self.damage.skew = self.damage.skew.max(skew.unsigned_abs());
+                // One that is set back stands still first.
+                let allowed = world.farm().max_drift;
+                self.damage.clock_off(index(*server), skew.unsigned_abs(), allowed);
                 self.clock_changed(index(*server));
             }
             Fault::Drift { server, ppm } => {
                 world.drift(index(*server), *ppm);
                 let far = self.scenario.duration_s * ppm.unsigned_abs() as f64;
-                self.damage.skew = self.damage.skew.max(far as u64);
+                let allowed = world.farm().max_drift;
+                self.damage.clock_off(index(*server), far as u64, allowed);
                 self.clock_changed(index(*server));
             }
             Fault::CorruptMemory { server, what, pick } => {
@@ -126,9 +129,7 @@ impl Run {
     fn clock_changed(&mut self, server: usize) {
         self.unprompt(server);
         let ahead = self.world.skew_of(server).unsigned_abs();
-        self.damage.skew = self.damage.skew.max(ahead);
-        let allowed = self.world.farm().max_drift.as_micros() as u64;
-        self.damage.far |= self.damage.skew * 2 > allowed;
+        self.damage.clock_off(server, ahead, self.world.farm().max_drift);
     }
 
     fn unprompt(&mut self, server: usize) {

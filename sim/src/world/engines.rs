@@ -48,6 +48,7 @@ impl World {
             self.nodes[server].answered_from = now;
         }
         self.late |= self.nodes[server].undrained;
+        self.by_command = matches!(event, Event::Command { .. });
         if self.checked {
             self.traffic.heard(server, engine.server(), &event);
         }

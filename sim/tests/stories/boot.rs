@@ -326,3 +326,28 @@ fn a_process_that_ended_answers_every_request_and_says_nothing() {
     assert_eq!((answered, said_after), (2, 0));
     assert_eq!(engine.poll_timeout(), None);
 }
+
+#[test]
+fn a_process_that_died_before_anybody_heard_it_does_not_keep_contexts_for_ever() {
+    // Found by seed 500000000034003: its clock was far ahead, and its successor's was right.
+    let mut world = farm(309);
+    world.crash(2);
+    settle(&mut world);
+    world.skew(2, 62_000_000);
+    world.pause(0);
+    world.start(2);
+    world.run_for(MS(100));
+    let unheard = world.engine(2).server();
+    world.crash(2);
+    world.skew(2, 0);
+    world.resume(0);
+    world.start(2);
+    settle(&mut world);
+    assert!(world.engine(2).server() > unheard, "it is known by the link that led to it");
+    let served = create(&mut world, 0);
+    settle(&mut world);
+    let token = set(&mut world, 1, &served.token, "a", "1").token;
+    settle(&mut world);
+    let read = world.read(0, &token).expect("all have it");
+    assert_eq!(read.token.context.len(), 0, "nothing is carried that all have");
+}

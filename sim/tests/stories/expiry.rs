@@ -253,3 +253,25 @@ fn two_halves_of_a_farm_tell_of_a_session_once_each_and_one_of_them_no_more_when
     settle(&mut world);
     assert_eq!(told(&world).len(), told_apart.len());
 }
+
+#[test]
+fn a_server_that_has_left_ends_no_session_as_idle() {
+    // Found by seed 600000000003376: it counts nobody new, so it does not know who accessed it meanwhile.
+    let mut world = farm(49);
+    world.request(1, Request::Leave);
+    world.run_for(SECOND * 2);
+    world.crash(1);
+    let served = short(&mut world, 10, 1000);
+    world.network.partition(&[0], &[1]);
+    world.start(1);
+    // Before anybody tells it of the new process.
+    world.run_for(SECOND / 4);
+    world.request(0, Request::Leave);
+    world.run_for(SECOND * 7);
+    world.read(1, &served.token).expect("in use");
+    // It goes on for a while, until whoever runs it stops it.
+    world.run_for(SECOND * 6);
+    let copy = world.engine(0).copy(served.session.id.address).expect("there");
+    assert_eq!(copy.life, grapevine_core::Life::Live);
+    world.read(1, &served.token).expect("in use");
+}

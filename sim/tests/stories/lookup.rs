@@ -394,3 +394,38 @@ fn what_a_process_made_that_came_after_one_that_left_is_not_said_to_be_lost() {
     settle(&mut world);
     assert!(world.read(0, &served.token).is_ok(), "it was there all the time");
 }
+
+#[test]
+fn what_a_server_writes_after_it_has_answered_over_a_bridge_is_not_lost() {
+    // Found by seed 500000000000514: the third server does not hear the second, and counts it as none of the farm.
+    let mut world = farm(180);
+    let served = create(&mut world, 1);
+    settle(&mut world);
+    // The third server's write is lost with it, so it asks all when it is back.
+    world.network.partition(&[2], &[0, 1]);
+    let lacking = set(&mut world, 2, &served.token, "name", "lost").token;
+    world.crash(2);
+    world.run_for(Duration::from_millis(10));
+    world.network.heal();
+    world.network.partition(&[1], &[2]);
+    let slow = |ms| Delay::Uniform { min_ms: ms, max_ms: ms };
+    world.network.delays.insert((0, 2), slow(5000.0));
+    world.start(2);
+    let policy = grapevine_core::ReadPolicy::Fresh;
+    started(&mut world, 2);
+    // It has heard no heartbeat yet when the answers come.
+    world.run_for(Duration::from_millis(20));
+    world.network.delays.insert((0, 2), slow(100.0));
+    let before = Request::Read { token: lacking, policy };
+    let before = world.request(2, before);
+    // The second server has answered, and that is on its way, when it writes again.
+    world.run_for(Duration::from_millis(20));
+    let served = set(&mut world, 1, &served.token, "name", "new");
+    let after = world.request(2, Request::Read { token: served.token, policy });
+    world.run_for(Duration::from_secs(2));
+    let lost = |read: &grapevine_core::Response| matches!(read, grapevine_core::Response::Session(served) if served.lost);
+    let read = world.answer(before).expect("each got an answer (G7)");
+    assert!(read.as_ref().is_ok_and(lost), "{read:?}");
+    let read = world.answer(after).expect("each got an answer (G7)");
+    assert!(!read.as_ref().is_ok_and(lost), "its writer is there: {read:?}");
+}

@@ -81,6 +81,33 @@ fn what_stands_in_for_a_replaced_session_stays_for_as_long_as_its_copies_do() {
 }
 
 #[test]
+fn nothing_stands_in_for_a_replaced_session_whose_time_is_over() {
+    // Found by seed 600000000001952: two servers that are cut off from each other rotate one session, and hear
+    // of each other's new one when nobody has the old one any more.
+    let mut world = farm(79);
+    let lifetime = Some(Duration::from_secs(10));
+    let old = world.ask(2, Request::Create(Create { lifetime, ..Create::default() }));
+    let old = old.expect("created").token;
+    settle(&mut world);
+    world.network.partition(&[1], &[0, 2]);
+    let rotation = Rotation { lifetime: Some(Duration::from_secs(1000)), ..plain() };
+    let one = rotate(&mut world, 0, &old, rotation.clone()).expect("rotated");
+    let two = rotate(&mut world, 1, &old, rotation).expect("rotated");
+    world.run_for(Duration::from_secs(20));
+    assert_eq!(life(&world, 0, old.id.address), None, "its time is over");
+    // A server may be a little late in dropping what is over.
+    let points = vec!["drop_late".into()];
+    world.buggify(&grapevine_sim::Buggify { points, probability: 1.0 }, 79);
+    world.network.heal();
+    settle(&mut world);
+    for server in 0..3 {
+        assert_eq!(life(&world, server, old.id.address), None);
+        assert!(world.read(server, &one.token).is_ok() && world.read(server, &two.token).is_ok());
+    }
+    assert_eq!(world.differences(), Vec::<String>::new());
+}
+
+#[test]
 fn a_server_that_hears_of_the_new_session_first_never_lets_the_old_one_live() {
     let mut world = farm(71);
     // Server 3 hears neither of the old session nor of what is written to it.

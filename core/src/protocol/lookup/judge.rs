@@ -140,17 +140,17 @@ impl Engine {
         let mut missing = missing.clone();
         missing.retain(|writer, stamp| !self.beyond_closed(writer, stamp));
         let Some(lookup) = lookup else { return missing.is_empty() };
-        // A number has one process: where an older one has answered, the newer one was before it, by
-        // a clock that has gone back since.
-        let number_lives = |number| {
-            let mut said = lookup.said.keys();
-            number == self.config.server.number() || said.any(|server| server.number() == number)
+        // A number has one process: where another one has answered, an older one is gone, and a newer one
+        // was before it, by a clock that has gone back since. Who has answered itself is there, though only
+        // others may hear from it, and has written since.
+        let replaced = |writer: ServerId| {
+            let mut said = lookup.said.keys().filter(|server| server.number() == writer.number());
+            writer.number() == self.config.server.number()
+                || said.next().is_some() && !lookup.said.contains_key(&writer)
         };
         let gone = missing.iter().all(|(server, _)| {
             self.members.given_up(server, self.steady, &self.config)
-                || server != self.config.server
-                    && !self.members.counts(server)
-                    && number_lives(server.number())
+                || server != self.config.server && !self.members.counts(server) && replaced(server)
         });
         let answered = lookup.said.keys().filter(|server| self.members.counts(**server)).count();
         let answers = |server: ServerId| lookup.said.contains_key(&server);

@@ -8,6 +8,7 @@ use super::super::Memory;
 use crate::engine::Engine;
 use crate::id::SessionId;
 use crate::session::{Attribute, Life, Session, Value};
+use crate::stamp::Timestamp;
 
 impl Engine {
     /// Damages one copy of this server's memory, chosen by `pick` among those that can be damaged so,
@@ -34,7 +35,7 @@ impl Engine {
         let (id, damaged) = fitting.swap_remove(pick % fitting.len());
         self.facts.drop_copy(id.address);
         if let Some(damaged) = damaged {
-            self.facts.merge(&Arc::new(damaged), &mut BTreeSet::new());
+            self.facts.merge(&Arc::new(damaged), Timestamp::ZERO, &mut BTreeSet::new());
         }
         Some(id)
     }
