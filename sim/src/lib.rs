@@ -20,8 +20,13 @@ mod claims;
 mod coins;
 mod coverage;
 mod draw;
-#[cfg_attr(not(any(feature = "turmoil", feature = "sockets")), allow(dead_code, unused_variables))]
+#[cfg_attr(
+    not(any(feature = "turmoil", feature = "sockets", madsim)),
+    allow(dead_code, unused_variables)
+)]
 mod harness;
+#[cfg(madsim)]
+pub mod madsim;
 mod model;
 mod network;
 mod rare;

@@ -1,7 +1,9 @@
 //! One process of a harness whose servers are all in this one: the server, and its customers, who ask it
 //! there, through the handle that services have.
 
+use std::future::{Future as _, poll_fn};
 use std::sync::Arc;
+use std::task::Poll;
 
 use grapevine_core::{Request, RequestId, ServerId};
 use parking_lot::Mutex;
@@ -50,10 +52,11 @@ impl Inside {
         self.jobs.lock()[server].as_ref().is_some_and(|jobs| jobs.send(job).is_ok())
     }
 
-    /// Has every server tell what it shows. Returns how many will.
-    pub(super) fn look(&self) -> usize {
+    /// Has every one of these servers tell what it shows. Returns how many will.
+    pub(super) fn look(&self, of: impl Fn(usize) -> bool) -> usize {
         let jobs = self.jobs.lock();
-        jobs.iter().flatten().filter(|jobs| jobs.send(Job::Show).is_ok()).count()
+        let these = jobs.iter().enumerate().filter(|&(server, _)| of(server));
+        these.filter_map(|(_, jobs)| jobs.as_ref()?.send(Job::Show).ok()).count()
     }
 
     /// Nobody asks this process any more.
@@ -97,10 +100,15 @@ async fn serve(index: usize, log: &Log, grapevine: Grapevine, mut jobs: Unbounde
             job = jobs.recv() => match job {
                 Some(Job::Ask(id, request)) => {
                     let (grapevine, log) = (grapevine.clone(), Arc::clone(log));
-                    spawn_local(async move {
+                    let mut asking = Box::pin(async move {
                         let outcome = ask::ask(&grapevine, *request).await;
                         note(&log, index, What::Answers { id, outcome });
                     });
+                    // Begun before the next: of two requests that are the same, the first comes first.
+                    let begun = poll_fn(|context| Poll::Ready(asking.as_mut().poll(context)));
+                    if begun.await.is_pending() {
+                        spawn_local(asking);
+                    }
                 }
                 Some(Job::Show) => note(log, index, What::Shows(grapevine.sessions())),
                 // The harness is done with this process.
