@@ -164,7 +164,13 @@ pub(crate) struct Elsewhere {
 
 impl Elsewhere {
     pub(crate) fn new(servers: Box<dyn Harness>) -> Self {
-        Self { servers, asked: Vec::new(), decided: BTreeMap::new(), to_show: 0, paused: BTreeSet::new() }
+        Self {
+            servers,
+            asked: Vec::new(),
+            decided: BTreeMap::new(),
+            to_show: 0,
+            paused: BTreeSet::new(),
+        }
     }
 
     /// Has a customer ask a server. `false` if nobody is there to take it.

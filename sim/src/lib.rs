@@ -29,6 +29,8 @@ mod harness;
 pub mod madsim;
 mod model;
 mod network;
+#[cfg(not(madsim))]
+mod on_madsim;
 mod rare;
 mod report;
 mod run;
@@ -48,6 +50,8 @@ pub use harness::On;
 #[doc(hidden)]
 pub use harness::serve_a_run;
 pub use network::{Link, Network};
+#[cfg(not(madsim))]
+pub use on_madsim::{FOR_MADSIM, cargo_for_madsim};
 pub use rare::rare_page;
 pub use report::{LARGEST, report};
 pub use run::{Broken, CONVERGED_AFTER_BEATS, Outcome, Run, SERVED_AFTER_BEATS};
