@@ -31,8 +31,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use madsim::net::NetSim;
+use madsim::plugin::node;
 use madsim::runtime::{NodeHandle, Runtime};
-use madsim::task::NodeId;
+use madsim::task::{NodeId, spawn_local};
 use madsim::time::{TimeHandle, sleep};
 
 pub use grapevine_tokio_madsim::*;
@@ -50,13 +51,13 @@ pub fn now() -> Timestamp {
     crate::START + TimeHandle::try_current().map_or(Duration::ZERO, |time| time.elapsed())
 }
 
-/// A simulated network with a node for each server of a farm, and one for customers. All that happens
+/// A simulated network with a node for each server of a farm, and a place for customers. All that happens
 /// comes from its seed, if it is made in a thread that has hashed nothing before: madsim hashes.
 pub struct Simulation {
     runtime: Runtime,
     network: Arc<NetSim>,
     seed: u64,
-    /// Node 0 is the customers'.
+    /// Of the servers, in the order of their numbers.
     nodes: Vec<NodeHandle>,
     cut: BTreeSet<(u16, u16)>,
     elapsed: Duration,
@@ -72,14 +73,17 @@ impl Simulation {
     /// A network for a farm of this size, on which nothing runs yet. Messages take from 0.1 to 5 ms.
     pub fn new(size: u16, seed: u64) -> Self {
         let runtime = Runtime::with_seed_and_config(seed, madsim::Config::default());
-        let network = runtime.block_on(async { NetSim::current() });
-        let node = |number| {
+        let (network, customers) = runtime.block_on(async { (NetSim::current(), node()) });
+        let address = |number| {
             let [high, low] = u16::to_be_bytes(number);
-            let address = IpAddr::V4(Ipv4Addr::new(10, 0, high, low));
-            network.add_dns_record(&host(number), address);
-            runtime.create_node().name(host(number)).ip(address).build()
+            IpAddr::V4(Ipv4Addr::new(10, 0, high, low))
         };
-        let nodes = (0..=size).map(node).collect();
+        network.set_ip(customers, address(0));
+        let node = |number| {
+            network.add_dns_record(&host(number), address(number));
+            runtime.create_node().name(host(number)).ip(address(number)).build()
+        };
+        let nodes = (1..=size).map(node).collect();
         let (cut, elapsed) = (BTreeSet::new(), Duration::ZERO);
         let simulation = Self { runtime, network, seed, nodes, cut, elapsed };
         simulation.latency(Duration::from_micros(100)..Duration::from_millis(5));
@@ -97,13 +101,18 @@ impl Simulation {
             .listen((Ipv4Addr::UNSPECIFIED, PORT).into())
             .wall_clock(|| now().as_micros())
             .seed(all);
-        let peers = (1..self.nodes.len() as u16).filter(|&peer| peer != number);
+        let peers = (1..=self.nodes.len() as u16).filter(|&peer| peer != number);
         peers.fold(builder, |builder, peer| builder.peer(format!("{}:{PORT}", host(peer))))
     }
 
-    /// Runs a task in the process of a server; 0: among the customers.
+    /// Runs a task in the process of a server.
     pub fn spawn(&self, number: u16, task: impl Future<Output = ()> + Send + 'static) {
-        drop(self.nodes[usize::from(number)].spawn(task));
+        drop(self.nodes[usize::from(number) - 1].spawn(task));
+    }
+
+    /// Has a customer do something, beside all servers.
+    pub fn begin(&self, doing: impl Future<Output = ()> + 'static) {
+        self.runtime.block_on(async { drop(spawn_local(doing)) });
     }
 
     /// How much time has gone by.
@@ -139,7 +148,7 @@ impl Simulation {
     pub fn revive(&mut self, number: u16) {
         let id = self.id(number);
         self.runtime.handle().restart(id);
-        self.nodes[usize::from(number)] = self.runtime.handle().get_node(id).expect("its node");
+        self.nodes[usize::from(number) - 1] = self.runtime.handle().get_node(id).expect("its node");
     }
 
     /// Stops a process where it is. What is sent to it waits.
@@ -180,6 +189,6 @@ impl Simulation {
     }
 
     fn id(&self, number: u16) -> NodeId {
-        self.nodes[usize::from(number)].id()
+        self.nodes[usize::from(number) - 1].id()
     }
 }

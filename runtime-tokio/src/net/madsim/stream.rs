@@ -10,7 +10,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use ::madsim::net::{Endpoint, Receiver, Sender};
+use ::madsim::net::{Endpoint, Payload, Receiver, Sender};
 use bytes::{Buf as _, Bytes};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -47,6 +47,18 @@ impl Window {
 struct Segment {
     bytes: Bytes,
     window: Arc<Window>,
+}
+
+impl Segment {
+    /// Bytes of strangers, who have no windows, come as they are.
+    fn of(payload: Payload) -> Option<Self> {
+        let stranger = match payload.downcast::<Self>() {
+            Ok(segment) => return Some(*segment),
+            Err(payload) => payload.downcast::<Vec<u8>>().ok()?,
+        };
+        let window = Arc::new(Window(Mutex::new((stranger.len(), None))));
+        Some(Self { bytes: Bytes::from(*stranger), window })
+    }
 }
 
 pub(crate) struct TcpListener {
@@ -135,8 +147,8 @@ impl AsyncRead for OwnedReadHalf {
         if this.unread.is_none() && !this.ended {
             // Asking again is asking on: nothing is lost with the future.
             let came = std::task::ready!(pin!(this.receiver.recv()).poll(context));
-            let segment = came.ok().and_then(|payload| payload.downcast::<Segment>().ok());
-            this.unread = segment.map(|segment| *segment).filter(|it| !it.bytes.is_empty());
+            let segment = came.ok().and_then(Segment::of);
+            this.unread = segment.filter(|segment| !segment.bytes.is_empty());
             this.ended = this.unread.is_none();
         }
         if let Some(segment) = &mut this.unread {

@@ -8,15 +8,15 @@ use std::fmt::Write as _;
 use std::rc::Rc;
 use std::time::Duration;
 
-use grapevine_sim::turmoil::{
+use crate::net::adapter::{
     Acks, Change, Create, Error, Grapevine, Key, RequestError, Served, Shown, Value, Vector,
 };
 use rand::seq::IndexedRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
-use tokio::time::{sleep, timeout};
 
 use crate::farm::Simulated;
+use crate::net::{elapsed, sleep, timeout};
 
 /// How long a customer waits for an answer before it goes to another server.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -57,7 +57,7 @@ pub(crate) struct Shoppers {
 
 impl Shoppers {
     /// So many customers begin to shop.
-    pub(crate) fn open(farm: &Simulated, count: u32, seed: u64) -> Self {
+    pub(crate) fn open(farm: &mut Simulated, count: u32, seed: u64) -> Self {
         let (log, closed) = (Rc::<RefCell<Log>>::default(), Rc::new(RefCell::new(false)));
         let begin = |name| {
             let shopper = Shopper {
@@ -106,8 +106,7 @@ impl Shopper {
     ) -> Self {
         while !*closed.borrow() || self.token.is_empty() {
             sleep(Duration::from_millis(self.rng.random_range(5..60))).await;
-            let up: Vec<(u16, Grapevine)> =
-                handles.borrow().iter().map(|(&number, server)| (number, server.clone())).collect();
+            let up = handles.all();
             let Some((number, server)) = up.choose(&mut self.rng) else { continue };
             self.click(*number, server, &log).await;
         }
@@ -166,7 +165,7 @@ impl Shopper {
             Ok(Err(error)) => error.to_string(),
             Err(_) => "no answer".to_owned(),
         };
-        let at = turmoil::sim_elapsed().unwrap_or_default().as_micros();
+        let at = elapsed().as_micros();
         let _infallible = writeln!(log.lines, "{at} customer {name} {what} at {number}: {word}");
         log.answers += 1;
         let served = match answer {

@@ -3,16 +3,19 @@
 
 use std::time::Duration;
 
-use grapevine_sim::turmoil::PORT;
-
 use crate::farm::Simulated;
+use crate::net;
 use crate::shoppers::Shoppers;
 
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Has customers shop at a farm while something happens to it.
-fn shopping(mut farm: Simulated, seed: u64, happens: impl FnOnce(&mut Simulated)) -> Shoppers {
-    let shoppers = Shoppers::open(&farm, 8, seed);
+pub(crate) fn shopping(
+    mut farm: Simulated,
+    seed: u64,
+    happens: impl FnOnce(&mut Simulated),
+) -> Shoppers {
+    let shoppers = Shoppers::open(&mut farm, 8, seed);
     farm.run_for(2 * SECOND);
     happens(&mut farm);
     farm.run_for(2 * SECOND);
@@ -105,7 +108,7 @@ fn connections_that_died_without_a_word_are_made_again() {
 
 #[test]
 fn a_queue_of_a_few_frames_overflows_and_repair_makes_it_good() {
-    let farm = Simulated::with(3, 19, |_| (), |builder| builder.queue_frames(4));
+    let farm = Simulated::with(3, 19, |builder| builder.queue_frames(4));
     let mut overflows = 0;
     let shoppers = shopping(farm, 19, |farm| {
         farm.hold(&[1], &[2]);
@@ -119,19 +122,11 @@ fn a_queue_of_a_few_frames_overflows_and_repair_makes_it_good() {
 }
 
 #[test]
-fn links_that_fail_all_the_time() {
-    // Turmoil loses messages by cutting a link at random and mending it at random.
-    let farm = Simulated::with(
-        3,
-        20,
-        |network| {
-            network.fail_rate(0.0005).repair_rate(0.05);
-        },
-        |b| b,
-    );
-    let shoppers = shopping(farm, 20, |farm| {
+fn messages_are_lost_all_the_time() {
+    let shoppers = shopping(Simulated::new(3, 20), 20, |farm| {
+        farm.net.lossy(true);
         farm.run_for(10 * SECOND);
-        farm.sim.set_fail_rate(0.0);
+        farm.net.lossy(false);
         farm.repair(&[1, 2, 3], &[1, 2, 3]);
     });
     assert_eq!(shoppers.log.borrow().lost, 0, "all servers lived");
@@ -140,19 +135,7 @@ fn links_that_fail_all_the_time() {
 #[test]
 fn a_stranger_who_floods_the_port_upsets_nobody() {
     let shoppers = shopping(Simulated::new(3, 21), 21, |farm| {
-        let flood = farm.begin(async {
-            let mut sent = 0;
-            for n in 0..400_u32 {
-                let to = format!("server-{}:{PORT}", 1 + n % 3);
-                let Ok(mut stream) = turmoil::net::TcpStream::connect(to).await else { continue };
-                let garbage = vec![n as u8; 8 << 10];
-                for _ in 0..4 {
-                    use tokio::io::AsyncWriteExt as _;
-                    sent += usize::from(stream.write_all(&garbage).await.is_ok());
-                }
-            }
-            sent
-        });
+        let flood = farm.begin(net::flood());
         farm.run_for(8 * SECOND);
         let sent = *flood.borrow();
         assert!(sent.is_some_and(|sent| sent > 100), "{sent:?} pieces of garbage were sent");

@@ -8,12 +8,8 @@ use rand_chacha::ChaCha8Rng;
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::farm::Simulated;
+use crate::net::{SEED, SEEDS};
 use crate::shoppers::Shoppers;
-
-/// The variable by which a process of this test is told to print the trace of a seed.
-const SEED: &str = "GRAPEVINE_TURMOIL_SEED";
-/// The variable that says how many seeds are tried.
-const SEEDS: &str = "GRAPEVINE_TURMOIL_SEEDS";
 
 /// A farm of a drawn size under drawn faults, with customers. Returns the hash of all that they were
 /// told, and of how many bytes went over every link.
@@ -21,7 +17,7 @@ fn run(seed: u64) -> u64 {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let size = rng.random_range(2..=5);
     let mut farm = Simulated::new(size, seed);
-    let shoppers = Shoppers::open(&farm, rng.random_range(3..8), seed);
+    let shoppers = Shoppers::open(&mut farm, rng.random_range(3..8), seed);
     let all: Vec<u16> = (1..=size).collect();
     let mut died = false;
     for _ in 0..rng.random_range(4..10) {

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use grapevine_sim::turmoil::{Served, Shown};
-
 use crate::farm::Simulated;
+use crate::net::adapter::{Served, Shown};
 
 const SECOND: Duration = Duration::from_secs(1);
 
