@@ -10,7 +10,6 @@ use clap::Args;
 use grapevine_sim::{Outcome, Scenario};
 
 pub(crate) mod explain;
-#[cfg(not(madsim))]
 mod on_madsim;
 pub(crate) mod report;
 pub(crate) mod run;

@@ -29,7 +29,6 @@ mod harness;
 pub mod madsim;
 mod model;
 mod network;
-#[cfg(not(madsim))]
 mod on_madsim;
 mod rare;
 mod report;
@@ -50,7 +49,6 @@ pub use harness::On;
 #[doc(hidden)]
 pub use harness::serve_a_run;
 pub use network::{Link, Network};
-#[cfg(not(madsim))]
 pub use on_madsim::{FOR_MADSIM, cargo_for_madsim};
 pub use rare::rare_page;
 pub use report::{LARGEST, report};

@@ -29,22 +29,13 @@ pub(crate) struct RunArgs {
     trace: Option<PathBuf>,
 }
 
-/// Where a run can be.
+/// Where a run can be. `None`: on madsim, in a program of its own.
 #[derive(Clone, Copy)]
-enum Place {
-    Here(On),
-    /// In a program of its own, with madsim.
-    #[cfg(not(madsim))]
-    OnMadsim,
-}
+struct Place(Option<On>);
 
 pub(crate) fn call(args: &RunArgs) -> Result<bool, String> {
     let scenario = args.source.scenario()?;
-    let on = match args.on {
-        Place::Here(on) => on,
-        #[cfg(not(madsim))]
-        Place::OnMadsim => return super::on_madsim::call(),
-    };
+    let Place(Some(on)) = args.on else { return super::on_madsim::call() };
     let outcome = match &args.trace {
         None if args.twice => run_twice(&scenario),
         None => run_on(&scenario, on),
@@ -68,10 +59,10 @@ pub(crate) fn call(args: &RunArgs) -> Result<bool, String> {
 }
 
 fn parse_on(name: &str) -> Result<Place, String> {
-    let here = On::ALL.iter().map(|&on| (on.name(), Place::Here(on)));
-    #[cfg(not(madsim))]
-    let here = here.chain([("madsim", Place::OnMadsim)]);
-    let all: Vec<(&str, Place)> = here.collect();
+    let here = On::ALL.iter().map(|&on| (on.name(), Place(Some(on))));
+    let beyond =
+        (!here.clone().any(|(name, _)| name == "madsim")).then_some(("madsim", Place(None)));
+    let all: Vec<(&str, Place)> = here.chain(beyond).collect();
     let named = all.iter().find(|(known, _)| *known == name).map(|&(_, place)| place);
     let names: Vec<&str> = all.iter().map(|&(known, _)| known).collect();
     named.ok_or_else(|| format!("there are: {}", names.join(", ")))
