@@ -60,19 +60,24 @@ impl Source {
 /// What a run came to, in words.
 fn verdict(outcome: &Outcome) -> String {
     let left_out = outcome.left_out.iter().map(|what| format!("\nNot as in the file: {what}"));
+    let late = outcome.late_ms.map(|ms| format!(", {ms} ms late at most"));
     let figures = format!(
-        "{} servers, {} events, {} messages, {:.1} simulated s in {:.3} s on {}; trace {}{}",
+        "{} servers, {} events, {} messages, {:.1} simulated s in {:.3} s on {}{}; trace {}{}",
         outcome.servers,
         outcome.events,
         outcome.messages,
         outcome.simulated_s,
         outcome.wall_s,
         outcome.harness,
+        late.unwrap_or_default(),
         outcome.trace_hash,
         left_out.collect::<String>()
     );
     match &outcome.broken {
         None => format!("All guarantees held. {figures}"),
+        Some(broken) if outcome.verdict == "undecided" => {
+            format!("Undecided at {} s: {}\n{figures}", broken.at_s, broken.sentence)
+        }
         Some(broken) => format!(
             "{} BROKEN at {} s, event {}: {}\n{figures}",
             broken.guarantee, broken.at_s, broken.event, broken.sentence

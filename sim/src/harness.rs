@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use grapevine_core::{
     Config, Event, Request, RequestError, RequestId, Response, Session, Timestamp, TokenKey,
@@ -12,8 +13,13 @@ use grapevine_core::{
 use crate::network::Network;
 use crate::scenario::{Fault, Scenario};
 
+#[cfg(all(unix, feature = "sockets"))]
+mod sockets;
 #[cfg(feature = "turmoil")]
 mod turmoil;
+
+#[cfg(all(unix, feature = "sockets"))]
+pub use sockets::serve_a_run;
 
 /// What a scenario can be run on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,6 +30,9 @@ pub enum On {
     /// The adapter that ships, on turmoil's simulated network.
     #[cfg(feature = "turmoil")]
     Turmoil,
+    /// The adapter that ships, in processes of its own, on this machine's sockets, in real time.
+    #[cfg(all(unix, feature = "sockets"))]
+    Sockets,
 }
 
 impl On {
@@ -32,6 +41,8 @@ impl On {
         Self::Queue,
         #[cfg(feature = "turmoil")]
         Self::Turmoil,
+        #[cfg(all(unix, feature = "sockets"))]
+        Self::Sockets,
     ];
 
     /// Its name.
@@ -40,6 +51,8 @@ impl On {
             Self::Queue => "queue",
             #[cfg(feature = "turmoil")]
             Self::Turmoil => "turmoil",
+            #[cfg(all(unix, feature = "sockets"))]
+            Self::Sockets => "sockets",
         }
     }
 }
@@ -120,6 +133,11 @@ pub(crate) trait Harness {
 
     /// What of a fault it does in another way, in a sentence.
     fn otherwise(&self, fault: &Fault) -> Option<&'static str>;
+
+    /// For how long, at most, the machine kept something waiting; `None` where time is simulated.
+    fn late(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// Servers that run elsewhere, and what is under way there.
@@ -174,6 +192,11 @@ pub(crate) fn harness(
         #[cfg(feature = "turmoil")]
         On::Turmoil => {
             let (harness, left_out) = turmoil::Turmoil::new(scenario);
+            Some((Box::new(harness), left_out))
+        }
+        #[cfg(all(unix, feature = "sockets"))]
+        On::Sockets => {
+            let (harness, left_out) = sockets::Sockets::new(scenario);
             Some((Box::new(harness), left_out))
         }
     }

@@ -20,7 +20,7 @@ mod claims;
 mod coins;
 mod coverage;
 mod draw;
-#[cfg_attr(not(feature = "turmoil"), allow(dead_code, unused_variables))]
+#[cfg_attr(not(any(feature = "turmoil", feature = "sockets")), allow(dead_code, unused_variables))]
 mod harness;
 mod model;
 mod network;
@@ -39,6 +39,9 @@ mod world;
 
 pub use checks::{About, guarantees};
 pub use harness::On;
+#[cfg(all(unix, feature = "sockets"))]
+#[doc(hidden)]
+pub use harness::serve_a_run;
 pub use network::{Link, Network};
 pub use rare::rare_page;
 pub use report::{LARGEST, report};

@@ -35,6 +35,10 @@ enum Call {
         /// choices and rare paths. All of the first two, in a line each, if not given.
         name: Option<String>,
     },
+    /// One server of a run on sockets. Such runs start it, and nobody else.
+    #[cfg(all(unix, feature = "sockets"))]
+    #[command(hide = true)]
+    ServeARun,
 }
 
 fn main() -> ExitCode {
@@ -46,6 +50,8 @@ fn main() -> ExitCode {
         Call::Shrink(args) => calls::shrink::call(&args),
         Call::Report(args) => calls::report::call(&args),
         Call::Explain { name } => calls::explain::call(name.as_deref()),
+        #[cfg(all(unix, feature = "sockets"))]
+        Call::ServeARun => grapevine_sim::serve_a_run(),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -182,7 +182,8 @@ impl Flow {
     }
 }
 
-fn draw(coins: &mut Coins, delay: &Delay) -> Duration {
+/// How long a message takes.
+pub(crate) fn draw(coins: &mut Coins, delay: &Delay) -> Duration {
     let millis = match *delay {
         Delay::Fixed { ms } => ms,
         Delay::Uniform { min_ms, max_ms } => coins.between(min_ms, max_ms),

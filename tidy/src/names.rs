@@ -30,10 +30,11 @@ fn deterministic(path: &str) -> bool {
     path.starts_with("core/src/") || path.starts_with("sim/")
 }
 
-/// The simulator's stopwatches say how long runs took; no run depends on them.
+/// The simulator's stopwatches say how long runs took; no run depends on them. And on real sockets time is real.
 fn without_clock(path: &str) -> bool {
     let stopwatch = ["sim/src/run.rs", "sim/src/shrink.rs", "sim/src/swarm.rs"].contains(&path);
-    deterministic(path) && !stopwatch && !path.starts_with("sim/src/bin/")
+    let real = ["sim/src/harness/sockets/", "sim/tests/sockets.rs", "sim/src/bin/"];
+    deterministic(path) && !stopwatch && !real.iter().any(|real| path.starts_with(real))
 }
 
 /// Texts in any file. Written in two parts, so that this file doesn't have them.

@@ -15,7 +15,9 @@ const OTHERS: [(&str, &str); 2] = [
         "undecided",
         "The run does not come to its end: more events in one simulated second than any farm can have, or \
          one event after which an engine wants more done than there can be to do. A loop, or a storm \
-         that feeds itself. The bounds are in `sim/src/run.rs` and `sim/src/world.rs`.",
+         that feeds itself. The bounds are in `sim/src/run.rs` and `sim/src/world.rs`. On real sockets also: \
+         a guarantee that speaks of time (G1, G4, G5, G7) did not hold, and the machine was so slow that it may have \
+         been that. The sentence says by how much; run it again.",
     ),
 ];
 

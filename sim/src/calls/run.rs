@@ -12,7 +12,9 @@ use super::{Source, check_writable, say, verdict, write};
 pub(crate) struct RunArgs {
     #[command(flatten)]
     source: Source,
-    /// What it runs on: engines on one event queue, or the adapter that ships on turmoil's network.
+    /// What it runs on: engines on one event queue (`queue`), the adapter that ships on turmoil's
+    /// network (`turmoil`), or in processes of its own on real sockets and in real time (`sockets`, Unix
+    /// only).
     #[arg(long, value_parser = parse_on, default_value = "queue")]
     on: On,
     /// Print one JSON object instead of text.

@@ -10,7 +10,8 @@ use super::{Run, START};
 /// A broken guarantee.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Broken {
-    /// Which: `G1` to `G10`, `panic`, or `undecided` for a run that does not come to its end.
+    /// Which: `G1` to `G10`, `panic`, or `undecided` for a run that does not come to its end, or that the
+    /// machine was too slow for.
     pub guarantee: String,
     /// How.
     pub sentence: String,
@@ -20,17 +21,37 @@ pub struct Broken {
     pub event: u64,
 }
 
+/// Where time is real, a run in which nothing waited longer for the machine is judged as ever: half of a
+/// heartbeat.
+const IN_TIME: Duration = Duration::from_millis(100);
+/// Guarantees that speak of time: a slow machine can break them by itself.
+const BY_TIME: [&str; 4] = ["G1", "G4", "G5", "G7"];
+
+impl Broken {
+    /// Says that the machine may have done it.
+    fn doubt(&mut self, late: Duration) {
+        let guarantee = std::mem::replace(&mut self.guarantee, "undecided".to_owned());
+        self.sentence = format!(
+            "the machine kept something waiting for {late:.0?}, which may be why {guarantee} does not hold: {}",
+            self.sentence
+        );
+    }
+}
+
 /// How a run ended.
 #[derive(Clone, Debug, Serialize)]
 pub struct Outcome {
     /// The scenario's seed.
     pub seed: u64,
-    /// `pass` or `fail`.
+    /// `pass` or `fail`; or `undecided`, where time is real and the machine was too slow to tell.
     pub verdict: &'static str,
     /// What it ran on: `queue` or another harness.
     pub harness: &'static str,
     /// What of the scenario that harness left out, or did in another way.
     pub left_out: Vec<String>,
+    /// Where time is real: for how long the machine kept something waiting, at most, in ms.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub late_ms: Option<f64>,
     /// What was broken.
     pub broken: Option<Broken>,
     /// Events handled.
@@ -77,9 +98,20 @@ impl Run {
             self.checks.iter().map(|check| (check.about().name.to_owned(), check.looked()));
         let mut rules = self.tally.counts();
         rules.extend(self.world.traffic.rules());
+        let late = self.harness.as_ref().and_then(|harness| harness.servers.late());
+        let doubtful = late.is_some_and(|late| late > IN_TIME);
+        let verdict = match &mut self.broken {
+            None => "pass",
+            Some(broken) if doubtful && BY_TIME.contains(&&*broken.guarantee) => {
+                broken.doubt(late.unwrap_or_default());
+                "undecided"
+            }
+            Some(_) => "fail",
+        };
         Outcome {
             seed: self.scenario.seed,
-            verdict: if self.broken.is_some() { "fail" } else { "pass" },
+            verdict,
+            late_ms: late.map(|late| (late.as_secs_f64() * 1e6).round() / 1000.0),
             harness: self.on.name(),
             left_out: self.left_out.iter().map(|&what| what.to_owned()).collect(),
             broken: self.broken.clone(),
