@@ -243,10 +243,6 @@ impl Engine {
         }
         let number = from.number();
         let newest = self.newest_known(number).unwrap_or(ServerId::ZERO);
-        // One that nobody has heard keeps contexts as they are until its number is heard again.
-        let told = self.members.links.told(number).filter(|&linked| linked != from);
-        let linked = told.unwrap_or(ServerId::ZERO);
-        let newest = newest.max(linked);
         let alive = self.hears_number(number);
         self.send(from, Command::Known { newest, alive });
     }

@@ -5,11 +5,13 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
+use crate::config::Farm;
 use crate::engine::Engine;
 use crate::id::ServerId;
 use crate::member::State;
 use crate::protocol::membership::{Members, Peer};
 use crate::sorted::SortedMap;
+use crate::stamp::Timestamp;
 use crate::vector::Vector;
 
 /// The processes that links lead to, whether they count or not.
@@ -18,8 +20,9 @@ pub(crate) struct Links {
     /// This server's. Two of one number where the end of the predecessor's link is told after its
     /// successor's came up.
     own: BTreeSet<ServerId>,
-    /// Per number, the newest that another server has a link to, or was told of.
-    told: SortedMap<u16, ServerId>,
+    /// Per number, the newest that another server has a link to, or was told of; and when that was last
+    /// said, by this server's steady time.
+    told: SortedMap<u16, (ServerId, Timestamp)>,
 }
 
 impl Links {
@@ -39,35 +42,49 @@ impl Links {
         }
     }
 
-    /// The newest process of a number that others had a link to: unlike a link of one's own, which ends
-    /// with its process, their word stays.
-    pub(super) fn told(&self, number: u16) -> Option<ServerId> {
-        self.told.get(&number).copied()
-    }
-
     pub(super) fn lead_to(&self, server: ServerId) -> bool {
         self.own.contains(&server)
     }
 }
 
 impl Members {
-    /// The processes that a link leads to, here or elsewhere, and that do not count here: they are newer
-    /// than their number's, and nobody has told of having heard them. One that died unheard stays until
-    /// its number is heard again, as a number does that is down.
-    fn unheard(&self) -> impl Iterator<Item = ServerId> + '_ {
-        let all_known = self.peers.len() + 1 >= self.size;
-        let unheard = move |server: &ServerId| match self.peers.get(&server.number()) {
-            Some(counted) => counted.server < *server,
+    /// Whether a process does not count here: it is newer than its number's, and nobody has told of having
+    /// heard it.
+    fn is_uncounted(&self, server: ServerId) -> bool {
+        match self.peers.get(&server.number()) {
+            Some(counted) => counted.server < server,
             // If all are known, it is no number of this farm.
-            None => !all_known,
-        };
-        let all = self.links.own.iter().chain(self.links.told.values());
-        all.copied().filter(unheard)
+            None => self.peers.len() + 1 < self.size,
+        }
     }
 
-    /// The same, each once, to be told on.
+    /// Whether an older process of this number lives: of which another one was told that has a link, which is
+    /// then only starting, and may give up, or has died unheard, by a clock that was ahead.
+    fn lives_older(&self, server: ServerId) -> Option<&Peer> {
+        let counted = self.peers.get(&server.number());
+        counted.filter(|peer| peer.introduced && peer.state == State::Alive)
+    }
+
+    /// The processes that a link leads to, here or elsewhere, and that do not count here. Others' word stays
+    /// until the number is heard again, as a number does that is down; by an older process, if nobody has
+    /// repeated it for longer than a starting process waits.
+    fn unheard(&self, steady: Timestamp, farm: &Farm) -> impl Iterator<Item = ServerId> + '_ {
+        let waits = farm.in_use_for();
+        let told = self.links.told.values().filter(move |&&(server, at)| {
+            let older = self.lives_older(server);
+            !older.is_some_and(|peer| peer.heard > at && steady.since(at) > waits)
+        });
+        let all = self.links.own.iter().chain(told.map(|(server, _)| server));
+        all.copied().filter(|&server| self.is_uncounted(server))
+    }
+
+    /// What is told on, each once: its own links; and what it was told, of numbers that it does not hear itself,
+    /// for two who hear them would tell each other for ever.
     pub(super) fn linked_unheard(&self) -> Vec<ServerId> {
-        let mut unheard: Vec<ServerId> = self.unheard().collect();
+        let told = self.links.told.values().map(|&(server, _)| server);
+        let told = told.filter(|&server| self.lives_older(server).is_none());
+        let all = self.links.own.iter().copied().chain(told);
+        let mut unheard: Vec<ServerId> = all.filter(|&server| self.is_uncounted(server)).collect();
         unheard.sort_unstable();
         unheard.dedup();
         unheard
@@ -82,10 +99,10 @@ impl Engine {
         for &server in linked {
             let number = server.number();
             let known = told.get(&number);
-            let newer = known.map_or(told.len() < room, |&known| known < server);
-            if newer && number != self.config.server.number() {
-                told.insert(number, server);
-                self.view_generation += 1;
+            let news = known.map_or(told.len() < room, |&(known, _)| known <= server);
+            if news && number != self.config.server.number() {
+                self.view_generation += u64::from(known.is_none_or(|&(known, _)| known < server));
+                told.insert(number, (server, self.steady));
             }
         }
     }
@@ -96,7 +113,7 @@ impl Engine {
     pub(crate) fn stable(&self) -> Vector {
         let peers = || self.members.peers.values().filter(|peer| peer.state != State::Left);
         let alive = |peer: &Peer| peer.introduced && peer.state == State::Alive;
-        let all_heard = self.members.unheard().next().is_none();
+        let all_heard = self.members.unheard(self.steady, &self.config.farm).next().is_none();
         if peers().count() < self.members.expected() || !peers().all(alive) || !all_heard {
             return Vector::default();
         }

@@ -79,6 +79,7 @@ impl Inside {
             .farm_key(KEY)
             .farm(scenario.limits.farm(scenario.servers))
             .local(scenario.limits.local())
+            .queue_frames(scenario.network.queue)
             .witness(Witness::new(tell));
         let grapevine = builder.start().await?;
         note(&self.log, index, What::Serves);
@@ -110,7 +111,11 @@ async fn serve(index: usize, log: &Log, grapevine: Grapevine, mut jobs: Unbounde
                         spawn_local(asking);
                     }
                 }
-                Some(Job::Show) => note(log, index, What::Shows(grapevine.sessions())),
+                Some(Job::Show) => {
+                    let (sessions, overflow) =
+                        (grapevine.sessions(), grapevine.links().queue_overflow);
+                    note(log, index, What::Shows { sessions, overflow });
+                }
                 // The harness is done with this process.
                 None => return,
             }

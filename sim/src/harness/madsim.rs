@@ -53,7 +53,7 @@ impl Madsim {
 
     fn run(&mut self, number: u16) {
         let (inside, scenario) = (self.inside.clone(), Arc::clone(&self.scenario));
-        let builder = self.simulation.server(number).queue_frames(scenario.network.queue);
+        let builder = self.simulation.server(number);
         self.simulation.spawn(number, async move {
             if let Err(error) = inside.run(usize::from(number) - 1, &scenario, builder).await {
                 panic!("a server failed on madsim: {error}");

@@ -6,23 +6,12 @@
 mod outside;
 
 #[cfg(madsim)]
-#[path = "../simulated/drawn.rs"]
-mod drawn;
-#[cfg(madsim)]
 #[path = "../simulated/farm.rs"]
 mod farm;
 #[cfg(madsim)]
 mod net;
 #[cfg(madsim)]
-mod paused;
-#[cfg(madsim)]
 mod scenarios;
-#[cfg(madsim)]
-#[path = "../simulated/shoppers.rs"]
-mod shoppers;
 #[cfg(madsim)]
 #[path = "../simulated/stories.rs"]
 mod stories;
-#[cfg(madsim)]
-#[path = "../simulated/under_load.rs"]
-mod under_load;

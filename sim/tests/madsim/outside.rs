@@ -5,23 +5,12 @@ use std::process::{Command, Output};
 use grapevine_sim::{FOR_MADSIM, cargo_for_madsim};
 
 /// Tests that there must be on madsim, whatever else there is.
-const NAMED: [&str; 16] = [
-    "drawn::one_seed_has_one_trace_in_two_processes",
-    "drawn::whatever_happens_customers_are_shown_what_they_know",
-    "paused::a_server_stands_still_for_longer_than_the_others_wait_for_it",
-    "paused::what_was_sent_before_a_long_cut_arrives_after_it_and_upsets_nobody",
+const NAMED: [&str; 5] = [
     "scenarios::drawn_scenarios_hold_on_madsim",
     "scenarios::every_scenario_file_holds_on_madsim",
-    "under_load::a_majority_and_a_minority_shop_on_and_heal",
-    "under_load::a_queue_of_a_few_frames_overflows_and_repair_makes_it_good",
-    "under_load::a_server_dies_under_load_and_starts_again_empty",
-    "under_load::a_server_that_is_heard_and_hears_nothing",
-    "under_load::a_stranger_who_floods_the_port_upsets_nobody",
-    "under_load::all_servers_are_restarted_one_after_another_while_customers_shop",
-    "under_load::connections_fall_silent_and_everything_comes_at_once_when_they_speak_again",
-    "under_load::connections_that_died_without_a_word_are_made_again",
-    "under_load::messages_are_lost_all_the_time",
-    "under_load::two_servers_that_only_a_third_can_reach",
+    "scenarios::what_madsim_can_not_do_is_named",
+    "stories::a_stranger_who_floods_the_ports_upsets_nobody",
+    "stories::both_sides_of_a_partition_serve_and_are_the_same_after_it",
 ];
 
 fn told(output: &Output) -> String {

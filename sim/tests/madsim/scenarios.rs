@@ -2,6 +2,9 @@
 
 use grapevine_sim::{Fault, On, Outcome, Scenario, Timed, run_on};
 
+/// The variable that says how many seeds are tried.
+const SEEDS: &str = "GRAPEVINE_MADSIM_SEEDS";
+
 fn held(what: &str, outcome: &Outcome) {
     assert!(outcome.broken.is_none(), "{what}: {:?}", outcome.broken);
     assert_eq!(outcome.harness, "madsim");
@@ -20,7 +23,11 @@ fn every_scenario_file_holds_on_madsim() {
         let file = entry.expect("a file").path();
         let text = std::fs::read_to_string(&file).expect("a scenario file");
         let scenario = Scenario::from_toml(&text).expect("a scenario");
-        held(&file.display().to_string(), &run_on(&scenario, On::Madsim));
+        let outcome = run_on(&scenario, On::Madsim);
+        held(&file.display().to_string(), &outcome);
+        if file.ends_with("slow-subscriber.toml") {
+            assert!(outcome.coverage["queue_overflow"] > 0, "its queue never overflowed");
+        }
         files += 1;
     }
     assert!(files >= 6, "{files} files");
@@ -28,7 +35,7 @@ fn every_scenario_file_holds_on_madsim() {
 
 #[test]
 fn drawn_scenarios_hold_on_madsim() {
-    let seeds = std::env::var(crate::net::SEEDS).ok().and_then(|seeds| seeds.parse().ok());
+    let seeds = std::env::var(SEEDS).ok().and_then(|seeds| seeds.parse().ok());
     for seed in 0..seeds.unwrap_or(12) {
         let outcome = run_on(&Scenario::drawn(seed), On::Madsim);
         assert!(outcome.broken.is_none(), "seed {seed}: {:?}", outcome.broken);

@@ -9,10 +9,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::net::Net;
-use crate::net::adapter::{Acks, Builder, Change, Error, Grapevine, Key, Served, Value};
-
-/// How the servers of a farm are arranged.
-pub(crate) type Configure = fn(Builder) -> Builder;
+use crate::net::adapter::{Acks, Change, Error, Grapevine, Key, Served, Value};
 
 /// The handles of the servers that run, by number.
 #[derive(Clone, Default)]
@@ -42,13 +39,8 @@ pub(crate) struct Simulated {
 impl Simulated {
     /// A farm of this size, whose servers have just started.
     pub(crate) fn new(size: u16, seed: u64) -> Self {
-        Self::with(size, seed, |builder| builder)
-    }
-
-    /// The same with servers that are arranged first.
-    pub(crate) fn with(size: u16, seed: u64, configure: Configure) -> Self {
         let handles = Handles::default();
-        let net = Net::new(size, seed, configure, &handles);
+        let net = Net::new(size, seed, &handles);
         let mut farm = Self { net, handles };
         farm.run_for(Duration::from_secs(4));
         farm
@@ -57,15 +49,6 @@ impl Simulated {
     pub(crate) fn server(&self, number: u16) -> Grapevine {
         let handles = self.handles.0.lock().unwrap();
         handles.get(&number).expect("a server that was started").clone()
-    }
-
-    /// The servers that run.
-    pub(crate) fn running(&self) -> Vec<u16> {
-        self.handles.0.lock().unwrap().keys().copied().collect()
-    }
-
-    pub(crate) fn handles(&self) -> Handles {
-        self.handles.clone()
     }
 
     /// Lets time go on.
@@ -131,32 +114,6 @@ impl Simulated {
 
     pub(crate) fn repair(&mut self, one: &[u16], other: &[u16]) {
         pairs(one, other, |a, b| self.net.repair(a, b));
-    }
-
-    /// Nothing gets from the one to the other; the other way it does.
-    pub(crate) fn cut_off(&mut self, from: &[u16], to: &[u16]) {
-        pairs(from, to, |a, b| self.net.cut_off(a, b));
-    }
-
-    /// Whatever is sent waits.
-    pub(crate) fn hold(&mut self, one: &[u16], other: &[u16]) {
-        pairs(one, other, |a, b| self.net.hold(a, b));
-    }
-
-    /// All that waited arrives.
-    pub(crate) fn release(&mut self, one: &[u16], other: &[u16]) {
-        pairs(one, other, |a, b| self.net.release(a, b));
-    }
-
-    /// Whatever waited arrives, and what was cut is whole again.
-    pub(crate) fn release_all(&mut self, all: &[u16]) {
-        self.release(all, all);
-        self.repair(all, all);
-    }
-
-    /// Commands that a server dropped because a queue was full.
-    pub(crate) fn dropped(&self, number: u16) -> u64 {
-        self.server(number).links().queue_overflow
     }
 
     /// Kills a process: nothing of it is left.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::farm::Simulated;
+use crate::net;
 use crate::net::adapter::{Served, Shown};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -61,5 +62,26 @@ fn a_server_that_dies_logs_nobody_out_and_comes_back_empty() {
     farm.run_for(3 * SECOND);
     let served = farm.read(1, &token).unwrap();
     assert!(shows(&served, "name", "bea"));
+    farm.level();
+}
+
+#[test]
+fn a_stranger_who_floods_the_ports_upsets_nobody() {
+    let mut farm = Simulated::new(3, 21);
+    let mut token = farm.create(1);
+    let flood = farm.begin(net::flood());
+    let mut n = 0;
+    while flood.borrow().is_none() {
+        let value = n.to_string();
+        token = farm.set(1 + n % 3, &token, "name", &value).unwrap().token;
+        let served = farm.read(1 + (n + 1) % 3, &token).unwrap();
+        assert!(shows(&served, "name", &value) && !served.stale && !served.lost);
+        token = served.token;
+        farm.run_for(SECOND / 20);
+        n += 1;
+    }
+    let sent = *flood.borrow();
+    assert!(sent.is_some_and(|sent| sent > 100), "{sent:?} pieces of garbage were sent");
+    assert!(n > 20, "customers asked {n} times only meanwhile");
     farm.level();
 }

@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use grapevine_core::command::{Answer, Found};
 use grapevine_core::{
-    Command, Create, Event, Limit, NotFound, Notice, Request, RequestError, Response, Served,
+    Command, Create, Event, Limit, NotFound, Notice, Request, RequestError, Response, Served, Token,
 };
 use grapevine_sim::World;
 
@@ -274,4 +274,43 @@ fn a_server_that_has_left_ends_no_session_as_idle() {
     let copy = world.engine(0).copy(served.session.id.address).expect("there");
     assert_eq!(copy.life, grapevine_core::Life::Live);
     world.read(1, &served.token).expect("in use");
+}
+
+#[test]
+fn a_server_that_was_paused_calls_nothing_idle_by_answers_from_before() {
+    // Found by seed 700000000015978: by the time that it looked at the answers, what they showed was idle.
+    let mut world = farm(50);
+    world.crash(0);
+    let create = Create { idle_timeout: Some(SECOND * 5), ..Create::default() };
+    let served = world.ask(1, Request::Create(create)).expect("created");
+    // It lacks the session for long.
+    let points = vec!["pull_ignored".into()];
+    world.buggify(&grapevine_sim::Buggify { points, probability: 1.0 }, 50);
+    world.start(0);
+    started(&mut world, 0);
+    world.run_for(SECOND / 2);
+    let slow = |ms| grapevine_sim::Delay::Uniform { min_ms: ms, max_ms: ms };
+    world.network.delays.extend([((1, 0), slow(50.0)), ((2, 0), slow(50.0))]);
+    let policy = grapevine_core::ReadPolicy::Fresh;
+    let read = |token: &Token| Request::Read { token: token.clone(), policy };
+    world.request(0, read(&served.token));
+    world.run_for(Duration::from_millis(5));
+    world.network.delays.insert((2, 0), slow(20_000.0));
+    world.network.cut.insert((2, 1));
+    // A customer comes with what was written after the servers' answers to the same look-up.
+    let served = set(&mut world, 2, &served.token, "a", "1");
+    let asked = world.request(0, read(&served.token));
+    world.run_for(Duration::from_millis(90));
+    assert_eq!(world.answer(asked), None, "all have answered, and nobody has what it asks for");
+    world.pause(0);
+    world.network.heal();
+    for _ in 0..4 {
+        world.run_for(SECOND * 2);
+        world.read(1, &served.token).expect("in use");
+    }
+    world.resume(0);
+    world.run_for(SECOND);
+    let read = world.answer(asked).expect("answered (G7)");
+    assert!(!matches!(read, Err(RequestError::NotFound(_))), "{read:?}");
+    world.read(0, &served.token).expect("in use");
 }

@@ -9,14 +9,8 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 pub(crate) use grapevine_sim::turmoil as adapter;
-pub(crate) use tokio::time::{sleep, timeout};
 
-use crate::farm::{Configure, Handles};
-
-/// The variable by which a process of these tests is told to print the trace of a seed.
-pub(crate) const SEED: &str = "GRAPEVINE_TURMOIL_SEED";
-/// The variable that says how many seeds are tried.
-pub(crate) const SEEDS: &str = "GRAPEVINE_TURMOIL_SEEDS";
+use crate::farm::Handles;
 
 /// What a customer does, to be done within the simulation: only there time is the simulation's.
 type Job = Pin<Box<dyn Future<Output = ()>>>;
@@ -28,14 +22,14 @@ pub(crate) struct Net {
 
 impl Net {
     /// A network with servers that start by themselves.
-    pub(crate) fn new(size: u16, seed: u64, configure: Configure, handles: &Handles) -> Self {
-        let mut sim = network(seed).repair_rate(0.05).build();
+    pub(crate) fn new(size: u16, seed: u64, handles: &Handles) -> Self {
+        let mut sim = network(seed).build();
         for number in 1..=size {
             let handles = handles.clone();
             sim.host(host(number), move || {
                 let handles = handles.clone();
                 async move {
-                    let started = configure(server(number, size, seed)).start().await?;
+                    let started = server(number, size, seed).start().await?;
                     handles.insert(number, started.clone());
                     started.stopped().await;
                     Ok(())
@@ -70,28 +64,8 @@ impl Net {
         self.sim.partition(host(one), host(other));
     }
 
-    /// The same in one direction.
-    pub(crate) fn cut_off(&mut self, from: u16, to: u16) {
-        self.sim.partition_oneway(host(from), host(to));
-    }
-
     pub(crate) fn repair(&mut self, one: u16, other: u16) {
         self.sim.repair(host(one), host(other));
-    }
-
-    /// What is sent waits.
-    pub(crate) fn hold(&mut self, one: u16, other: u16) {
-        self.sim.hold(host(one), host(other));
-    }
-
-    pub(crate) fn release(&mut self, one: u16, other: u16) {
-        self.sim.release(host(one), host(other));
-    }
-
-    /// From now on messages are lost now and then, or no more. Turmoil loses them by cutting a link at random
-    /// and mending it at random.
-    pub(crate) fn lossy(&mut self, lossy: bool) {
-        self.sim.set_fail_rate(if lossy { 0.0005 } else { 0.0 });
     }
 
     pub(crate) fn crash(&mut self, number: u16) {
@@ -101,11 +75,6 @@ impl Net {
     pub(crate) fn start(&mut self, number: u16) {
         self.sim.bounce(host(number));
     }
-}
-
-/// How much simulated time has gone by.
-pub(crate) fn elapsed() -> Duration {
-    turmoil::sim_elapsed().unwrap_or_default()
 }
 
 /// Sends garbage to the port of each server of three in turn. Returns how many pieces were taken.
@@ -118,6 +87,7 @@ pub(crate) async fn flood() -> u32 {
         for _ in 0..4 {
             sent += u32::from(stream.write_all(&garbage).await.is_ok());
         }
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     sent
 }

@@ -87,6 +87,7 @@ impl Engine {
             offers: BTreeMap::new(),
             fetching: None,
             fetched: false,
+            since: self.now,
             query_at: self.now + patience,
             review: self.now,
         };

@@ -53,7 +53,9 @@ impl Engine {
             Standing::Partial => self.judge_missing(token, lookup),
             Standing::Idle => {
                 let certain = self.idle_is_certain(copy);
-                let confirmed = !certain && self.all_answered(lookup, |_| true);
+                // An answer to what was asked before, as to a server that was paused meanwhile, says nothing.
+                let asked = lookup.is_some_and(|lookup| lookup.since >= copy.idle_deadline());
+                let confirmed = !certain && asked && self.all_answered(lookup, |_| true);
                 self.rare.mark_if(confirmed, Mark::ExpiryConfirmedByAll);
                 if certain || confirmed {
                     return fail(NotFound::Idle);

@@ -89,6 +89,8 @@ struct Lookup {
     fetching: Option<Fetching>,
     /// Whether one was asked to send already.
     fetched: bool,
+    /// When the first were asked: what others answer is as of then or later.
+    since: Timestamp,
     /// When all are asked (again).
     query_at: Timestamp,
     review: Timestamp,
