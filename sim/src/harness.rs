@@ -89,8 +89,8 @@ pub(crate) enum What {
     CarriesOut,
     /// A customer got an answer; none, if the server stopped meanwhile.
     Answers { id: RequestId, outcome: Option<Outcome> },
-    /// It shows these sessions, at rest.
-    Shows(Vec<Arc<Session>>),
+    /// It shows these sessions, at rest; so many frames found no room in its queues.
+    Shows { sessions: Vec<Arc<Session>>, overflow: u64 },
     /// It stopped by itself, and why.
     Stops(String),
 }

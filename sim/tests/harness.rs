@@ -6,6 +6,9 @@ use std::process::Command;
 
 use grapevine_sim::{Fault, On, Outcome, Scenario, Timed, run_on};
 
+/// The variable that says how many seeds are tried.
+const SEEDS: &str = "GRAPEVINE_TURMOIL_SEEDS";
+
 fn files() -> Vec<PathBuf> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");
     let entries = std::fs::read_dir(folder).expect("the folder of scenarios");
@@ -31,14 +34,31 @@ fn every_scenario_file_holds_on_turmoil() {
     for file in files {
         let text = std::fs::read_to_string(&file).expect("a scenario file");
         let scenario = Scenario::from_toml(&text).expect("a scenario");
-        assert_held(&file.display().to_string(), &run_on(&scenario, On::Turmoil));
+        let outcome = run_on(&scenario, On::Turmoil);
+        assert_held(&file.display().to_string(), &outcome);
+        if file.ends_with("slow-subscriber.toml") {
+            assert!(outcome.coverage["queue_overflow"] > 0, "its queue never overflowed");
+        }
     }
 }
 
 #[test]
+fn where_nothing_goes_wrong_nobody_is_refused() {
+    let text = "seed = 11\nservers = 3\nduration_s = 8.0\n\
+                [workload]\nlocal_reads = true\nkinds = [\"set\", \"add\", \"rotate\", \"retry\"]";
+    let outcome = run_on(&Scenario::from_toml(text).expect("a scenario"), On::Turmoil);
+    assert_held("fair weather", &outcome);
+    let answers: Vec<&String> =
+        outcome.coverage.keys().filter(|name| name.starts_with("answered_")).collect();
+    assert_eq!(answers, ["answered_ok"]);
+}
+
+#[test]
 fn drawn_scenarios_hold_on_turmoil() {
-    // Of the farms that seeds draw, some that don't take long.
-    for seed in [2, 6, 10, 14] {
+    // Of the farms that seeds draw, some that don't take long; or as many as one likes.
+    let many = std::env::var(SEEDS).ok().and_then(|count| count.parse().ok());
+    let seeds = many.map_or(vec![2, 6, 10, 14], |many: u64| (0..many).collect());
+    for seed in seeds {
         let outcome = run_on(&Scenario::drawn(seed), On::Turmoil);
         assert!(outcome.broken.is_none(), "seed {seed}: {:?}", outcome.broken);
     }

@@ -194,6 +194,9 @@ fn the_examples_run_and_every_guarantee_holds() {
         let outcome = run_scenario(&scenario);
         assert_eq!(outcome.broken, None, "{}", path.display());
         assert!(outcome.looked["G3"] > 100, "{} shows little", path.display());
+        if path.ends_with("slow-subscriber.toml") {
+            assert!(outcome.marks["queue_overflow_mended"] > 0, "its queue never overflowed");
+        }
         count += 1;
     }
     assert!(count >= 3, "{count} examples");

@@ -183,7 +183,7 @@ impl Sockets {
             Said::Handles { now, event } => What::Handles { now, event },
             Said::CarriesOut => What::CarriesOut,
             Said::Answers { id, outcome } => What::Answers { id, outcome },
-            Said::Shows(sessions) => What::Shows(sessions),
+            Said::Shows { sessions, overflow } => What::Shows { sessions, overflow },
             Said::Stops(why) => What::Stops(why),
             Said::Listens(_) | Said::Late(_) => return None,
         };

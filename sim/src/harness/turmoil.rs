@@ -27,6 +27,12 @@ mod ask;
 /// The shortest time that a message takes. Turmoil can't change it when the farm is healed.
 const SHORTEST: Duration = Duration::from_micros(100);
 
+/// Of so many messages that the file has lost, one is: it ends its stream for good, and with it what comes
+/// next on the link. So as many streams die as where loss is rare.
+const STREAMS_PER_LOSS: f64 = 100.0;
+/// How probable it is that a link that lost a message carries the next one.
+const CARRIES_AGAIN: f64 = 0.05;
+
 /// What a host's customers do next.
 enum Job {
     Ask(RequestId, Box<Request>),
@@ -54,6 +60,7 @@ pub(super) struct Turmoil {
     shared: Shared,
     size: usize,
     links: BTreeMap<(usize, usize), Wanted>,
+    loss: f64,
 }
 
 impl Turmoil {
@@ -62,7 +69,9 @@ impl Turmoil {
         builder
             .epoch(UNIX_EPOCH + Duration::from_micros(START.as_micros()))
             .min_message_latency(SHORTEST)
-            .max_message_latency(longest(&scenario.network.delay));
+            .max_message_latency(longest(&scenario.network.delay))
+            .fail_rate(scenario.network.loss / STREAMS_PER_LOSS)
+            .repair_rate(CARRIES_AGAIN);
         let mut sim = builder.build();
         let size = usize::from(scenario.servers);
         let mut later = vec![false; size];
@@ -81,7 +90,15 @@ impl Turmoil {
             let (from, to) = (host(own.from), host(own.to));
             sim.set_link_max_message_latency(from, to, longest(&own.delay));
         }
-        (Self { sim, shared, size, links: BTreeMap::new() }, left_out(scenario))
+        let loss = scenario.network.loss;
+        (Self { sim, shared, size, links: BTreeMap::new(), loss }, left_out(scenario))
+    }
+
+    /// Has a link carry messages again that has lost one, if it is not cut or clogged besides.
+    fn mend_at_random(&mut self, (a, b): (usize, usize)) {
+        if self.links.get(&(a, b)).is_none_or(|&link| link == Wanted::default()) {
+            self.sim.repair(name(a), name(b));
+        }
     }
 
     fn pair(&mut self, (a, b): (usize, usize), wanted: Wanted) {
@@ -136,9 +153,17 @@ impl Harness for Turmoil {
     }
 
     fn links(&mut self, network: &Network) {
+        let loss = network.links.loss;
+        if loss != self.loss {
+            self.loss = loss;
+            self.sim.set_fail_rate(loss / STREAMS_PER_LOSS);
+        }
         for a in 0..self.size {
             for b in a + 1..self.size {
                 let (to, fro) = ((a, b), (b, a));
+                if loss == 0.0 {
+                    self.mend_at_random((a, b));
+                }
                 let clogged = network.clogged.contains(&to) || network.clogged.contains(&fro);
                 let cut = (network.cut.contains(&to), network.cut.contains(&fro));
                 self.pair(to, (cut.0, cut.1, clogged));
@@ -166,10 +191,6 @@ impl Harness for Turmoil {
                 Some("pause: turmoil's hosts always run; left out")
             }
             Fault::Slow { .. } => Some("slow: code takes no time on turmoil; left out"),
-            Fault::Weather { loss, repeats, corruption } => {
-                let nothing = *loss == 0.0 && *repeats == 0.0 && *corruption == 0.0;
-                (!nothing).then_some("weather: see loss, repeats and corruption; left out")
-            }
             Fault::Step { .. } | Fault::Drift { .. } => {
                 Some("step, drift: all clocks are turmoil's; left out")
             }
@@ -187,6 +208,7 @@ impl Harness for Turmoil {
             | Fault::Clog { .. }
             | Fault::Unclog { .. }
             | Fault::Flood { .. }
+            | Fault::Weather { .. }
             | Fault::Mend => None,
         }
     }
@@ -196,16 +218,23 @@ impl Harness for Turmoil {
             Fault::Clog { .. } | Fault::Unclog { .. } => {
                 Some("clog: turmoil holds both directions of a link, never one")
             }
+            Fault::Weather { repeats, corruption, .. } if *repeats + *corruption > 0.0 => {
+                Some("weather: loss as of a stream; repeats and corruption are left out")
+            }
+            Fault::Weather { loss, .. } if *loss > 0.0 => Some(LOSS),
             _ => None,
         }
     }
 }
 
+/// What loss is to streams that can't mend it.
+const LOSS: &str = "loss: a lost segment ends its stream for good, so a hundredth of it, and the link with it for a moment";
+
 /// What of a scenario, but for its faults, turmoil can't do, or does in another way.
 fn left_out(scenario: &Scenario) -> Vec<&'static str> {
     let network = &scenario.network;
     let all = [
-        (network.loss > 0.0, "loss: a lost segment would end its stream for good; left out"),
+        (network.loss > 0.0, LOSS),
         (network.repeats > 0.0, "repeats: streams have none; left out"),
         (network.corruption > 0.0, "corruption: turmoil has none; left out"),
         (!network.in_order, "order: a stream keeps it; messages of one link never overtake"),
@@ -246,6 +275,7 @@ async fn run(index: usize, shared: Shared) -> turmoil::Result {
         .farm_key(KEY)
         .farm(scenario.limits.farm(scenario.servers))
         .local(scenario.limits.local())
+        .queue_frames(scenario.network.queue)
         .witness(Witness::new(tell));
     let grapevine = builder.start().await?;
     note(&shared.log, index, What::Serves);
@@ -271,7 +301,11 @@ async fn serve(index: usize, log: &Log, grapevine: Grapevine, mut jobs: Unbounde
                         note(&log, index, What::Answers { id, outcome });
                     });
                 }
-                Some(Job::Show) => note(log, index, What::Shows(grapevine.sessions())),
+                Some(Job::Show) => {
+                    let (sessions, overflow) =
+                        (grapevine.sessions(), grapevine.links().queue_overflow);
+                    note(log, index, What::Shows { sessions, overflow });
+                }
                 // The harness is done with this process.
                 None => return,
             }

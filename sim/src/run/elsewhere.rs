@@ -9,6 +9,8 @@ use super::Run;
 use crate::harness::{Elsewhere, Outcome, Told, What};
 use crate::scenario::Fault;
 
+/// Frames that found no room in the queues of adapters that ran to the end, among the figures.
+const OVERFLOW: &str = "queue_overflow";
 /// How long servers may take to tell what they show, and to give answers that were decided.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -110,7 +112,8 @@ impl Run {
             What::CarriesOut => self.world.twin_carries_out(server),
             What::Serves => {}
             What::Answers { id, outcome } => self.got(server, id, outcome),
-            What::Shows(sessions) => {
+            What::Shows { sessions, overflow } => {
+                *self.coverage.entry(OVERFLOW.to_owned()).or_default() += overflow;
                 if let Some(harness) = &mut self.harness {
                     harness.to_show -= 1;
                 }

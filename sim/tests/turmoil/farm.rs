@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use grapevine_sim::turmoil::{
-    Acks, Builder, Change, Error, Grapevine, Key, Served, Value, host, network, server,
+    Acks, Change, Error, Grapevine, Key, Served, Value, host, network, server,
 };
 
 /// What a customer does, to be done within the simulation: only there time is the simulation's.
@@ -28,26 +28,14 @@ pub(crate) struct Simulated {
 impl Simulated {
     /// A farm of this size, whose servers have just started.
     pub(crate) fn new(size: u16, seed: u64) -> Self {
-        Self::with(size, seed, |_| (), |builder| builder)
-    }
-
-    /// The same on a network, and with servers, that are arranged first.
-    pub(crate) fn with(
-        size: u16,
-        seed: u64,
-        arrange: impl FnOnce(&mut turmoil::Builder),
-        configure: fn(Builder) -> Builder,
-    ) -> Self {
-        let mut network = network(seed);
-        arrange(&mut network);
-        let mut sim = network.build();
+        let mut sim = network(seed).build();
         let handles = Handles::default();
         for number in 1..=size {
             let handles = Rc::clone(&handles);
             sim.host(host(number), move || {
                 let handles = Rc::clone(&handles);
                 async move {
-                    let started = configure(server(number, size, seed)).start().await?;
+                    let started = server(number, size, seed).start().await?;
                     handles.borrow_mut().insert(number, started.clone());
                     started.stopped().await;
                     Ok(())
@@ -68,15 +56,6 @@ impl Simulated {
 
     pub(crate) fn server(&self, number: u16) -> Grapevine {
         self.handles.borrow().get(&number).expect("a server that was started").clone()
-    }
-
-    /// The servers that run.
-    pub(crate) fn running(&self) -> Vec<u16> {
-        self.handles.borrow().keys().copied().collect()
-    }
-
-    pub(crate) fn handles(&self) -> Handles {
-        Rc::clone(&self.handles)
     }
 
     /// Lets time go on.
@@ -143,32 +122,6 @@ impl Simulated {
 
     pub(crate) fn repair(&self, one: &[u16], other: &[u16]) {
         pairs(one, other, |a, b| self.sim.repair(a, b));
-    }
-
-    /// Nothing gets from the one to the other; the other way it does.
-    pub(crate) fn cut_off(&self, from: &[u16], to: &[u16]) {
-        pairs(from, to, |a, b| self.sim.partition_oneway(a, b));
-    }
-
-    /// Whatever is sent waits.
-    pub(crate) fn hold(&self, one: &[u16], other: &[u16]) {
-        pairs(one, other, |a, b| self.sim.hold(a, b));
-    }
-
-    /// All that waited arrives.
-    pub(crate) fn release(&self, one: &[u16], other: &[u16]) {
-        pairs(one, other, |a, b| self.sim.release(a, b));
-    }
-
-    /// Whatever waited arrives, and what was cut is whole again.
-    pub(crate) fn release_all(&self, all: &[u16]) {
-        self.release(all, all);
-        self.repair(all, all);
-    }
-
-    /// Commands that a server dropped because a queue was full.
-    pub(crate) fn dropped(&self, number: u16) -> u64 {
-        self.server(number).links().queue_overflow
     }
 
     /// Kills a process: nothing of it is left.

@@ -1,8 +1,5 @@
-//! The adapter that ships, on turmoil: the very source of `runtime-tokio`, in virtual time, with
-//! partitions, deaths and silences between real frames, handshakes and reconnects.
+//! The adapter that ships, on turmoil: the very source of `runtime-tokio`, in virtual time, with what no
+//! scenario file can say. The others are run by `tests/harness.rs`.
 
-mod drawn;
 mod farm;
-mod shoppers;
 mod stories;
-mod under_load;

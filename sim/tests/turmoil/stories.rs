@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use grapevine_sim::turmoil::{Served, Shown};
+use grapevine_sim::turmoil::{PORT, Served, Shown};
+use tokio::io::AsyncWriteExt as _;
 
 use crate::farm::Simulated;
 
@@ -62,5 +63,38 @@ fn a_server_that_dies_logs_nobody_out_and_comes_back_empty() {
     farm.run_for(3 * SECOND);
     let served = farm.read(1, &token).unwrap();
     assert!(shows(&served, "name", "bea"));
+    farm.level();
+}
+
+#[test]
+fn a_stranger_who_floods_the_ports_upsets_nobody() {
+    let mut farm = Simulated::new(3, 21);
+    let mut token = farm.create(1);
+    let flood = farm.begin(async {
+        let mut sent = 0;
+        for n in 0..400_u32 {
+            let to = format!("server-{}:{PORT}", 1 + n % 3);
+            let Ok(mut stream) = turmoil::net::TcpStream::connect(to).await else { continue };
+            let garbage = vec![n as u8; 8 << 10];
+            for _ in 0..4 {
+                sent += usize::from(stream.write_all(&garbage).await.is_ok());
+            }
+            tokio::time::sleep(SECOND / 100).await;
+        }
+        sent
+    });
+    let mut n = 0;
+    while flood.borrow().is_none() {
+        let value = n.to_string();
+        token = farm.set(1 + n % 3, &token, "name", &value).unwrap().token;
+        let served = farm.read(1 + (n + 1) % 3, &token).unwrap();
+        assert!(shows(&served, "name", &value) && !served.stale && !served.lost);
+        token = served.token;
+        farm.run_for(SECOND / 20);
+        n += 1;
+    }
+    let sent = *flood.borrow();
+    assert!(sent.is_some_and(|sent| sent > 100), "{sent:?} pieces of garbage were sent");
+    assert!(n > 20, "customers asked {n} times only meanwhile");
     farm.level();
 }

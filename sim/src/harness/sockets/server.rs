@@ -212,7 +212,10 @@ async fn serve(
                         answer(&mouth, &grapevine, id, *request, first.as_deref()).await;
                     });
                 }
-                Some(Order::Show) => mouth.say(Said::Shows(grapevine.sessions())),
+                Some(Order::Show) => {
+                    let overflow = grapevine.links().queue_overflow;
+                    mouth.say(Said::Shows { sessions: grapevine.sessions(), overflow });
+                }
                 Some(Order::Start(_)) | None => return,
             }
         }

@@ -73,7 +73,10 @@ pub(super) enum Said {
         id: RequestId,
         outcome: Option<Outcome>,
     },
-    Shows(Vec<Arc<Session>>),
+    Shows {
+        sessions: Vec<Arc<Session>>,
+        overflow: u64,
+    },
     Stops(String),
     /// It ran so many nanoseconds later than it was to.
     Late(u64),
