@@ -1,5 +1,6 @@
 //! The adapter that ships, on turmoil's simulated network: the same source, with simulated sockets and
-//! time. For tests of the adapter, and of services that embed it.
+//! time. For tests of the adapter, and of services that embed it: `sim/examples/axum_under_partitions.rs` is
+//! one with its test.
 //!
 //! ```
 //! use std::time::Duration;
@@ -50,6 +51,30 @@ pub fn network(seed: u64) -> turmoil::Builder {
         // Frames that wait at one host; what is sent beyond that would panic, not wait.
         .tcp_capacity(64 << 10);
     network
+}
+
+/// Cuts all links between the servers of the one side and those of the other, both ways. What is under way is
+/// lost, and its connections are dead. For use within the simulation; `turmoil::Sim` has the same for pairs.
+///
+/// # Panics
+/// Outside of the simulation, and if a server has no host in it.
+pub fn cut(one: &[u16], other: &[u16]) {
+    pairs(one, other, turmoil::partition);
+}
+
+/// Mends all links between the servers of the one side and those of the other. New connections work; those that
+/// lost something are dead, and it is the servers' business to notice.
+///
+/// # Panics
+/// As [`cut`].
+pub fn mend(one: &[u16], other: &[u16]) {
+    pairs(one, other, turmoil::repair);
+}
+
+fn pairs(one: &[u16], other: &[u16], mut link: impl FnMut(String, String)) {
+    for &a in one {
+        other.iter().filter(|&&b| b != a).for_each(|&b| link(host(a), host(b)));
+    }
 }
 
 /// A server of a farm of this size, with its peers' addresses and everything random set: each process
