@@ -14,9 +14,10 @@ use std::thread::{JoinHandle, spawn};
 use serde_json::Value;
 
 /// The scenario files that run here; the others take longer.
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "death-and-empty-restart",
     "five-percent-loss",
+    "flipped-bits",
     "flooding-peer",
     "majority-and-minority",
     "paused-server",
@@ -162,6 +163,11 @@ fn a_server_dies_under_load_and_starts_again_empty() {
 #[test]
 fn five_percent_of_all_that_is_sent_are_lost() {
     let _passed_over = holds("five-percent-loss");
+}
+
+#[test]
+fn bits_flip_and_no_link_stands_for_ever_with_half_a_frame() {
+    let _passed_over = holds("flipped-bits");
 }
 
 #[test]

@@ -110,6 +110,11 @@ impl FrameReader {
         self.start < self.end
     }
 
+    /// The bytes of the frame of which a part has come, if its length is here and allowed.
+    pub(crate) fn announced(&self) -> usize {
+        self.length().ok().flatten().unwrap_or_default()
+    }
+
     fn length(&self) -> Result<Option<usize>, (Reason, usize)> {
         let Some(prefix) = self.buffer[self.start..self.end].first_chunk::<LENGTH>() else {
             return Ok(None);

@@ -48,7 +48,7 @@ pub(crate) struct Inbound {
 }
 
 impl Inbound {
-    fn new(server: ServerId, address: SocketAddr, now: Instant) -> Self {
+    pub(super) fn new(server: ServerId, address: SocketAddr, now: Instant) -> Self {
         let heard = Mutex::new(now);
         Self { server, address, heard, ended: Mutex::new(None), end: Notify::new() }
     }

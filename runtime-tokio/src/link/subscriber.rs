@@ -17,7 +17,12 @@ use crate::net::io::{AsyncRead, AsyncReadExt};
 use crate::net::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::net::task::JoinSet;
 use crate::net::time::{self, Instant};
-use crate::net::{OwnedReadHalf, TcpListener, TcpStream, select};
+use crate::net::{TcpListener, TcpStream, select};
+
+/// The slowest that a frame may come, in bytes per second, beyond half of the time in which nothing at all
+/// need come. Bytes alone are no sign of life: a length that was damaged under way would have a subscriber
+/// take a minute's heartbeats for the rest of one frame.
+const SLOWEST: f64 = 262_144.0;
 
 /// Commands handed to the driver at once, so that it can go on with others in between.
 const AT_ONCE: usize = 64;
@@ -144,10 +149,15 @@ impl fmt::Display for Peer {
 }
 
 /// Takes frames until something is wrong. `None`: the driver is gone, and so is this server.
-async fn take_all(reader: &mut OwnedReadHalf, links: &Links, inbound: &Inbound) -> Option<Refusal> {
+async fn take_all(
+    reader: &mut (impl AsyncRead + Unpin),
+    links: &Links,
+    inbound: &Inbound,
+) -> Option<Refusal> {
     let mut frames = FrameReader::new(links.farm.frame_bytes);
     let silence = links.limits.silence;
     let traffic = &links.metrics.traffic;
+    let mut begun = None;
     loop {
         let (commands, wrong) = decode(&mut frames, links);
         let whole = commands.len();
@@ -161,7 +171,14 @@ async fn take_all(reader: &mut OwnedReadHalf, links: &Links, inbound: &Inbound) 
             return wrong;
         }
         if whole > 0 {
+            begun = None;
             continue;
+        }
+        let (now, patience) = (Instant::now(), patience(&frames, silence));
+        if !frames.inside_frame() {
+            begun = None;
+        } else if now.duration_since(*begun.get_or_insert(now)) > patience {
+            return Some(too_slow(&frames, patience));
         }
         match time::timeout(silence, frames.fill(reader)).await {
             Ok(Ok(0)) if frames.inside_frame() => {
@@ -217,6 +234,16 @@ fn open(body: &[u8], farm: &Farm) -> Result<grapevine_core::Command, wire::WireE
     wire::decode(wire::open(body)?, farm)
 }
 
+/// How long the rest of a frame may take.
+fn patience(frames: &FrameReader, silence: Duration) -> Duration {
+    silence / 2 + Duration::from_secs_f64(frames.announced() as f64 / SLOWEST)
+}
+
+fn too_slow(frames: &FrameReader, limit: Duration) -> Refusal {
+    let bytes = frames.announced();
+    Refusal::new(Reason::Silent, format!("it did not send a frame of {bytes} bytes in {limit:?}"))
+}
+
 fn silent(inside_frame: bool, limit: Duration) -> Refusal {
     let what = if inside_frame { "the rest of a frame" } else { "anything" };
     Refusal::new(Reason::Silent, format!("it did not send {what} for {limit:?}"))
@@ -235,4 +262,40 @@ async fn linger(from: &mut (impl AsyncRead + Unpin)) {
         }
     };
     let _late = time::timeout(LINGER, reading).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use grapevine_core::{ServerId, Timestamp};
+
+    use super::*;
+    use crate::link::tests::links;
+    use crate::net::io::{AsyncWriteExt, duplex};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_frame_that_never_comes_to_its_end_is_not_waited_for() {
+        let links = links();
+        let (mut peer, mut reader) = duplex(1 << 10);
+        // A damaged length: heartbeats come all the time, and are taken for the rest of one frame.
+        let dribble = async {
+            peer.write_all(&(1_u32 << 20).to_le_bytes()).await.unwrap();
+            for _ in 0..200 {
+                time::sleep(Duration::from_millis(200)).await;
+                if peer.write_all(&[0; 100]).await.is_err() {
+                    break;
+                }
+            }
+        };
+        let started = Instant::now();
+        let address = SocketAddr::from(([127, 0, 0, 1], 9));
+        let inbound = Inbound::new(ServerId::new(2, Timestamp::from_millis(1)), address, started);
+        let taking = take_all(&mut reader, &links, &inbound);
+        let refusal = select! { biased;
+            refusal = taking => refusal.expect("the driver is not asked"),
+            () = dribble => panic!("it still waits"),
+        };
+        assert_eq!(refusal.reason, Reason::Silent, "{}", refusal.text);
+        // Half of ten seconds, and four for a mebibyte.
+        assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+    }
 }
