@@ -2,19 +2,23 @@
 //! else takes them from here, so that the same source also runs in a simulator: the packages under
 //! `sim/adapters` compile this very crate with another of the files in `net/`.
 
-// The runtime and its timers are tokio's everywhere; a simulator hands its own time to them.
-pub(crate) use tokio::{io, select, sync, task, time};
+pub(crate) use tokio::{io, select, sync};
 
-#[cfg(not(feature = "turmoil"))]
+#[cfg(feature = "madsim")]
+mod madsim;
+#[cfg(not(any(feature = "turmoil", feature = "madsim")))]
 mod real;
-#[cfg(not(feature = "turmoil"))]
-pub(crate) use real::{
-    OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream, adopt, is_near, lookup_host, wall_micros,
-};
-
 #[cfg(feature = "turmoil")]
 mod turmoil;
+
+#[cfg(feature = "madsim")]
+use self::madsim as chosen;
+#[cfg(not(any(feature = "turmoil", feature = "madsim")))]
+use self::real as chosen;
 #[cfg(feature = "turmoil")]
-pub(crate) use turmoil::{
-    OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream, adopt, is_near, lookup_host, wall_micros,
+use self::turmoil as chosen;
+
+pub(crate) use chosen::{
+    OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream, adopt, is_near, lookup_host, task, time,
+    wall_micros,
 };

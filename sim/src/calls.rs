@@ -10,6 +10,7 @@ use clap::Args;
 use grapevine_sim::{Outcome, Scenario};
 
 pub(crate) mod explain;
+mod on_madsim;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod shrink;

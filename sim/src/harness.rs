@@ -2,7 +2,7 @@
 //! world has a twin of each of their engines, which gets the same events: so the same model and the same
 //! checks judge both. What a harness can't do is said with the outcome.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +13,8 @@ use grapevine_core::{
 use crate::network::Network;
 use crate::scenario::{Fault, Scenario};
 
+#[cfg(madsim)]
+mod madsim;
 #[cfg(all(unix, feature = "sockets"))]
 mod sockets;
 #[cfg(feature = "turmoil")]
@@ -33,6 +35,9 @@ pub enum On {
     /// The adapter that ships, in processes of its own, on this machine's sockets, in real time.
     #[cfg(all(unix, feature = "sockets"))]
     Sockets,
+    /// The adapter that ships, on madsim. Only a build with `--cfg madsim` can.
+    #[cfg(madsim)]
+    Madsim,
 }
 
 impl On {
@@ -43,6 +48,8 @@ impl On {
         Self::Turmoil,
         #[cfg(all(unix, feature = "sockets"))]
         Self::Sockets,
+        #[cfg(madsim)]
+        Self::Madsim,
     ];
 
     /// Its name.
@@ -53,6 +60,8 @@ impl On {
             Self::Turmoil => "turmoil",
             #[cfg(all(unix, feature = "sockets"))]
             Self::Sockets => "sockets",
+            #[cfg(madsim)]
+            Self::Madsim => "madsim",
         }
     }
 }
@@ -149,11 +158,19 @@ pub(crate) struct Elsewhere {
     pub(crate) decided: BTreeMap<RequestId, (usize, Outcome)>,
     /// How many servers are still to tell what they show.
     pub(crate) to_show: usize,
+    /// Processes that stand still: nobody there gets or tells anything.
+    pub(crate) paused: BTreeSet<usize>,
 }
 
 impl Elsewhere {
     pub(crate) fn new(servers: Box<dyn Harness>) -> Self {
-        Self { servers, asked: Vec::new(), decided: BTreeMap::new(), to_show: 0 }
+        Self {
+            servers,
+            asked: Vec::new(),
+            decided: BTreeMap::new(),
+            to_show: 0,
+            paused: BTreeSet::new(),
+        }
     }
 
     /// Has a customer ask a server. `false` if nobody is there to take it.
@@ -174,8 +191,14 @@ impl Elsewhere {
         self.asked.retain(|(_, asked, _)| *asked != id);
     }
 
+    /// The first answer that was decided and did not come, though nobody stands still.
+    pub(crate) fn overdue(&self) -> Option<&(usize, Outcome)> {
+        self.decided.values().find(|(server, _)| !self.paused.contains(server))
+    }
+
     /// A process died, and who waited there.
     pub(crate) fn died(&mut self, server: usize) {
+        self.paused.remove(&server);
         self.asked.retain(|(at, ..)| *at != server);
         self.decided.retain(|_, (at, _)| *at != server);
     }
@@ -197,6 +220,11 @@ pub(crate) fn harness(
         #[cfg(all(unix, feature = "sockets"))]
         On::Sockets => {
             let (harness, left_out) = sockets::Sockets::new(scenario);
+            Some((Box::new(harness), left_out))
+        }
+        #[cfg(madsim)]
+        On::Madsim => {
+            let (harness, left_out) = madsim::Madsim::new(scenario);
             Some((Box::new(harness), left_out))
         }
     }

@@ -20,10 +20,16 @@ mod claims;
 mod coins;
 mod coverage;
 mod draw;
-#[cfg_attr(not(any(feature = "turmoil", feature = "sockets")), allow(dead_code, unused_variables))]
+#[cfg_attr(
+    not(any(feature = "turmoil", feature = "sockets", madsim)),
+    allow(dead_code, unused_variables)
+)]
 mod harness;
+#[cfg(madsim)]
+pub mod madsim;
 mod model;
 mod network;
+mod on_madsim;
 mod rare;
 mod report;
 mod run;
@@ -43,6 +49,7 @@ pub use harness::On;
 #[doc(hidden)]
 pub use harness::serve_a_run;
 pub use network::{Link, Network};
+pub use on_madsim::{FOR_MADSIM, cargo_for_madsim};
 pub use rare::rare_page;
 pub use report::{LARGEST, report};
 pub use run::{Broken, CONVERGED_AFTER_BEATS, Outcome, Run, SERVED_AFTER_BEATS};

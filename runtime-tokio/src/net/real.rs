@@ -5,6 +5,7 @@ use std::net::IpAddr;
 
 pub(crate) use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 pub(crate) use tokio::net::{TcpListener, TcpStream, lookup_host};
+pub(crate) use tokio::{task, time};
 
 /// A socket that was bound elsewhere.
 pub(crate) fn adopt(listener: std::net::TcpListener) -> io::Result<TcpListener> {

@@ -13,10 +13,10 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     source: Source,
     /// What it runs on: engines on one event queue (`queue`), the adapter that ships on turmoil's
-    /// network (`turmoil`), or in processes of its own on real sockets and in real time (`sockets`, Unix
-    /// only).
+    /// network (`turmoil`), or on madsim (`madsim`; builds what it needs by itself, with cargo), or in
+    /// processes of its own on real sockets and in real time (`sockets`, Unix only).
     #[arg(long, value_parser = parse_on, default_value = "queue")]
-    on: On,
+    on: Place,
     /// Print one JSON object instead of text.
     #[arg(long)]
     json: bool,
@@ -29,11 +29,16 @@ pub(crate) struct RunArgs {
     trace: Option<PathBuf>,
 }
 
+/// Where a run can be. `None`: on madsim, in a program of its own.
+#[derive(Clone, Copy)]
+struct Place(Option<On>);
+
 pub(crate) fn call(args: &RunArgs) -> Result<bool, String> {
     let scenario = args.source.scenario()?;
+    let Place(Some(on)) = args.on else { return super::on_madsim::call() };
     let outcome = match &args.trace {
         None if args.twice => run_twice(&scenario),
-        None => run_on(&scenario, args.on),
+        None => run_on(&scenario, on),
         Some(path) => {
             check_writable(path)?;
             let (outcome, steps) = run_in_steps(&scenario);
@@ -53,8 +58,12 @@ pub(crate) fn call(args: &RunArgs) -> Result<bool, String> {
     Ok(outcome.broken.is_none())
 }
 
-fn parse_on(name: &str) -> Result<On, String> {
-    let named = On::ALL.iter().find(|on| on.name() == name);
-    let names: Vec<&str> = On::ALL.iter().map(|on| on.name()).collect();
-    named.copied().ok_or_else(|| format!("there are: {}", names.join(", ")))
+fn parse_on(name: &str) -> Result<Place, String> {
+    let here = On::ALL.iter().map(|&on| (on.name(), Place(Some(on))));
+    let beyond =
+        (!here.clone().any(|(name, _)| name == "madsim")).then_some(("madsim", Place(None)));
+    let all: Vec<(&str, Place)> = here.chain(beyond).collect();
+    let named = all.iter().find(|(known, _)| *known == name).map(|&(_, place)| place);
+    let names: Vec<&str> = all.iter().map(|&(known, _)| known).collect();
+    named.ok_or_else(|| format!("there are: {}", names.join(", ")))
 }

@@ -4,25 +4,24 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
-use grapevine_core::{Request, RequestId, ServerId, Timestamp};
+use grapevine_core::{Request, RequestId, Timestamp};
 use grapevine_tokio_turmoil as adapter;
-use grapevine_tokio_turmoil::{Grapevine, StopReason, Witness, Witnessed};
-use parking_lot::Mutex;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::spawn_local;
 
-use super::{Harness, KEY, Told, What};
+use super::{Harness, Told};
 use crate::network::Network;
 use crate::scenario::{Delay, Fault, Scenario};
 use crate::turmoil::{host, network, server};
 use crate::world::START;
 
 // Once for each adapter: they have the same source, and types of their own.
-#[path = "ask.rs"]
+#[path = "inside.rs"]
 #[allow(clippy::duplicate_mod)]
-mod ask;
+mod inside;
+
+use inside::Inside;
 
 /// The shortest time that a message takes. Turmoil can't change it when the farm is healed.
 const SHORTEST: Duration = Duration::from_micros(100);
@@ -33,20 +32,10 @@ const STREAMS_PER_LOSS: f64 = 100.0;
 /// How probable it is that a link that lost a message carries the next one.
 const CARRIES_AGAIN: f64 = 0.05;
 
-/// What a host's customers do next.
-enum Job {
-    Ask(RequestId, Box<Request>),
-    Show,
-}
-
-type Log = Arc<Mutex<Vec<Told>>>;
-
 /// What harness and hosts share.
 #[derive(Clone)]
 struct Shared {
-    log: Log,
-    /// Where the customers of each running process wait.
-    jobs: Rc<RefCell<Vec<Option<UnboundedSender<Job>>>>>,
+    inside: Inside,
     /// Servers that are not to run yet.
     later: Rc<RefCell<Vec<bool>>>,
     scenario: Rc<Scenario>,
@@ -77,8 +66,7 @@ impl Turmoil {
         let mut later = vec![false; size];
         scenario.later.iter().for_each(|&number| later[usize::from(number) - 1] = true);
         let shared = Shared {
-            log: Log::default(),
-            jobs: Rc::new(RefCell::new((0..size).map(|_| None).collect())),
+            inside: Inside::new(size),
             later: Rc::new(RefCell::new(later)),
             scenario: Rc::new(scenario.clone()),
         };
@@ -128,7 +116,7 @@ impl Harness for Turmoil {
         if let Err(error) = self.sim.step() {
             panic!("a server failed on turmoil: {error}");
         }
-        std::mem::take(&mut *self.shared.log.lock())
+        self.shared.inside.told()
     }
 
     fn now(&self) -> Timestamp {
@@ -136,12 +124,11 @@ impl Harness for Turmoil {
     }
 
     fn submit(&mut self, server: usize, id: RequestId, request: Request) -> bool {
-        let jobs = self.shared.jobs.borrow();
-        jobs[server].as_ref().is_some_and(|jobs| jobs.send(Job::Ask(id, Box::new(request))).is_ok())
+        self.shared.inside.submit(server, id, request)
     }
 
     fn crash(&mut self, server: usize) -> Vec<Told> {
-        self.shared.jobs.borrow_mut()[server] = None;
+        self.shared.inside.dies(server);
         self.sim.crash(name(server));
         // All that happened was told with the step.
         Vec::new()
@@ -181,8 +168,7 @@ impl Harness for Turmoil {
     }
 
     fn look(&mut self) -> usize {
-        let jobs = self.shared.jobs.borrow();
-        jobs.iter().flatten().filter(|jobs| jobs.send(Job::Show).is_ok()).count()
+        self.shared.inside.look(|_| true)
     }
 
     fn cannot(&self, fault: &Fault) -> Option<&'static str> {
@@ -247,13 +233,7 @@ fn left_out(scenario: &Scenario) -> Vec<&'static str> {
 
 /// The longest time that a message takes: more than the shortest, in any case.
 fn longest(delay: &Delay) -> Duration {
-    let ms = match *delay {
-        Delay::Fixed { ms } => ms,
-        Delay::Uniform { max_ms, .. } | Delay::Hump { max_ms, .. } => max_ms,
-        Delay::LongTail { rare_ms, .. } => rare_ms,
-        Delay::Halving { most_ms, .. } => most_ms,
-    };
-    Duration::from_secs_f64(ms / 1000.0).max(2 * SHORTEST)
+    Duration::from_secs_f64(delay.range_ms().1 / 1000.0).max(2 * SHORTEST)
 }
 
 /// The host of the server with this index.
@@ -261,70 +241,19 @@ fn name(index: usize) -> String {
     host(index as u16 + 1)
 }
 
-/// One process: the server, and its customers.
+/// One process.
 async fn run(index: usize, shared: Shared) -> turmoil::Result {
     if shared.later.borrow()[index] {
         return std::future::pending().await;
     }
-    let (ask, jobs) = unbounded_channel();
-    shared.jobs.borrow_mut()[index] = Some(ask);
     let scenario = &shared.scenario;
-    let log = Arc::clone(&shared.log);
-    let tell = move |server: ServerId, what| witness(&log, server, what);
-    let builder = server(index as u16 + 1, scenario.servers, scenario.seed)
-        .farm_key(KEY)
-        .farm(scenario.limits.farm(scenario.servers))
-        .local(scenario.limits.local())
-        .queue_frames(scenario.network.queue)
-        .witness(Witness::new(tell));
-    let grapevine = builder.start().await?;
-    note(&shared.log, index, What::Serves);
-    serve(index, &shared.log, grapevine, jobs).await;
+    let builder = server(index as u16 + 1, scenario.servers, scenario.seed);
+    shared.inside.run(index, scenario, builder).await?;
     Ok(())
 }
 
-/// Lets customers ask until the server stops.
-async fn serve(index: usize, log: &Log, grapevine: Grapevine, mut jobs: UnboundedReceiver<Job>) {
-    loop {
-        tokio::select! { biased;
-            reason = grapevine.stopped() => {
-                if reason != StopReason::Left {
-                    note(log, index, What::Stops(format!("{reason:?}")));
-                }
-                return;
-            }
-            job = jobs.recv() => match job {
-                Some(Job::Ask(id, request)) => {
-                    let (grapevine, log) = (grapevine.clone(), Arc::clone(log));
-                    tokio::task::spawn_local(async move {
-                        let outcome = ask::ask(&grapevine, *request).await;
-                        note(&log, index, What::Answers { id, outcome });
-                    });
-                }
-                Some(Job::Show) => {
-                    let (sessions, overflow) =
-                        (grapevine.sessions(), grapevine.links().queue_overflow);
-                    note(log, index, What::Shows { sessions, overflow });
-                }
-                // The harness is done with this process.
-                None => return,
-            }
-        }
-    }
-}
-
-fn witness(log: &Log, server: ServerId, what: Witnessed) {
-    let what = match what {
-        Witnessed::Starts { config, seed, now } => What::Starts { config, seed, now },
-        Witnessed::Handles { now, event } => What::Handles { now, event },
-        Witnessed::CarriesOut => What::CarriesOut,
-    };
-    note(log, usize::from(server.number()) - 1, what);
-}
-
-/// Notes what happened now.
-fn note(log: &Log, server: usize, what: What) {
+/// Turmoil's time.
+fn now() -> Timestamp {
     let since = turmoil::since_epoch().unwrap_or_default();
-    let at = Timestamp::from_micros(since.as_micros() as u64);
-    log.lock().push(Told { server, at, what });
+    Timestamp::from_micros(since.as_micros() as u64)
 }

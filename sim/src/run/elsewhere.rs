@@ -43,6 +43,7 @@ impl Run {
     pub(super) fn pause(&mut self, server: usize) {
         self.world.pause(server);
         if let Some(harness) = &mut self.harness {
+            harness.paused.insert(server);
             harness.servers.pause(server);
         }
     }
@@ -51,6 +52,7 @@ impl Run {
     pub(super) fn resume(&mut self, server: usize) {
         self.world.resume(server);
         if let Some(harness) = &mut self.harness {
+            harness.paused.remove(&server);
             harness.servers.resume(server);
         }
     }
@@ -159,9 +161,9 @@ impl Run {
 
     /// At rest, what a server shows is what its engine has.
     pub(super) fn compare_with_twins(&mut self) {
-        self.wait_elsewhere(|harness| harness.decided.is_empty());
+        self.wait_elsewhere(|harness| harness.overdue().is_none());
         let Some(harness) = &mut self.harness else { return };
-        if let Some((server, outcome)) = harness.decided.values().next() {
+        if let Some((server, outcome)) = harness.overdue() {
             let sentence =
                 format!("server {} decided {outcome:?}, and its customer never got it", server + 1);
             return self.fail("G7", sentence);

@@ -60,6 +60,17 @@ impl Delay {
             Self::Halving { .. } => "halving",
         }
     }
+
+    /// The shortest and the longest, in ms.
+    #[cfg(any(feature = "turmoil", madsim))]
+    pub(crate) const fn range_ms(&self) -> (f64, f64) {
+        match *self {
+            Self::Fixed { ms } => (ms, ms),
+            Self::Uniform { min_ms, max_ms } | Self::Hump { min_ms, max_ms } => (min_ms, max_ms),
+            Self::LongTail { rare_ms, .. } => (0.0, rare_ms),
+            Self::Halving { least_ms, most_ms, .. } => (least_ms, most_ms),
+        }
+    }
 }
 
 /// All links of the network.

@@ -1,83 +1,75 @@
-//! A farm on turmoil whose servers' handles the test has in its hands, as a service has.
+//! A simulated farm whose servers' handles the test has in its hands, as a service has. The same tests are
+//! compiled for each simulator, which is in `crate::net`.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-
-use grapevine_sim::turmoil::{
-    Acks, Change, Error, Grapevine, Key, Served, Value, host, network, server,
-};
-
-/// What a customer does, to be done within the simulation: only there time is the simulation's.
-type Job = Pin<Box<dyn Future<Output = ()>>>;
+use crate::net::Net;
+use crate::net::adapter::{Acks, Change, Error, Grapevine, Key, Served, Value};
 
 /// The handles of the servers that run, by number.
-pub(crate) type Handles = Rc<RefCell<BTreeMap<u16, Grapevine>>>;
+#[derive(Clone, Default)]
+pub(crate) struct Handles(Arc<Mutex<BTreeMap<u16, Grapevine>>>);
+
+impl Handles {
+    pub(crate) fn insert(&self, number: u16, server: Grapevine) {
+        self.0.lock().unwrap().insert(number, server);
+    }
+
+    fn remove(&self, number: u16) {
+        let removed = self.0.lock().unwrap().remove(&number);
+        drop(removed);
+    }
+
+    pub(crate) fn all(&self) -> Vec<(u16, Grapevine)> {
+        let handles = self.0.lock().unwrap();
+        handles.iter().map(|(&number, server)| (number, server.clone())).collect()
+    }
+}
 
 pub(crate) struct Simulated {
-    pub(crate) sim: turmoil::Sim<'static>,
+    pub(crate) net: Net,
     handles: Handles,
-    jobs: UnboundedSender<Job>,
 }
 
 impl Simulated {
     /// A farm of this size, whose servers have just started.
     pub(crate) fn new(size: u16, seed: u64) -> Self {
-        let mut sim = network(seed).build();
         let handles = Handles::default();
-        for number in 1..=size {
-            let handles = Rc::clone(&handles);
-            sim.host(host(number), move || {
-                let handles = Rc::clone(&handles);
-                async move {
-                    let started = server(number, size, seed).start().await?;
-                    handles.borrow_mut().insert(number, started.clone());
-                    started.stopped().await;
-                    Ok(())
-                }
-            });
-        }
-        let (jobs, mut to_do) = unbounded_channel::<Job>();
-        sim.client("customers", async move {
-            while let Some(job) = to_do.recv().await {
-                tokio::task::spawn_local(job);
-            }
-            Ok(())
-        });
-        let mut farm = Self { sim, handles, jobs };
+        let net = Net::new(size, seed, &handles);
+        let mut farm = Self { net, handles };
         farm.run_for(Duration::from_secs(4));
         farm
     }
 
     pub(crate) fn server(&self, number: u16) -> Grapevine {
-        self.handles.borrow().get(&number).expect("a server that was started").clone()
+        let handles = self.handles.0.lock().unwrap();
+        handles.get(&number).expect("a server that was started").clone()
     }
 
     /// Lets time go on.
     pub(crate) fn run_for(&mut self, time: Duration) {
-        let until = self.sim.elapsed() + time;
-        while self.sim.elapsed() < until {
-            self.sim.step().expect("no host fails");
+        let until = self.net.elapsed() + time;
+        while self.net.elapsed() < until {
+            self.net.step();
         }
     }
 
     /// Has a customer begin something. Its answer will lie in what is returned.
     pub(crate) fn begin<T: 'static>(
-        &self,
+        &mut self,
         asking: impl Future<Output = T> + 'static,
     ) -> Rc<RefCell<Option<T>>> {
         let answer = Rc::new(RefCell::new(None));
         let slot = Rc::clone(&answer);
-        let job: Job = Box::pin(async move {
+        self.net.begin(async move {
             let answer = asking.await;
             *slot.borrow_mut() = Some(answer);
         });
-        self.jobs.send(job).expect("customers for as long as the farm");
         answer
     }
 
@@ -85,7 +77,7 @@ impl Simulated {
     pub(crate) fn ask<T: 'static>(&mut self, asking: impl Future<Output = T> + 'static) -> T {
         let answer = self.begin(asking);
         for _ in 0..60_000 {
-            self.sim.step().expect("no host fails");
+            self.net.step();
             if let Some(answer) = answer.borrow_mut().take() {
                 return answer;
             }
@@ -116,30 +108,30 @@ impl Simulated {
         self.ask(async move { server.read(&token).await })
     }
 
-    pub(crate) fn partition(&self, one: &[u16], other: &[u16]) {
-        pairs(one, other, |a, b| self.sim.partition(a, b));
+    pub(crate) fn partition(&mut self, one: &[u16], other: &[u16]) {
+        pairs(one, other, |a, b| self.net.partition(a, b));
     }
 
-    pub(crate) fn repair(&self, one: &[u16], other: &[u16]) {
-        pairs(one, other, |a, b| self.sim.repair(a, b));
+    pub(crate) fn repair(&mut self, one: &[u16], other: &[u16]) {
+        pairs(one, other, |a, b| self.net.repair(a, b));
     }
 
     /// Kills a process: nothing of it is left.
     pub(crate) fn crash(&mut self, number: u16) {
-        self.sim.crash(host(number));
-        self.handles.borrow_mut().remove(&number);
+        self.net.crash(number);
+        self.handles.remove(number);
     }
 
     /// Starts it again, empty.
     pub(crate) fn start(&mut self, number: u16) {
-        self.sim.bounce(host(number));
+        self.net.start(number);
     }
 
     /// Whether all servers that run hold the same.
     pub(crate) fn is_level(&mut self) -> bool {
-        let handles: Vec<Grapevine> = self.handles.borrow().values().cloned().collect();
+        let handles = self.handles.all();
         self.ask(async move {
-            let mut digests = handles.iter().map(Grapevine::digest);
+            let mut digests = handles.iter().map(|(_, server)| server.digest());
             let first = digests.next();
             digests.all(|digest| Some(digest) == first)
         })
@@ -163,8 +155,8 @@ impl Simulated {
 }
 
 /// Does something to the link of each server of the one side with each other server of the other.
-fn pairs(one: &[u16], other: &[u16], mut link: impl FnMut(String, String)) {
+fn pairs(one: &[u16], other: &[u16], mut link: impl FnMut(u16, u16)) {
     for &a in one {
-        other.iter().filter(|&&b| b != a).for_each(|&b| link(host(a), host(b)));
+        other.iter().filter(|&&b| b != a).for_each(|&b| link(a, b));
     }
 }

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use grapevine_sim::turmoil::{PORT, Served, Shown};
-use tokio::io::AsyncWriteExt as _;
-
 use crate::farm::Simulated;
+use crate::net;
+use crate::net::adapter::{Served, Shown};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -70,19 +69,7 @@ fn a_server_that_dies_logs_nobody_out_and_comes_back_empty() {
 fn a_stranger_who_floods_the_ports_upsets_nobody() {
     let mut farm = Simulated::new(3, 21);
     let mut token = farm.create(1);
-    let flood = farm.begin(async {
-        let mut sent = 0;
-        for n in 0..400_u32 {
-            let to = format!("server-{}:{PORT}", 1 + n % 3);
-            let Ok(mut stream) = turmoil::net::TcpStream::connect(to).await else { continue };
-            let garbage = vec![n as u8; 8 << 10];
-            for _ in 0..4 {
-                sent += usize::from(stream.write_all(&garbage).await.is_ok());
-            }
-            tokio::time::sleep(SECOND / 100).await;
-        }
-        sent
-    });
+    let flood = farm.begin(net::flood());
     let mut n = 0;
     while flood.borrow().is_none() {
         let value = n.to_string();
