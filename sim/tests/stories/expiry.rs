@@ -314,3 +314,26 @@ fn a_server_that_was_paused_calls_nothing_idle_by_answers_from_before() {
     assert!(!matches!(read, Err(RequestError::NotFound(_))), "{read:?}");
     world.read(0, &served.token).expect("in use");
 }
+
+#[test]
+fn nothing_is_idle_for_certain_while_what_a_dead_process_wrote_is_fetched() {
+    let mut world = farm(51);
+    let served = short(&mut world, 8, 1000);
+    world.run_for(SECOND);
+    // Repairs take long, and the first server does not hear of an access at the third.
+    let points = vec!["pull_ignored".into()];
+    world.buggify(&grapevine_sim::Buggify { points, probability: 1.0 }, 51);
+    world.run_for(SECOND * 4);
+    world.network.cut.insert((2, 0));
+    world.read(2, &served.token).expect("in use");
+    world.run_for(SECOND / 10);
+    world.crash(2);
+    world.network.heal();
+    world.start(2);
+    world.run_for(SECOND * 7);
+    // By what the first server has, it was not used for twelve seconds.
+    let copy = world.engine(0).copy(served.session.id.address).expect("there");
+    assert_eq!(copy.life, grapevine_core::Life::Live);
+    world.buggify(&grapevine_sim::Buggify::default(), 51);
+    world.read(0, &served.token).expect("in use");
+}

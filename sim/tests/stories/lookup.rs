@@ -353,6 +353,23 @@ fn queries_that_are_asked_on_are_bounded_and_answered_all_the_same() {
 }
 
 #[test]
+fn a_server_that_hears_nobody_says_of_nothing_that_it_is_lost() {
+    let give_up_after = Duration::from_secs(4);
+    let mut world = World::new(181, Farm { give_up_after, ..Farm::default() });
+    settle(&mut world);
+    world.network.partition(&[0], &[1, 2]);
+    let served = create(&mut world, 1);
+    world.crash(1);
+    // Both are silent for long, and the third may have what the second wrote.
+    world.run_for(Duration::from_secs(10));
+    let read = world.read(0, &served.token);
+    assert!(matches!(read, Err(RequestError::Unavailable(_))), "{read:?}");
+    world.network.heal();
+    settle(&mut world);
+    assert!(world.read(0, &served.token).is_ok(), "it had");
+}
+
+#[test]
 fn a_read_says_how_long_it_waits_and_whether_stale_is_better_than_nothing() {
     use grapevine_core::ReadPolicy;
     let mut world = farm(26);
