@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use grapevine_core::{
-    Action, Command, Engine, Event, Notice, Request, RequestError, RequestId, Response, ServerId,
-    Status, Timestamp, To, View,
+    Action, Command, Engine, Event, Locally, Notice, Request, RequestError, RequestId, Response,
+    ServerId, Status, Timestamp, To, Token, View, serve_locally,
 };
 
 use crate::clock::Clock;
@@ -51,6 +51,21 @@ pub(crate) enum Ask {
 pub(crate) struct Shown {
     pub(crate) array: Array,
     pub(crate) view: ArcSwap<View>,
+}
+
+impl Shown {
+    /// What a request thread may do with its token; nothing without the engine if no copy is here.
+    ///
+    /// The view is looked at first: a copy is stored before the view that covers it is shown, so the copy
+    /// that is read after a view is as new as the view says. The other way round, the copy could be from
+    /// before a write that the view covers, and be shown to who made it (G3).
+    pub(crate) fn serve(&self, token: &Token, now: Timestamp) -> Locally {
+        let view = self.view.load();
+        match self.array.read(token.id.address) {
+            Some((copy, settled)) => serve_locally(&copy, settled, &view, token, now),
+            None => Locally::Ask,
+        }
+    }
 }
 
 /// What a driver is made of.

@@ -7,7 +7,6 @@ use std::time::Duration;
 use grapevine_core::{
     Acks, Address, Change, Create, Farm, Key, Listed, Locally, Principal, ReadPolicy, Report,
     Request, RequestError, Response, Rotation, ServerId, Session, Status, Token, TokenKey, Value,
-    serve_locally,
 };
 
 use crate::builder::Builder;
@@ -382,9 +381,7 @@ impl Grapevine {
 
     /// The fast path: a slot read, and the engine's rule for serving it.
     fn read_here(&self, token: &Token) -> Option<grapevine_core::Served> {
-        let (copy, settled) = self.0.shown.array.read(token.id.address)?;
-        let view = self.0.shown.view.load();
-        match serve_locally(&copy, settled, &view, token, self.0.clock.now()) {
+        match self.0.shown.serve(token, self.0.clock.now()) {
             Locally::Serve(served) => Some(served),
             Locally::Ask => None,
         }

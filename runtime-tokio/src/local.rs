@@ -187,4 +187,48 @@ mod tests {
         }
         assert!(array.origins.load().is_empty());
     }
+
+    #[test]
+    fn a_customer_never_gets_a_copy_from_before_the_view_that_covers_its_token() {
+        use crate::driver::Shown;
+        use grapevine_core::{Locally, Token, Vector, View};
+        use std::sync::atomic::AtomicU64;
+
+        let place = address(1, 0);
+        let written = |n: u64| {
+            let mut copy = Session::clone(&session(place, 1));
+            copy.complete = true;
+            copy.seen = Vector::from_iter([(place.origin, Stamp::from_bits(n))]);
+            Arc::new(copy)
+        };
+        let (shown, told) = (Shown::default(), AtomicU64::new(0));
+        let last = 200_000;
+        let (shown, told) = (&shown, &told);
+        std::thread::scope(|scope| {
+            // The driver: it stores, then shows the view, then answers.
+            scope.spawn(move || {
+                for n in 1..=last {
+                    let copy = written(n);
+                    let view =
+                        View { applied: copy.seen.clone(), serving: true, ..View::default() };
+                    shown.array.store(place, Some((copy, true)), SLOTS);
+                    shown.view.store(Arc::new(view));
+                    told.store(n, Ordering::Release);
+                }
+            });
+            // A customer, who comes from another server with what is about to come here.
+            scope.spawn(move || {
+                let mut n = 0;
+                while n < last {
+                    n = told.load(Ordering::Acquire);
+                    let copy = written(n + 1);
+                    let (context, deadline) = (copy.seen.clone(), copy.fixed.deadline);
+                    let token = Token { id: copy.id, deadline, context };
+                    if let Locally::Serve(served) = shown.serve(&token, Timestamp::ZERO) {
+                        assert!(served.session.seen.covers(&token.context), "{n}: {served:?}");
+                    }
+                }
+            });
+        });
+    }
 }
