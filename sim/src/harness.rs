@@ -10,7 +10,7 @@ use grapevine_core::{
     Config, Event, Request, RequestError, RequestId, Response, Session, Timestamp, TokenKey,
 };
 
-use crate::network::Network;
+use crate::network::{Link, Network};
 use crate::scenario::{Fault, Scenario};
 
 #[cfg(madsim)]
@@ -130,6 +130,9 @@ pub(crate) trait Harness {
 
     /// Cuts, mends, clogs and unclogs links as the world's network says.
     fn links(&mut self, network: &Network);
+
+    /// Has every connection between the servers of these links swallow everything from now on.
+    fn swallow(&mut self, _links: &[Link]) {}
 
     /// Has links be as they are after healing.
     fn calm(&mut self, longest_ms: f64);

@@ -131,6 +131,9 @@ impl Harness for Madsim {
     fn cannot(&self, fault: &Fault) -> Option<&'static str> {
         match fault {
             Fault::Slow { .. } => Some("slow: code takes no time on madsim; left out"),
+            Fault::Swallow { .. } => {
+                Some("swallow: what a stream holds arrives at last, on madsim; left out")
+            }
             Fault::Step { .. } | Fault::Drift { .. } => {
                 Some("step, drift: all clocks are madsim's; left out")
             }

@@ -17,7 +17,7 @@ use grapevine_core::{Request, RequestId, Timestamp};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Harness, Told, What};
-use crate::network::Network;
+use crate::network::{Link, Network};
 use crate::scenario::{Fault, Scenario};
 use crate::world::START;
 
@@ -329,6 +329,10 @@ impl Harness for Sockets {
 
     fn links(&mut self, network: &Network) {
         self.proxy.links(network);
+    }
+
+    fn swallow(&mut self, links: &[Link]) {
+        links.iter().for_each(|&link| self.proxy.swallow(link));
     }
 
     fn calm(&mut self, _longest_ms: f64) {
