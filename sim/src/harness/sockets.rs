@@ -343,19 +343,6 @@ impl Harness for Sockets {
         (0..self.servers.len()).filter(|&server| self.order(server, &Order::Show)).count()
     }
 
-    fn cannot(&self, fault: &Fault) -> Option<&'static str> {
-        match fault {
-            Fault::Slow { .. } => Some("slow: a process runs or is paused; left out"),
-            Fault::Step { .. } | Fault::Drift { .. } => {
-                Some("step, drift: all processes have the machine's clock; left out")
-            }
-            Fault::CorruptMemory { .. } => {
-                Some("corrupt_memory: a real server's memory can't be damaged; left out")
-            }
-            _ => None,
-        }
-    }
-
     fn late(&self) -> Option<Duration> {
         Some(Duration::from_nanos(self.late.max(self.proxy.late())))
     }

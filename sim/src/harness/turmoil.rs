@@ -10,7 +10,7 @@ use grapevine_core::{Request, RequestId, Timestamp};
 use grapevine_tokio_turmoil as adapter;
 use tokio::task::spawn_local;
 
-use super::{Harness, Told};
+use super::{Harness, Told, no_adapter_can};
 use crate::network::{Link, Network};
 use crate::scenario::{Delay, Fault, Scenario};
 use crate::turmoil::{host, network, server};
@@ -209,27 +209,7 @@ impl Harness for Turmoil {
             Fault::Pause { .. } | Fault::Resume { .. } => {
                 Some("pause: turmoil's hosts always run; left out")
             }
-            Fault::Slow { .. } => Some("slow: code takes no time on turmoil; left out"),
-            Fault::Step { .. } | Fault::Drift { .. } => {
-                Some("step, drift: all clocks are turmoil's; left out")
-            }
-            Fault::CorruptMemory { .. } => {
-                Some("corrupt_memory: a real server's memory can't be damaged; left out")
-            }
-            Fault::Crash { .. }
-            | Fault::Start { .. }
-            | Fault::Leave { .. }
-            | Fault::Partition { .. }
-            | Fault::Isolate { .. }
-            | Fault::OneWay { .. }
-            | Fault::Bridge { .. }
-            | Fault::Cut { .. }
-            | Fault::Swallow { .. }
-            | Fault::Clog { .. }
-            | Fault::Unclog { .. }
-            | Fault::Flood { .. }
-            | Fault::Weather { .. }
-            | Fault::Mend => None,
+            _ => no_adapter_can(fault),
         }
     }
 
