@@ -166,7 +166,7 @@ fn combine(
         Peers::Dns { size, .. } => *size,
     };
     let mut farm = Farm { size, ..Farm::default() };
-    file.farm.lay_over(&mut farm);
+    file.farm.lay_over_farm(&mut farm);
     let mut local = Local::default();
     file.local.lay_over(&mut local);
     let mut limits = HttpLimits::default();
@@ -217,6 +217,7 @@ fn check(options: &Options) -> Result<(), ConfigError> {
     }
     check_peers(options)?;
     options.farm.validate()?;
+    check_local(&options.local)?;
     check_limits(&options.limits)?;
     check_cookie("cookie", &options.cookie)?;
     if let Some(name) = &options.context_cookie {
@@ -271,6 +272,21 @@ fn check_peers(options: &Options) -> Result<(), ConfigError> {
     {
         let allowed = format!("it must be at least {}, the peers and this server", list.len() + 1);
         return Err(refuse("farm.size", options.farm.size, allowed));
+    }
+    Ok(())
+}
+
+/// What a program that embeds a server may mean, and a file hardly: that nothing ever waits.
+fn check_local(local: &Local) -> Result<(), ConfigError> {
+    let times = [("query_timeout", local.query_timeout), ("ack_timeout", local.ack_timeout)];
+    for (field, time) in times {
+        if !(Duration::from_millis(1)..=Duration::from_secs(60)).contains(&time) {
+            let value = humantime::format_duration(time);
+            return Err(refuse(format!("local.{field}"), value, "it must be from 1ms to 1m"));
+        }
+    }
+    if local.pending_requests == 0 {
+        return Err(refuse("local.pending_requests", 0, "it must be at least 1"));
     }
     Ok(())
 }
