@@ -80,6 +80,8 @@ pub(crate) struct HttpLimits {
     pub(crate) connections: usize,
     /// How long running requests may take to finish when the server stops.
     pub(crate) drain_timeout: Duration,
+    /// The bytes of expired sessions that are kept for `GET /expirations`.
+    pub(crate) expirations_bytes: usize,
 }
 
 impl Default for HttpLimits {
@@ -90,6 +92,7 @@ impl Default for HttpLimits {
             header_timeout: Duration::from_secs(30),
             connections: 1024,
             drain_timeout: Duration::from_secs(5),
+            expirations_bytes: 4 << 20,
         }
     }
 }
@@ -163,7 +166,7 @@ fn combine(
         Peers::Dns { size, .. } => *size,
     };
     let mut farm = Farm { size, ..Farm::default() };
-    file.farm.lay_over(&mut farm);
+    file.farm.lay_over_farm(&mut farm);
     let mut local = Local::default();
     file.local.lay_over(&mut local);
     let mut limits = HttpLimits::default();
@@ -214,6 +217,7 @@ fn check(options: &Options) -> Result<(), ConfigError> {
     }
     check_peers(options)?;
     options.farm.validate()?;
+    check_local(&options.local)?;
     check_limits(&options.limits)?;
     check_cookie("cookie", &options.cookie)?;
     if let Some(name) = &options.context_cookie {
@@ -272,6 +276,21 @@ fn check_peers(options: &Options) -> Result<(), ConfigError> {
     Ok(())
 }
 
+/// What a program that embeds a server may mean, and a file hardly: that nothing ever waits.
+fn check_local(local: &Local) -> Result<(), ConfigError> {
+    let times = [("query_timeout", local.query_timeout), ("ack_timeout", local.ack_timeout)];
+    for (field, time) in times {
+        if !(Duration::from_millis(1)..=Duration::from_secs(60)).contains(&time) {
+            let value = humantime::format_duration(time);
+            return Err(refuse(format!("local.{field}"), value, "it must be from 1ms to 1m"));
+        }
+    }
+    if local.pending_requests == 0 {
+        return Err(refuse("local.pending_requests", 0, "it must be at least 1"));
+    }
+    Ok(())
+}
+
 fn check_limits(limits: &HttpLimits) -> Result<(), ConfigError> {
     if !(1024..=16 << 20).contains(&limits.body_bytes) {
         let allowed = "it must be from 1024 to 16777216";
@@ -280,6 +299,10 @@ fn check_limits(limits: &HttpLimits) -> Result<(), ConfigError> {
     if !(1..=65_536).contains(&limits.connections) {
         let allowed = "it must be from 1 to 65536";
         return Err(refuse("http_limits.connections", limits.connections, allowed));
+    }
+    if !(1024..=1 << 30).contains(&limits.expirations_bytes) {
+        let allowed = "it must be from 1024 to 1073741824";
+        return Err(refuse("http_limits.expirations_bytes", limits.expirations_bytes, allowed));
     }
     let times = [
         ("http_limits.body_timeout", limits.body_timeout),

@@ -80,7 +80,7 @@ pub(crate) async fn run(options: Options, stop_with_stdin: bool) -> Result<(), S
     }
 
     let (stop, stopping) = watch::channel(false);
-    let app = Arc::new(App::new(grapevine.clone(), &options));
+    let app = Arc::new(App::new(grapevine.clone(), &options, stopping.clone()));
     let customers = tokio::spawn(http::serve(listener, app, options.limits.clone(), stopping));
     let outcome = tokio::select! {
         why = signals.next() => {

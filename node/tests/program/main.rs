@@ -3,8 +3,10 @@
 
 mod cookie;
 mod demo;
+mod expirations;
 mod farm;
 mod faults;
+mod floods;
 mod input;
 mod page;
 mod principals;
