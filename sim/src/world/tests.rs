@@ -1,4 +1,4 @@
-use grapevine_core::Create;
+use grapevine_core::{Command, Config, Create, Event, Local};
 
 use super::*;
 use crate::network::{Extra, Fate};
@@ -90,4 +90,26 @@ fn a_message_fills_its_link_until_a_paused_server_takes_it() {
     sends_one(&mut world);
     world.crash(1);
     assert!(!world.network.is_busy((0, 1)), "nobody will take it");
+}
+
+#[test]
+fn what_a_twin_did_before_the_last_of_several_events_is_observed_as_late() {
+    let farm = Farm { size: 2, ..Farm::default() };
+    let [one, two] = [1, 2].map(|number| ServerId::new(number, START));
+    let mut world = World::of_twins(9, farm.clone(), Local::default());
+    world.twin_starts(Config::new(one, farm), [1; 32], START);
+    let command = Event::Command { from: two, command: Command::HeartbeatRequest };
+    let mut after = |events: &[&Event]| {
+        events.iter().for_each(|&event| world.twin_handles(0, START, event.clone()));
+        world.twin_carries_out(0);
+        let observed = (world.late(), world.by_command());
+        let observations = world.take_observations();
+        world.reuse(observations);
+        assert!(!world.late(), "all of that has been looked at");
+        observed
+    };
+    assert_eq!(after(&[&Event::Timer]), (false, false));
+    assert_eq!(after(&[&command]), (false, true));
+    assert_eq!(after(&[&command, &Event::Timer]), (true, true));
+    assert_eq!(after(&[&Event::Timer]), (false, false));
 }

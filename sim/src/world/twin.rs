@@ -42,7 +42,10 @@ impl World {
         let node = &mut self.nodes[server];
         if !node.undrained {
             node.answered_from = now;
+            node.given = (false, false);
         }
+        node.given.0 |= node.undrained;
+        node.given.1 |= matches!(event, Event::Command { .. });
         match &event {
             Event::Command { from, .. } => {
                 self.messages += 1;
@@ -64,6 +67,9 @@ impl World {
     pub(crate) fn twin_carries_out(&mut self, server: usize) {
         let Some(mut engine) = self.nodes[server].engine.take() else { return };
         let from = engine.server();
+        // An adapter drains its engine after all events that have come: what is observed now may have been
+        // done before the last of them.
+        (self.late, self.by_command) = self.nodes[server].given;
         while let Some(action) = engine.poll_action() {
             match action {
                 Action::Publish { command: Command::Batch(batch), .. } => {
@@ -82,7 +88,7 @@ impl World {
         }
         self.check(&engine);
         let node = &mut self.nodes[server];
-        node.undrained = false;
+        (node.undrained, node.given) = (false, (false, false));
         node.engine = Some(engine);
     }
 
