@@ -21,6 +21,7 @@ pub(super) struct File {
     pub(super) peers: Vec<String>,
     pub(super) peers_from_dns: Option<DnsPeers>,
     pub(super) farm_key_file: Option<PathBuf>,
+    pub(super) application_key_file: Option<PathBuf>,
     pub(super) sites: Vec<String>,
     pub(super) cookie: Option<String>,
     pub(super) context_cookie: Option<String>,

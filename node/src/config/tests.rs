@@ -149,16 +149,39 @@ fn what_does_not_fit_is_refused_by_name_value_and_what_is_allowed() {
 }
 
 #[test]
-fn a_farm_key_is_read_and_never_shown() {
+fn a_key_is_read_and_never_shown() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("farm.key");
+    let read = || read_key("farm_key_file", Some(&path));
     std::fs::write(&path, format!("{}\n", "aB".repeat(32))).unwrap();
-    let key = read_key(&path).unwrap();
+    let key = read().unwrap().unwrap();
     assert_eq!(key.0, [0xab; 32]);
     assert!(!format!("{key:?}").contains("171"));
+    assert!(key.is(&"Ab".repeat(32)));
     for wrong in ["", "ab", &"zz".repeat(32), &"ab".repeat(33), &"ä".repeat(32)] {
+        assert!(!key.is(wrong), "{wrong}");
         std::fs::write(&path, wrong).unwrap();
-        let error = read_key(&path).unwrap_err().to_string();
+        let error = read().unwrap_err().to_string();
         assert!(error.contains("64 hexadecimal digits"), "{error}");
     }
+    assert!(!key.is(&"ac".repeat(32)));
+    assert_eq!(read_key("farm_key_file", None).unwrap(), None);
+}
+
+#[test]
+fn the_application_and_the_farm_do_not_share_a_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = ["a", "b"].map(|name| folder.path().join(name).display().to_string());
+    for (file, digits) in files.iter().zip(["ab", "cd"]) {
+        std::fs::write(file, digits.repeat(32)).unwrap();
+    }
+    let keys = |farm: &str, application: &str| {
+        small(&format!("farm_key_file = '{farm}'\napplication_key_file = '{application}'"))
+    };
+    let options = keys(&files[0], &files[1]).unwrap();
+    assert_eq!(options.application_key.unwrap().0, [0xcd; 32]);
+    let error = keys(&files[0], &files[0]).unwrap_err();
+    assert!(error.contains("application_key_file") && error.contains("must differ"), "{error}");
+    let error = small("application_key_file = '/nowhere/key'").unwrap_err();
+    assert!(error.contains("/nowhere/key") && error.contains("can't be read"), "{error}");
 }
