@@ -56,8 +56,9 @@ const fn drops(scenario: &Scenario) -> bool {
     scenario.network.queue < 1000
 }
 
-/// Whether messages may take so long that a leave has no time for two round trips, as it needs if a session's
-/// time is up meanwhile. On streams nothing overtakes: there what is slow now and then is slow always.
+/// Whether messages may take so long that streams suffer though nothing else goes wrong: nothing overtakes
+/// there, so what is slow now and then is slow always. A handshake is not done in its time, and a leave has no
+/// time for two round trips, as it needs if a session's time is up meanwhile.
 fn lags(scenario: &Scenario) -> bool {
     let own = scenario.network.own.iter().map(|own| own.delay);
     let longest = own.chain([scenario.network.delay]).map(|delay| delay.range_ms().1);
@@ -124,8 +125,7 @@ impl Run {
         world.buggify(&scenario.buggify, scenario.seed);
         let pairs = u64::from(scenario.servers).pow(2);
         let allowed = EVENTS_BESIDES + pairs * EVENTS_PER_PAIR;
-        let disturbed = disturbs(scenario);
-        let hinders = disturbed || drops(scenario) || servers.is_some() && lags(scenario);
+        let disturbed = disturbs(scenario) || servers.is_some() && lags(scenario);
         Self {
             scenario: scenario.clone(),
             shop: Shop::new(scenario, START + WARM_UP),
@@ -133,7 +133,11 @@ impl Run {
             model: Model::default(),
             checks: checks::all(),
             tally: Tally::default(),
-            damage: Damage { disturbed, faults: u64::from(hinders), ..Damage::default() },
+            damage: Damage {
+                disturbed,
+                faults: u64::from(disturbed || drops(scenario)),
+                ..Damage::default()
+            },
             healed: Vec::new(),
             rng: ChaCha8Rng::seed_from_u64(scenario.seed ^ 0x5eed),
             broken: None,
