@@ -52,7 +52,7 @@ pub(super) async fn revoke(
     AcksQuery(acks): AcksQuery,
 ) -> Result<Response, Problem> {
     let whose = named(whose)?;
-    let wait = WaitForEnd::new(app.grapevine.farm(), acks);
+    let wait = WaitForEnd::now(&app, acks).await;
     wait.settled(app.grapevine.revoke(&whose, wait.acks).await.map(drop))?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }

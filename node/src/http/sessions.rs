@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use grapevine_tokio::{Acks, Error, Farm, Served};
+use grapevine_tokio::{Acks, Error, Farm, Member, Served, State as Life};
 
 use super::application::Application;
 use super::body::Bytes;
@@ -87,7 +87,7 @@ pub(super) async fn delete(
 
 /// Ends a session, as `docs/http.md` says for whom it waits.
 pub(super) async fn end(app: &App, token: &str, acks: Option<Acks>) -> Result<(), Error> {
-    let wait = WaitForEnd::new(app.grapevine.farm(), acks);
+    let wait = WaitForEnd::now(app, acks).await;
     wait.settled(app.grapevine.delete(token, wait.acks).await)
 }
 
@@ -101,7 +101,17 @@ pub(super) struct WaitForEnd {
 }
 
 impl WaitForEnd {
-    pub(super) fn new(farm: &Farm, asked: Option<Acks>) -> Self {
+    /// The same where nobody else lives: "all" could be nobody there, and it waits for one.
+    pub(super) async fn now(app: &App, asked: Option<Acks>) -> Self {
+        let farm = app.grapevine.farm();
+        let wait = Self::new(farm, asked);
+        if wait.one_is_enough && farm.size > 1 && nobody_else_lives(app).await {
+            return Self { acks: Acks::Peers(1), ..wait };
+        }
+        wait
+    }
+
+    fn new(farm: &Farm, asked: Option<Acks>) -> Self {
         match asked {
             Some(acks) => Self { acks, one_is_enough: false },
             None if wants_one_at_most(farm) => Self { acks: Acks::All, one_is_enough: true },
@@ -115,6 +125,11 @@ impl WaitForEnd {
             outcome => outcome,
         }
     }
+}
+
+async fn nobody_else_lives(app: &App) -> bool {
+    let lives = |member: &Member| !matches!(member.state, Life::Down | Life::Left);
+    app.grapevine.status().await.is_ok_and(|status| !status.members.iter().any(lives))
 }
 
 fn wants_one_at_most(farm: &Farm) -> bool {
