@@ -11,6 +11,7 @@ use crate::scenario::{
 mod farms;
 mod faults;
 mod leaving;
+mod lives;
 mod memory;
 mod pressure;
 mod shapes;
@@ -97,6 +98,7 @@ impl Scenario {
         farm_times(&mut scenario);
         memory::add(&mut scenario);
         pressure::add(&mut scenario);
+        lives::add(&mut scenario);
         scenario
     }
 }

@@ -94,6 +94,11 @@ impl Engine {
         if self.is_told_of(origin) { now } else { now.min(self.trusted) }
     }
 
+    /// The same, for what others made.
+    pub(crate) fn sure_now_of_others(&self) -> Timestamp {
+        self.sure_now(ServerId::ZERO)
+    }
+
     /// The same for the session that this one replaced.
     pub(crate) fn sure_now_of_replaced(&self, session: &Session) -> Timestamp {
         let replaced = session.fixed.replaces.map(|replaces| replaces.id.address.origin);

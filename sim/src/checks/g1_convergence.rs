@@ -19,6 +19,7 @@ static ABOUT: About = About {
     rule: "100 heartbeats after healing, the healed servers' copies are equal, to the last stamp; if they are not \
            by then and a server is not healed, `give_up_after` and 50 heartbeats later, for what that one wrote last may \
            have reached some only, beyond a gap (and if it runs, and is heard, as long as that lasts). \
+           A session is not compared that a revocation would have ended whose record is dropped by then: who made            it had not heard of that for longer than any session lives (G4). \
            Without a death they are also what the reference model makes of all writes. At any \
            time, what an applied vector claims is there. Servers compare their copies in every run: \
            no server ever finds that its copies and another's differ, unless memory was damaged, or a process ran \
@@ -74,7 +75,9 @@ impl Check for Convergence {
         let mut differences = scene.world.differences_among(scene.healed);
         let half_heard = HalfHeard::among(scene);
         differences.retain(|&(address, _)| {
-            !half_heard.wrote_of(scene, address) && !is_being_dropped(scene, address)
+            !half_heard.wrote_of(scene, address)
+                && !is_being_dropped(scene, address)
+                && !came_after_its_revocation(scene, address)
         });
         if let Some((_, difference)) = differences.first() {
             let count = differences.len();
@@ -115,6 +118,13 @@ fn is_being_dropped(scene: &Scene<'_>, address: Address) -> bool {
         due.before(beat) <= scene.world.now() && scene.world.now() <= due + beat
     };
     { copies }.any(|copy| due(copy))
+}
+
+/// Whether a session lies here that a revocation would have ended whose record is dropped, somewhere at least:
+/// its server had not heard of that for longer than any session lives (G4).
+fn came_after_its_revocation(scene: &Scene<'_>, address: Address) -> bool {
+    let copies = scene.healed.iter().filter_map(|&s| scene.world.running(s)?.copy(address));
+    { copies }.any(|copy| scene.model.missed_revocation(&copy.id, scene.world.now()))
 }
 
 /// Whether a healed server can't have joined: one that is not healed can be heard, and does not count its

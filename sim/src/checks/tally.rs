@@ -48,6 +48,7 @@ rules! {
     LostAsAWhole "G3: a session is said to be lost",
     LostNowhere "G3: what is said to be lost is nowhere",
     Heard "G4: what is known to be over does not live",
+    NotWritten "G4: nothing is written to what is known to be over",
     Grace "G4: a rotated-away session is served in its grace",
     CutOff "G4: a cut-off server refuses, or says that it is one",
     ListedOver "G4: no list has what is over",
