@@ -11,6 +11,10 @@ use serde::{Deserialize, Serialize};
 pub enum FarmAcks {
     /// Nobody.
     Local,
+    /// One other server.
+    One,
+    /// Two others.
+    Two,
     /// A majority of the configured servers.
     Majority,
     /// All that are alive.
@@ -109,6 +113,8 @@ impl Limits {
             acks: match self.acks {
                 None => default.acks,
                 Some(FarmAcks::Local) => Acks::Local,
+                Some(FarmAcks::One) => Acks::Peers(1),
+                Some(FarmAcks::Two) => Acks::Peers(2),
                 Some(FarmAcks::Majority) => Acks::Majority,
                 Some(FarmAcks::All) => Acks::All,
             },
