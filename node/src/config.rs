@@ -80,6 +80,8 @@ pub(crate) struct HttpLimits {
     pub(crate) connections: usize,
     /// How long running requests may take to finish when the server stops.
     pub(crate) drain_timeout: Duration,
+    /// The bytes of expired sessions that are kept for `GET /expirations`.
+    pub(crate) expirations_bytes: usize,
 }
 
 impl Default for HttpLimits {
@@ -90,6 +92,7 @@ impl Default for HttpLimits {
             header_timeout: Duration::from_secs(30),
             connections: 1024,
             drain_timeout: Duration::from_secs(5),
+            expirations_bytes: 4 << 20,
         }
     }
 }
@@ -280,6 +283,10 @@ fn check_limits(limits: &HttpLimits) -> Result<(), ConfigError> {
     if !(1..=65_536).contains(&limits.connections) {
         let allowed = "it must be from 1 to 65536";
         return Err(refuse("http_limits.connections", limits.connections, allowed));
+    }
+    if !(1024..=1 << 30).contains(&limits.expirations_bytes) {
+        let allowed = "it must be from 1024 to 1073741824";
+        return Err(refuse("http_limits.expirations_bytes", limits.expirations_bytes, allowed));
     }
     let times = [
         ("http_limits.body_timeout", limits.body_timeout),

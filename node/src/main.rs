@@ -11,6 +11,7 @@ mod serve;
 mod signals;
 mod verify;
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -48,6 +49,7 @@ async fn run_server(args: ServeArgs) -> ExitCode {
 }
 
 fn failed(why: &str) -> ExitCode {
-    eprintln!("grapevine: {why}");
+    // Whoever has closed standard error gets the exit code all the same.
+    let _unread = writeln!(std::io::stderr(), "grapevine: {why}");
     ExitCode::FAILURE
 }

@@ -31,7 +31,8 @@ pub(crate) enum ServeError {
     Signals(#[from] std::io::Error),
 }
 
-/// Sends log lines to standard error. Tokens are never logged.
+/// Sends log lines to standard error. Tokens are never logged. When nobody reads them any more they are
+/// dropped: a server holds sessions, and does not end because its log does.
 ///
 /// # Errors
 /// A sentence, if the filter is not one.
@@ -42,6 +43,8 @@ pub(crate) fn log_to_stderr(filter: &str) -> Result<(), String> {
         .with_env_filter(parsed)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
+        // It would tell of a line that can't be written where that can't be written either, and panic.
+        .log_internal_errors(false)
         .try_init()
         .map_err(|error| format!("the log can't be set up: {error}"))
 }
@@ -77,7 +80,7 @@ pub(crate) async fn run(options: Options, stop_with_stdin: bool) -> Result<(), S
     }
 
     let (stop, stopping) = watch::channel(false);
-    let app = Arc::new(App::new(grapevine.clone(), &options));
+    let app = Arc::new(App::new(grapevine.clone(), &options, stopping.clone()));
     let customers = tokio::spawn(http::serve(listener, app, options.limits.clone(), stopping));
     let outcome = tokio::select! {
         why = signals.next() => {

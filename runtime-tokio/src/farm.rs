@@ -151,7 +151,14 @@ impl Grapevine {
         if changes.is_empty() {
             return Ok(before);
         }
-        self.change(&before.token, changes, acks).await
+        // The token of that read no longer asks for what is lost, so the change can't tell of it.
+        match self.change(&before.token, changes, acks).await {
+            Ok(served) => Ok(Served { lost: served.lost || before.lost, ..served }),
+            Err(Error::NotReplicated { acked, wanted, token, lost }) => {
+                Err(Error::NotReplicated { acked, wanted, token, lost: lost || before.lost })
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes changes to a session, in order, all or none, without reading it first.

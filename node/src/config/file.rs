@@ -180,5 +180,6 @@ section! {
         header_timeout: Span,
         connections: usize,
         drain_timeout: Span,
+        expirations_bytes: usize,
     }
 }

@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use grapevine_tokio::{
-    Change, Farm, Key, Listed, Principal, Rotation, Served, Session, Shown, Value,
+    Change, Farm, Key, Limit, Listed, Principal, Rotation, Served, Session, Shown, Value,
 };
 use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Serialize};
@@ -351,16 +350,41 @@ struct Entry<'a> {
     accessed: u64,
 }
 
-impl<'a> List<'a> {
-    /// What an application sees of a page of its user's sessions.
-    pub(super) fn new(listed: &'a Listed, number: u16) -> Self {
-        let entry = |session: &'a Arc<Session>| Entry {
+impl<'a> Entry<'a> {
+    fn of(session: &'a Session) -> Self {
+        Self {
             session: Shape::of(session),
             created: session.id.created.time().as_millis() / 1000,
             accessed: session.accessed.time().as_millis() / 1000,
+        }
+    }
+}
+
+/// A session that ended by itself.
+#[derive(Debug, Serialize)]
+pub(super) struct Over<'a> {
+    #[serde(flatten)]
+    session: Entry<'a>,
+    ended_by: &'static str,
+    hashed_id: String,
+}
+
+impl<'a> Over<'a> {
+    /// What an application cleans up by.
+    pub(super) fn new(session: &'a Session, limit: Limit) -> Self {
+        let ended_by = match limit {
+            Limit::Idle => "idle_timeout",
+            Limit::Absolute => "deadline",
         };
+        Self { session: Entry::of(session), ended_by, hashed_id: session.id.hashed().to_string() }
+    }
+}
+
+impl<'a> List<'a> {
+    /// What an application sees of a page of its user's sessions.
+    pub(super) fn new(listed: &'a Listed, number: u16) -> Self {
         Self {
-            sessions: listed.sessions.iter().map(entry).collect(),
+            sessions: listed.sessions.iter().map(|session| Entry::of(session)).collect(),
             next: listed.next.map(|next| format!("{}-{}", next.origin.to_bits(), next.slot)),
             served_by: number,
         }

@@ -10,12 +10,14 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{get, post};
 use grapevine_tokio::Grapevine;
+use tokio::sync::watch;
 
 use crate::config::{HttpLimits, Options};
 
 mod body;
 mod carried;
 mod error;
+mod expirations;
 mod farm;
 mod json;
 mod listen;
@@ -37,14 +39,24 @@ pub(crate) struct App {
     sites: Vec<String>,
     /// One digest at a time.
     digests: tokio::sync::Mutex<()>,
+    told: expirations::Told,
+    /// True once the server takes no more requests, and those that wait should end.
+    stopping: watch::Receiver<bool>,
 }
 
 type Shared = Arc<App>;
 
 impl App {
     /// The interface of a server that runs.
-    pub(crate) fn new(grapevine: Grapevine, options: &Options) -> Self {
+    pub(crate) fn new(
+        grapevine: Grapevine,
+        options: &Options,
+        stopping: watch::Receiver<bool>,
+    ) -> Self {
+        let kept_bytes = options.limits.expirations_bytes;
         Self {
+            told: expirations::Told::keep(grapevine.expirations(), kept_bytes),
+            stopping,
             grapevine,
             limits: options.limits.clone(),
             cookie: options.cookie.clone(),
@@ -70,6 +82,7 @@ fn routes(app: Shared) -> Router {
         .route("/session", one())
         .route("/session/rotate", post(principals::rotate))
         .route("/principals/{principal}/sessions", get(principals::list).delete(principals::revoke))
+        .route("/expirations", get(expirations::expirations))
         .route("/farm", get(farm::farm))
         .route("/health", get(farm::health))
         .route("/ready", get(farm::ready))

@@ -70,6 +70,77 @@ struct RawPage {
     most: Option<String>,
 }
 
+/// `?after=`, `?most=` and `?wait_ms=` of what has expired.
+pub(super) struct ExpirationsQuery {
+    pub(super) after: Option<After>,
+    pub(super) most: u16,
+    pub(super) wait: Duration,
+}
+
+/// Where the part before ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct After {
+    pub(super) process: ServerId,
+    pub(super) number: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawExpirations {
+    after: Option<String>,
+    most: Option<String>,
+    wait_ms: Option<String>,
+}
+
+impl FromRequestParts<Shared> for ExpirationsQuery {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Shared) -> Result<Self, Problem> {
+        let raw: RawExpirations = parse(parts)?;
+        expirations(raw.after.as_deref(), raw.most.as_deref(), raw.wait_ms.as_deref())
+    }
+}
+
+fn expirations(
+    after: Option<&str>,
+    most: Option<&str>,
+    wait: Option<&str>,
+) -> Result<ExpirationsQuery, Problem> {
+    let place = |text: &str| {
+        let (process, number) = text.split_once('-')?;
+        let process = ServerId::from_bits(process.parse().ok()?);
+        Some(After { process, number: number.parse().ok()? })
+    };
+    let allowed = "the `next` of an earlier answer";
+    let after = after.map(|text| place(text).ok_or_else(|| refuse("after", text, allowed)));
+    Ok(ExpirationsQuery {
+        after: after.transpose()?,
+        most: self::most(most)?,
+        wait: wait.map(wait_ms).transpose()?.unwrap_or_default(),
+    })
+}
+
+fn refuse(field: &str, value: &str, allowed: impl std::fmt::Display) -> Problem {
+    let message = format!("{field}={value:?} is not allowed; it must be {allowed}");
+    Problem::new(Code::InvalidQuery, message).with("field", field)
+}
+
+fn most(text: Option<&str>) -> Result<u16, Problem> {
+    let Some(text) = text else { return Ok(MAX_LISTED) };
+    match text.parse() {
+        Ok(most) if (1..=MAX_LISTED).contains(&most) => Ok(most),
+        _ => Err(refuse("most", text, format_args!("a whole number from 1 to {MAX_LISTED}"))),
+    }
+}
+
+fn wait_ms(text: &str) -> Result<Duration, Problem> {
+    let longest = ReadPolicy::LONGEST.as_millis() as u64;
+    match text.parse::<u64>() {
+        Ok(wait) if wait <= longest => Ok(Duration::from_millis(wait)),
+        _ => Err(refuse("wait_ms", text, format_args!("a whole number from 0 to {longest}"))),
+    }
+}
+
 impl FromRequestParts<Shared> for PageQuery {
     type Rejection = Problem;
 
@@ -80,28 +151,14 @@ impl FromRequestParts<Shared> for PageQuery {
 }
 
 fn page(after: Option<&str>, most: Option<&str>) -> Result<PageQuery, Problem> {
-    let refuse = |field: &str, value: &str, allowed: String| {
-        let message = format!("{field}={value:?} is not allowed; it must be {allowed}");
-        Problem::new(Code::InvalidQuery, message).with("field", field)
-    };
     let place = |text: &str| {
         let (origin, slot) = text.split_once('-')?;
         let origin = ServerId::from_bits(origin.parse().ok()?);
         Some(Address { origin, slot: slot.parse().ok()? })
     };
-    let after = after.map(|text| {
-        place(text).ok_or_else(|| refuse("after", text, "the `next` of an earlier page".into()))
-    });
-    let most = match most {
-        None => MAX_LISTED,
-        Some(text) => match text.parse::<u16>() {
-            Ok(most) if (1..=MAX_LISTED).contains(&most) => most,
-            _ => {
-                return Err(refuse("most", text, format!("a whole number from 1 to {MAX_LISTED}")));
-            }
-        },
-    };
-    Ok(PageQuery { after: after.transpose()?, most })
+    let allowed = "the `next` of an earlier page";
+    let after = after.map(|text| place(text).ok_or_else(|| refuse("after", text, allowed)));
+    Ok(PageQuery { after: after.transpose()?, most: self::most(most)? })
 }
 
 fn parse<T: DeserializeOwned>(parts: &Parts) -> Result<T, Problem> {
@@ -131,25 +188,18 @@ impl FromRequestParts<Shared> for PolicyQuery {
     }
 }
 
-fn policy(stale: Option<&str>, wait_ms: Option<&str>) -> Result<ReadPolicy, Problem> {
-    let refuse = |field: &str, value: &str, allowed: String| {
-        let message = format!("{field}={value:?} is not allowed; it must be {allowed}");
-        Err(Problem::new(Code::InvalidQuery, message).with("field", field))
-    };
+fn policy(stale: Option<&str>, wait: Option<&str>) -> Result<ReadPolicy, Problem> {
     let stale = match stale {
         None | Some("no") => false,
         Some("ok") => true,
-        Some(other) => return refuse("stale", other, "ok or no".into()),
+        Some(other) => return Err(refuse("stale", other, "ok or no")),
     };
-    let Some(text) = wait_ms else {
-        return Ok(if stale { ReadPolicy::BestEffort } else { ReadPolicy::Fresh });
-    };
-    let longest = ReadPolicy::LONGEST.as_millis() as u64;
-    let wait = match text.parse::<u64>() {
-        Ok(wait) if wait <= longest => Duration::from_millis(wait),
-        _ => return refuse("wait_ms", text, format!("a whole number from 0 to {longest}")),
-    };
-    Ok(if stale { ReadPolicy::BestEffortWithin(wait) } else { ReadPolicy::FreshWithin(wait) })
+    Ok(match (stale, wait.map(wait_ms).transpose()?) {
+        (false, None) => ReadPolicy::Fresh,
+        (true, None) => ReadPolicy::BestEffort,
+        (false, Some(wait)) => ReadPolicy::FreshWithin(wait),
+        (true, Some(wait)) => ReadPolicy::BestEffortWithin(wait),
+    })
 }
 
 fn acks(text: &str, others: u16) -> Result<Acks, Problem> {
@@ -209,6 +259,21 @@ mod tests {
             let error = page(None, Some(most)).err().unwrap();
             assert!(error.message().contains("from 1 to 100"), "{}", error.message());
         }
+    }
+
+    #[test]
+    fn what_expired_is_asked_for_from_where_the_last_answer_ended() {
+        let first = expirations(None, None, None).unwrap();
+        assert_eq!((first.after, first.most, first.wait), (None, MAX_LISTED, Duration::ZERO));
+        let next = expirations(Some("77-3"), Some("5"), Some("60000")).unwrap();
+        let after = After { process: ServerId::from_bits(77), number: 3 };
+        let longest = Duration::from_secs(60);
+        assert_eq!((next.after, next.most, next.wait), (Some(after), 5, longest));
+        for after in ["", "77", "-3", "77-", "a-b", "1-99999999999999999999"] {
+            assert!(expirations(Some(after), None, None).is_err(), "{after}");
+        }
+        assert!(expirations(None, Some("101"), None).is_err());
+        assert!(expirations(None, None, Some("60001")).is_err());
     }
 
     #[test]

@@ -118,6 +118,18 @@ impl Farm {
 
     /// Starts a server under any number.
     pub(crate) fn launch_as(&mut self, at: usize, number: u16) {
+        let log = File::options().create(true).append(true).open(self.log(at)).unwrap();
+        self.launch_with(at, number, log.into());
+    }
+
+    /// The same, for a server whose log nobody reads: the other end of its pipe is closed.
+    pub(crate) fn launch_unheard(&mut self, at: usize) {
+        let number = self.servers[at].number;
+        self.launch_with(at, number, Stdio::piped());
+        drop(self.servers[at].child.as_mut().and_then(|child| child.stderr.take()));
+    }
+
+    fn launch_with(&mut self, at: usize, number: u16, log: Stdio) {
         let own = &self.servers[at];
         let config = self.folder.path().join(format!("server-{at}.toml"));
         let peers: Vec<String> = self
@@ -134,7 +146,6 @@ impl Farm {
             self.more_config
         );
         std::fs::write(&config, text).unwrap();
-        let log = File::options().create(true).append(true).open(self.log(at)).unwrap();
         let child = Command::new(PROGRAM)
             .args(["serve", "--stop-with-stdin", "--log", "info", "--config"])
             .arg(config)
@@ -165,10 +176,14 @@ impl Farm {
     }
 
     /// SIGTERM.
-    pub(crate) async fn terminate(&mut self, at: usize) {
+    pub(crate) async fn terminate(&self, at: usize) {
+        self.signal(at, "TERM").await;
+    }
+
+    pub(crate) async fn signal(&self, at: usize, name: &str) {
         let child = self.servers[at].child.as_ref().expect("it does not run");
         let id = child.id().expect("it has ended");
-        let sent = Command::new("sh").arg("-c").arg(format!("kill -TERM {id}")).status().await;
+        let sent = Command::new("sh").arg("-c").arg(format!("kill -{name} {id}")).status().await;
         assert!(sent.unwrap().success());
     }
 

@@ -1,5 +1,7 @@
 //! Servers that die, leave and come back.
 
+use std::io::Write as _;
+
 use serde_json::json;
 
 use crate::farm::{Farm, until};
@@ -105,6 +107,35 @@ async fn requests_that_run_when_the_server_is_told_to_stop_get_their_answer() {
     let response = waiting.await.unwrap().expect("the request was cut off");
     assert_eq!(response.status(), 504);
     assert_eq!(farm.until_ended(0).await.code(), Some(0), "{}", farm.said_by(0));
+}
+
+#[tokio::test]
+async fn a_server_whose_log_nobody_reads_any_more_goes_on() {
+    let mut farm = Farm::prepare(1, "");
+    farm.launch_unheard(0);
+    farm.until_ready(0).await;
+    let token = farm.create(0, "{}").await;
+    for round in 1..=3 {
+        // Each time it has something to warn of.
+        let mut stranger = std::net::TcpStream::connect(farm.servers[0].farm).unwrap();
+        stranger.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
+        until("it has noticed the stranger", async || {
+            let (_, shown) = farm.get(0, "/farm").await;
+            let reasons = shown["links"]["reasons"].as_object()?.values();
+            (reasons.filter_map(|count| count.as_u64()).sum::<u64>() >= round).then_some(())
+        })
+        .await;
+    }
+    assert_eq!(farm.attributes(0, &token).await, json!({}));
+    farm.terminate(0).await;
+    assert_eq!(farm.until_ended(0).await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn what_kept_a_server_from_starting_is_its_exit_code_even_if_nobody_hears_why() {
+    let mut farm = Farm::prepare(1, "[farm]\nsize = 0");
+    farm.launch_unheard(0);
+    assert_eq!(farm.until_ended(0).await.code(), Some(1));
 }
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 
 mod cookie;
 mod demo;
+mod expirations;
 mod farm;
 mod faults;
 mod input;

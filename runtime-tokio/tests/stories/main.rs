@@ -4,6 +4,7 @@ mod bad_peers;
 mod common;
 mod expiry;
 mod faults;
+mod lost;
 mod members;
 mod numbers;
 mod principals;
