@@ -323,7 +323,11 @@ fn carries_enough(scene: &Scene<'_>, answered: &Answered<'_>, served: &Served) -
     let all = scene.healed.len() == scene.world.size();
     let rest = answered.flight.last && answered.flight.intent == Intent::Read && all;
     scene.tally.add(Rule::AtRest, u64::from(rest && !scene.damage.left));
-    if rest && !scene.damage.left && carried.len() > 1 {
+    // Where repairs bring a session at a time, some server may lack what is carried.
+    let engines = || (0..scene.world.size()).filter_map(|server| scene.world.running(server));
+    let everywhere = |server, stamp| engines().all(|e| e.applied().covers_entry(server, stamp));
+    let needless = carried.iter().any(|(server, stamp)| everywhere(server, stamp));
+    if rest && !scene.damage.left && carried.len() > 1 && needless {
         return Err(format!("{}: a token at rest carries {carried:?}", served.session.id));
     }
     Ok(())
