@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use grapevine_tokio::{Farm, Local};
+use subtle::ConstantTimeEq as _;
 
 use crate::cli::ServeArgs;
 
@@ -26,7 +27,9 @@ pub(crate) struct Options {
     /// Where the others listen.
     pub(crate) peers: Peers,
     /// The key of links and tokens; `None` for the public loopback key.
-    pub(crate) farm_key: Option<FarmKey>,
+    pub(crate) farm_key: Option<SecretKey>,
+    /// What the application shows to say whose a session is; `None` if everybody may.
+    pub(crate) application_key: Option<SecretKey>,
     /// What the farm agrees on.
     pub(crate) farm: Farm,
     /// What this server chooses.
@@ -57,13 +60,42 @@ pub(crate) enum Peers {
     },
 }
 
-/// The farm's secret. `Debug` does not show it.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct FarmKey(pub(crate) [u8; 32]);
+/// A secret. `Debug` does not show it.
+#[derive(Clone)]
+pub(crate) struct SecretKey(pub(crate) [u8; 32]);
 
-impl fmt::Debug for FarmKey {
+impl SecretKey {
+    /// A key as 64 hexadecimal digits.
+    fn of_digits(digits: &str) -> Option<Self> {
+        let digits = digits.as_bytes();
+        if digits.len() != 64 {
+            return None;
+        }
+        let mut key = [0; 32];
+        for (byte, pair) in key.iter_mut().zip(digits.chunks(2)) {
+            let digit = |at: u8| char::from(at).to_digit(16);
+            *byte = u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).unwrap_or_default();
+        }
+        Some(Self(key))
+    }
+
+    /// Whether these digits are it. How long that takes says nothing of the key.
+    pub(crate) fn is(&self, digits: &str) -> bool {
+        Self::of_digits(digits).is_some_and(|shown| shown == *self)
+    }
+}
+
+impl PartialEq for SecretKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for SecretKey {}
+
+impl fmt::Debug for SecretKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("(farm key)")
+        f.write_str("(secret key)")
     }
 }
 
@@ -166,7 +198,7 @@ fn combine(
         Peers::Dns { size, .. } => *size,
     };
     let mut farm = Farm { size, ..Farm::default() };
-    file.farm.lay_over(&mut farm);
+    file.farm.lay_over_farm(&mut farm);
     let mut local = Local::default();
     file.local.lay_over(&mut local);
     let mut limits = HttpLimits::default();
@@ -176,7 +208,8 @@ fn combine(
         listen: args.listen.or(file.listen).ok_or_else(|| missing("listen"))?,
         http: args.http.or(file.http).ok_or_else(|| missing("http"))?,
         peers,
-        farm_key: file.farm_key_file.as_deref().map(read_key).transpose()?,
+        farm_key: read_key("farm_key_file", file.farm_key_file.as_deref())?,
+        application_key: read_key("application_key_file", file.application_key_file.as_deref())?,
         farm,
         local,
         limits,
@@ -187,23 +220,14 @@ fn combine(
     })
 }
 
-fn read_key(path: &Path) -> Result<FarmKey, ConfigError> {
+fn read_key(field: &'static str, path: Option<&Path>) -> Result<Option<SecretKey>, ConfigError> {
+    let Some(path) = path else { return Ok(None) };
     let text = std::fs::read_to_string(path)
         .map_err(|source| ConfigError::Unreadable { path: path.into(), source })?;
-    let wrong = || {
-        // What the file holds is a secret, even when it is not right.
-        refuse("farm_key_file", path.display(), "it must hold 64 hexadecimal digits")
-    };
-    let digits = text.trim().as_bytes();
-    if digits.len() != 64 {
-        return Err(wrong());
-    }
-    let mut key = [0; 32];
-    for (byte, pair) in key.iter_mut().zip(digits.chunks(2)) {
-        let digit = |at: u8| char::from(at).to_digit(16).ok_or_else(wrong);
-        *byte = u8::try_from(digit(pair[0])? * 16 + digit(pair[1])?).unwrap_or_default();
-    }
-    Ok(FarmKey(key))
+    // What the file holds is a secret, even when it is not right.
+    let key = SecretKey::of_digits(text.trim())
+        .ok_or_else(|| refuse(field, path.display(), "it must hold 64 hexadecimal digits"))?;
+    Ok(Some(key))
 }
 
 fn check(options: &Options) -> Result<(), ConfigError> {
@@ -216,7 +240,12 @@ fn check(options: &Options) -> Result<(), ConfigError> {
         return Err(refuse("http", options.http, "it must differ from `listen`"));
     }
     check_peers(options)?;
+    if options.application_key.is_some() && options.application_key == options.farm_key {
+        let allowed = "it must differ from the farm's key, with which tokens could be forged";
+        return Err(refuse("application_key_file", "(given)", allowed));
+    }
     options.farm.validate()?;
+    check_local(&options.local)?;
     check_limits(&options.limits)?;
     check_cookie("cookie", &options.cookie)?;
     if let Some(name) = &options.context_cookie {
@@ -271,6 +300,21 @@ fn check_peers(options: &Options) -> Result<(), ConfigError> {
     {
         let allowed = format!("it must be at least {}, the peers and this server", list.len() + 1);
         return Err(refuse("farm.size", options.farm.size, allowed));
+    }
+    Ok(())
+}
+
+/// What a program that embeds a server may mean, and a file hardly: that nothing ever waits.
+fn check_local(local: &Local) -> Result<(), ConfigError> {
+    let times = [("query_timeout", local.query_timeout), ("ack_timeout", local.ack_timeout)];
+    for (field, time) in times {
+        if !(Duration::from_millis(1)..=Duration::from_secs(60)).contains(&time) {
+            let value = humantime::format_duration(time);
+            return Err(refuse(format!("local.{field}"), value, "it must be from 1ms to 1m"));
+        }
+    }
+    if local.pending_requests == 0 {
+        return Err(refuse("local.pending_requests", 0, "it must be at least 1"));
     }
     Ok(())
 }

@@ -172,9 +172,10 @@ impl Builder {
         self
     }
 
-    /// How long a linked peer may send nothing before its connection is closed. Heartbeats come all
-    /// the time, so this only ends connections that are dead or stuck. Default: five times the
-    /// farm's `down_after`, and at least 1 s.
+    /// How long nothing may come over a connection before it is closed, and dialled again by the side that
+    /// sends. Heartbeats come all the time one way, and signs of life the other way, so this only ends
+    /// connections that are dead or stuck; also those on a path that swallows everything and tells nobody.
+    /// Default: five times the farm's `down_after`, and at least 1 s.
     #[must_use]
     pub const fn silence_timeout(mut self, timeout: Duration) -> Self {
         self.silence = Some(timeout);

@@ -10,7 +10,7 @@ use grapevine_core::{
     Config, Event, Request, RequestError, RequestId, Response, Session, Timestamp, TokenKey,
 };
 
-use crate::network::Network;
+use crate::network::{Link, Network};
 use crate::scenario::{Fault, Scenario};
 
 #[cfg(madsim)]
@@ -131,6 +131,9 @@ pub(crate) trait Harness {
     /// Cuts, mends, clogs and unclogs links as the world's network says.
     fn links(&mut self, network: &Network);
 
+    /// Has every connection between the servers of these links swallow everything from now on.
+    fn swallow(&mut self, _links: &[Link]) {}
+
     /// Has links be as they are after healing.
     fn calm(&mut self, longest_ms: f64);
 
@@ -138,7 +141,9 @@ pub(crate) trait Harness {
     fn look(&mut self) -> usize;
 
     /// Why it leaves a fault out, in a sentence; `None` if it does not.
-    fn cannot(&self, fault: &Fault) -> Option<&'static str>;
+    fn cannot(&self, fault: &Fault) -> Option<&'static str> {
+        no_adapter_can(fault)
+    }
 
     /// What of a fault it does in another way, in a sentence.
     fn otherwise(&self, fault: &Fault) -> Option<&'static str>;
@@ -146,6 +151,35 @@ pub(crate) trait Harness {
     /// For how long, at most, the machine kept something waiting; `None` where time is simulated.
     fn late(&self) -> Option<Duration> {
         None
+    }
+}
+
+/// What can't be done to a real server, wherever it runs.
+fn no_adapter_can(fault: &Fault) -> Option<&'static str> {
+    match fault {
+        Fault::Slow { .. } => Some("slow: a real server takes the time that it takes; left out"),
+        Fault::Step { .. } | Fault::Drift { .. } => {
+            Some("step, drift: all servers there have one clock, which nobody can set; left out")
+        }
+        Fault::CorruptMemory { .. } => {
+            Some("corrupt_memory: a real server's memory can't be damaged; left out")
+        }
+        Fault::Crash { .. }
+        | Fault::Start { .. }
+        | Fault::Pause { .. }
+        | Fault::Resume { .. }
+        | Fault::Leave { .. }
+        | Fault::Partition { .. }
+        | Fault::Isolate { .. }
+        | Fault::OneWay { .. }
+        | Fault::Bridge { .. }
+        | Fault::Cut { .. }
+        | Fault::Mend
+        | Fault::Swallow { .. }
+        | Fault::Clog { .. }
+        | Fault::Unclog { .. }
+        | Fault::Weather { .. }
+        | Fault::Flood { .. } => None,
     }
 }
 

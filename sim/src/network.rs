@@ -51,6 +51,9 @@ pub struct Network {
     pub cut: BTreeSet<Link>,
     /// Links on which everything waits.
     pub clogged: BTreeSet<Link>,
+    /// Links whose connection swallows everything, and until when: then both sides have given it up, and have
+    /// another.
+    swallowed: BTreeMap<Link, Timestamp>,
     seed: u64,
     flows: Flows,
 }
@@ -99,6 +102,26 @@ impl Network {
         }
     }
 
+    /// Has all connections between the one group and the other swallow everything until then. Returns
+    /// between whom they are.
+    pub(crate) fn swallow(
+        &mut self,
+        one: &[usize],
+        other: &[usize],
+        until: Timestamp,
+    ) -> Vec<Link> {
+        let pairs = one.iter().flat_map(|&one| other.iter().map(move |&other| (one, other)));
+        let links: Vec<Link> =
+            pairs.flat_map(|(one, other)| [(one, other), (other, one)]).collect();
+        self.swallowed.extend(links.iter().map(|&link| (link, until)));
+        links
+    }
+
+    /// A server's process is a new one, and so are its connections.
+    pub(crate) fn connects_anew(&mut self, server: usize) {
+        self.swallowed.retain(|link, _| link.0 != server && link.1 != server);
+    }
+
     /// Mends all cut links. Clogged ones are unclogged by the world, which has what waits.
     pub fn heal(&mut self) {
         self.cut.clear();
@@ -108,6 +131,9 @@ impl Network {
     pub(crate) fn send(&mut self, link: Link, now: Timestamp, extra: Extra) -> Fate {
         if self.cut.contains(&link) {
             return Fate::Lost("cut");
+        }
+        if self.swallowed.get(&link).is_some_and(|&until| now < until) {
+            return Fate::Lost("swallowed");
         }
         let flow = self.flows.of(link);
         if flow.in_flight >= self.links.queue || extra.queue_of_one {

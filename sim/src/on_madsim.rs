@@ -14,7 +14,8 @@ pub const FOR_MADSIM: &str = "GRAPEVINE_FOR_MADSIM";
 const FLAGS: [(&str, &str); 2] = [("CARGO_ENCODED_RUSTFLAGS", "\u{1f}"), ("RUSTFLAGS", " ")];
 
 /// A call of cargo (`build`, `test`) for this package with madsim, in the profile of this very program. The
-/// caller's own flags for the compiler stay, if they are in the environment.
+/// caller's own flags for the compiler stay, if they are in the environment; those in files of cargo's settings
+/// are left out, for ours are in the environment.
 pub fn cargo_for_madsim(call: &str) -> Command {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(PathBuf::from);
     let workspace = workspace.unwrap_or_default();
@@ -39,6 +40,8 @@ pub fn cargo_for_madsim(call: &str) -> Command {
         .arg(target)
         .env("CARGO_ENCODED_RUSTFLAGS", flags)
         .env_remove("RUSTFLAGS")
+        .env("CARGO_ENCODED_RUSTDOCFLAGS", "--cfg\u{1f}madsim")
+        .env_remove("RUSTDOCFLAGS")
         .env(FOR_MADSIM, "1");
     if !cfg!(debug_assertions) {
         cargo.arg("--release");

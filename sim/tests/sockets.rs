@@ -14,7 +14,7 @@ use std::thread::{JoinHandle, spawn};
 use serde_json::Value;
 
 /// The scenario files that run here; the others take longer.
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "death-and-empty-restart",
     "five-percent-loss",
     "flipped-bits",
@@ -24,11 +24,15 @@ const FILES: [&str; 9] = [
     "rolling-restart",
     "silent-death",
     "slow-subscriber",
+    "swallowed",
 ];
 
 /// Files that run with a planted bug too, and its name.
-const PLANTED: [(&str, &str); 2] =
-    [("death-and-empty-restart", "old-copies"), ("silent-death", "patience")];
+const PLANTED: [(&str, &str); 3] = [
+    ("death-and-empty-restart", "old-copies"),
+    ("silent-death", "patience"),
+    ("swallowed", "patience"),
+];
 
 /// Everything that sockets do in another way or not at all.
 const ODD: &str = r#"
@@ -127,7 +131,7 @@ static RUNS: LazyLock<Mutex<Runs>> = LazyLock::new(|| {
     let files = FILES.map(|name| (name.to_owned(), begin(file(name), "")));
     let mut runs = BTreeMap::from(files);
     for (name, planted) in PLANTED {
-        runs.insert(planted.to_owned(), begin(file(name), planted));
+        runs.insert(format!("{name}, {planted}"), begin(file(name), planted));
     }
     let mut odd = tempfile::NamedTempFile::new().expect("a file");
     odd.write_all(ODD.as_bytes()).expect("it is written");
@@ -204,7 +208,7 @@ fn a_subscriber_takes_nothing_for_a_while() {
 
 #[test]
 fn a_server_that_shows_its_customers_old_copies_is_found_out() {
-    let (code, outcome) = ended("old-copies");
+    let (code, outcome) = ended("death-and-empty-restart, old-copies");
     assert_eq!(code, Some(1));
     // What it should have shown is wrong for the customer, or is not what its engine decided.
     let broken = outcome["broken"]["guarantee"].as_str().expect("something is broken");
@@ -214,8 +218,15 @@ fn a_server_that_shows_its_customers_old_copies_is_found_out() {
 #[test]
 fn servers_that_never_give_up_a_connection_are_found_out() {
     // The planted bug lets dead connections be, so that a server is not heard any more.
-    let (code, outcome) = ended("patience");
-    assert_eq!(code, Some(1), "{outcome}");
+    for name in ["silent-death, patience", "swallowed, patience"] {
+        let (code, outcome) = ended(name);
+        assert_eq!(code, Some(1), "{name}: {outcome}");
+    }
+}
+
+#[test]
+fn a_path_swallows_what_is_sent_and_tells_nobody() {
+    let _passed_over = holds("swallowed");
 }
 
 #[test]

@@ -21,6 +21,7 @@ pub(super) struct File {
     pub(super) peers: Vec<String>,
     pub(super) peers_from_dns: Option<DnsPeers>,
     pub(super) farm_key_file: Option<PathBuf>,
+    pub(super) application_key_file: Option<PathBuf>,
     pub(super) sites: Vec<String>,
     pub(super) cookie: Option<String>,
     pub(super) context_cookie: Option<String>,
@@ -181,5 +182,21 @@ section! {
         connections: usize,
         drain_timeout: Span,
         expirations_bytes: usize,
+    }
+}
+
+impl FarmSection {
+    /// Replaces what is given here; a default that is not, and is longer than the longest life that is, is
+    /// cut to that.
+    pub(super) fn lay_over_farm(self, farm: &mut Farm) {
+        let (names_lifetime, names_idle) =
+            (self.default_lifetime.is_some(), self.default_idle_timeout.is_some());
+        self.lay_over(farm);
+        if !names_lifetime {
+            farm.default_lifetime = farm.default_lifetime.min(farm.max_lifetime);
+        }
+        if !names_idle {
+            farm.default_idle_timeout = farm.default_idle_timeout.min(farm.max_lifetime);
+        }
     }
 }

@@ -69,6 +69,20 @@ fn the_farm_is_as_large_as_its_peers_unless_the_file_says_more() {
 }
 
 #[test]
+fn a_default_that_the_file_does_not_name_is_cut_to_the_longest_life_that_it_names() {
+    let minutes = |count: u64| Duration::from_secs(60 * count);
+    let lives = |more: &str| {
+        let farm = small(more).unwrap().farm;
+        (farm.default_lifetime, farm.default_idle_timeout)
+    };
+    assert_eq!(lives("[farm]\nmax_lifetime = '1h'"), (minutes(60), minutes(30)));
+    assert_eq!(lives("[farm]\nmax_lifetime = '10m'"), (minutes(10), minutes(10)));
+    let named = "[farm]\nmax_lifetime = '10m'\ndefault_lifetime = '5m'";
+    assert_eq!(lives(named), (minutes(5), minutes(10)));
+    assert_eq!(lives("[farm]\nmax_lifetime = '2days'"), (minutes(24 * 60), minutes(30)));
+}
+
+#[test]
 fn what_does_not_fit_is_refused_by_name_value_and_what_is_allowed() {
     let table = [
         ("", &["unknown field `idd`", "expected one of"][..], "idd = 2"),
@@ -113,6 +127,13 @@ fn what_does_not_fit_is_refused_by_name_value_and_what_is_allowed() {
         ("[farm]\nacks = 3", &["acks = Peers(3)", "below size"]),
         ("[farm]\nsizee = 5", &["unknown field `sizee`", "expected one of"]),
         ("peers = ['127.0.0.1:2']\n[farm]\nsize = 1", &["farm.size = 1", "at least 2"]),
+        ("[farm]\nmax_lifetime = '1h'\ndefault_lifetime = '2h'", &["default_lifetime = 7200s"]),
+        ("[farm]\nmax_lifetime = '1m'\ndefault_idle_timeout = '2m'", &["default_idle_timeout"]),
+        ("[farm]\nmax_lifetime = '0s'", &["max_lifetime = 0ns", "1 s to 366 days"]),
+        ("[local]\nquery_timeout = '0s'", &["local.query_timeout = 0s", "1ms to 1m"]),
+        ("[local]\nack_timeout = '61s'", &["local.ack_timeout = 1m 1s", "1ms to 1m"]),
+        ("[local]\npending_requests = 0", &["local.pending_requests = 0", "at least 1"]),
+        ("[http_limits]\nexpirations_bytes = 5", &["expirations_bytes = 5", "from 1024"]),
         ("[http_limits]\nbody_bytes = 5", &["http_limits.body_bytes = 5", "from 1024"]),
         ("[http_limits]\nconnections = 0", &["http_limits.connections = 0", "from 1 to"]),
         ("[http_limits]\nbody_timeout = '0s'", &["body_timeout = 0s", "100ms to 10m"]),
@@ -128,16 +149,39 @@ fn what_does_not_fit_is_refused_by_name_value_and_what_is_allowed() {
 }
 
 #[test]
-fn a_farm_key_is_read_and_never_shown() {
+fn a_key_is_read_and_never_shown() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("farm.key");
+    let read = || read_key("farm_key_file", Some(&path));
     std::fs::write(&path, format!("{}\n", "aB".repeat(32))).unwrap();
-    let key = read_key(&path).unwrap();
+    let key = read().unwrap().unwrap();
     assert_eq!(key.0, [0xab; 32]);
     assert!(!format!("{key:?}").contains("171"));
+    assert!(key.is(&"Ab".repeat(32)));
     for wrong in ["", "ab", &"zz".repeat(32), &"ab".repeat(33), &"ä".repeat(32)] {
+        assert!(!key.is(wrong), "{wrong}");
         std::fs::write(&path, wrong).unwrap();
-        let error = read_key(&path).unwrap_err().to_string();
+        let error = read().unwrap_err().to_string();
         assert!(error.contains("64 hexadecimal digits"), "{error}");
     }
+    assert!(!key.is(&"ac".repeat(32)));
+    assert_eq!(read_key("farm_key_file", None).unwrap(), None);
+}
+
+#[test]
+fn the_application_and_the_farm_do_not_share_a_key() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = ["a", "b"].map(|name| folder.path().join(name).display().to_string());
+    for (file, digits) in files.iter().zip(["ab", "cd"]) {
+        std::fs::write(file, digits.repeat(32)).unwrap();
+    }
+    let keys = |farm: &str, application: &str| {
+        small(&format!("farm_key_file = '{farm}'\napplication_key_file = '{application}'"))
+    };
+    let options = keys(&files[0], &files[1]).unwrap();
+    assert_eq!(options.application_key.unwrap().0, [0xcd; 32]);
+    let error = keys(&files[0], &files[0]).unwrap_err();
+    assert!(error.contains("application_key_file") && error.contains("must differ"), "{error}");
+    let error = small("application_key_file = '/nowhere/key'").unwrap_err();
+    assert!(error.contains("/nowhere/key") && error.contains("can't be read"), "{error}");
 }

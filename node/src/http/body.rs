@@ -1,7 +1,10 @@
 //! Reading a request's body within limits of size and time.
 
-use axum::body::Body;
+use std::sync::Arc;
+
+use axum::body::{Body, HttpBody as _};
 use axum::extract::{FromRequest, Request};
+use axum::http::header;
 use futures_util::StreamExt as _;
 
 use super::error::{Code, Problem};
@@ -19,6 +22,10 @@ impl FromRequest<Shared> for Bytes {
 
     async fn from_request(request: Request, app: &Shared) -> Result<Self, Problem> {
         let limit = app.limits.body_timeout;
+        if request.body().size_hint().lower() > app.limits.body_bytes as u64 {
+            drain(app, request);
+            return Err(too_large(app.limits.body_bytes));
+        }
         match tokio::time::timeout(limit, collect(app, request.into_body())).await {
             Ok(read) => read.map(Self),
             Err(_) => {
@@ -49,7 +56,24 @@ async fn collect(app: &App, body: Body) -> Result<Vec<u8>, Problem> {
     if came <= allowed {
         return Ok(bytes);
     }
+    Err(too_large(allowed))
+}
+
+fn too_large(allowed: usize) -> Problem {
     let message = format!("the body is larger than the {allowed} bytes that are allowed");
     let problem = Problem::new(Code::BodyTooLarge, message);
-    Err(problem.with("limit", "body_bytes").with("allowed", allowed))
+    problem.with("limit", "body_bytes").with("allowed", allowed)
+}
+
+/// Reads on, and drops, a body that says itself that it is too large, while that is already answered.
+fn drain(app: &Shared, request: Request) {
+    // Who asks before sending is not told to go on, which reading would do.
+    if request.headers().contains_key(header::EXPECT) {
+        return;
+    }
+    let app = Arc::clone(app);
+    tokio::spawn(async move {
+        let rest = collect(&app, request.into_body());
+        let _refused = tokio::time::timeout(app.limits.body_timeout, rest).await;
+    });
 }

@@ -36,6 +36,7 @@ macro_rules! codes {
 codes! {
     MalformedJson BAD_REQUEST "malformed_json"
     BodyIncomplete BAD_REQUEST "body_incomplete"
+    Unauthorized UNAUTHORIZED "unauthorized"
     CrossSite FORBIDDEN "cross_site"
     NoSuchRoute NOT_FOUND "no_such_route"
     NoCookie NOT_FOUND "no_cookie"
@@ -122,6 +123,10 @@ impl IntoResponse for Problem {
         let mut response = (self.code.status(), Json(body)).into_response();
         if self.code.status() == StatusCode::SERVICE_UNAVAILABLE {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if self.code == Code::Unauthorized {
+            let bearer = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
         }
         if let Some(cookie) = self.forget {
             response.headers_mut().append(header::SET_COOKIE, cookie);

@@ -11,6 +11,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::Shared;
+use super::application::Application;
 use super::json::Over;
 use super::query::ExpirationsQuery;
 
@@ -120,7 +121,11 @@ fn lock(kept: &Mutex<Kept>) -> MutexGuard<'_, Kept> {
 }
 
 /// `GET /expirations`: the next part of them.
-pub(super) async fn expirations(State(app): State<Shared>, query: ExpirationsQuery) -> Response {
+pub(super) async fn expirations(
+    State(app): State<Shared>,
+    _: Application,
+    query: ExpirationsQuery,
+) -> Response {
     let process = app.grapevine.server_id();
     // What an earlier process told is gone with it.
     let from = query.after.filter(|after| after.process == process).map_or(0, |after| after.number);

@@ -12,8 +12,9 @@ use axum::routing::{get, post};
 use grapevine_tokio::Grapevine;
 use tokio::sync::watch;
 
-use crate::config::{HttpLimits, Options};
+use crate::config::{HttpLimits, Options, SecretKey};
 
+mod application;
 mod body;
 mod carried;
 mod error;
@@ -37,6 +38,7 @@ pub(crate) struct App {
     cookie: String,
     context_cookie: Option<String>,
     sites: Vec<String>,
+    application_key: Option<SecretKey>,
     /// One digest at a time.
     digests: tokio::sync::Mutex<()>,
     told: expirations::Told,
@@ -62,6 +64,7 @@ impl App {
             cookie: options.cookie.clone(),
             context_cookie: options.context_cookie.clone(),
             sites: options.sites.clone(),
+            application_key: options.application_key.clone(),
             digests: tokio::sync::Mutex::new(()),
         }
     }

@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use grapevine_tokio::Principal;
 
 use super::Shared;
+use super::application::Application;
 use super::body::Bytes;
 use super::carried::Carried;
 use super::error::{Code, Problem};
@@ -19,11 +20,15 @@ use super::sessions::{answer, settled, wait_for_end};
 pub(super) async fn rotate(
     State(app): State<Shared>,
     carried: Carried,
+    application: Result<Application, Problem>,
     AcksQuery(acks): AcksQuery,
     Bytes(body): Bytes,
 ) -> Result<Response, Problem> {
     let new = if body.is_empty() { NewId::default() } else { decode::<NewId>(&body)? };
     let mut rotation = new.into_rotation(app.grapevine.farm())?;
+    if rotation.principal.is_some() {
+        application?;
+    }
     rotation.acks = acks.unwrap_or(rotation.acks);
     Ok(answer(&app, &carried, app.grapevine.rotate(&carried.token, rotation).await))
 }
@@ -31,6 +36,7 @@ pub(super) async fn rotate(
 /// `GET /principals/{principal}/sessions`: a page of them.
 pub(super) async fn list(
     State(app): State<Shared>,
+    _: Application,
     whose: Result<Path<String>, PathRejection>,
     page: PageQuery,
 ) -> Result<Response, Problem> {
@@ -41,6 +47,7 @@ pub(super) async fn list(
 /// `DELETE /principals/{principal}/sessions`: ends all of them, everywhere.
 pub(super) async fn revoke(
     State(app): State<Shared>,
+    _: Application,
     whose: Result<Path<String>, PathRejection>,
     AcksQuery(acks): AcksQuery,
 ) -> Result<Response, Problem> {

@@ -6,6 +6,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use grapevine_tokio::{Acks, Error, Member, Served, State as Life};
 
+use super::application::Application;
 use super::body::Bytes;
 use super::carried::{Carried, Way};
 use super::error::Problem;
@@ -17,6 +18,7 @@ use super::{App, Shared};
 pub(super) async fn create(
     State(app): State<Shared>,
     headers: HeaderMap,
+    application: Result<Application, Problem>,
     AcksQuery(acks): AcksQuery,
     Bytes(body): Bytes,
 ) -> Result<Response, Response> {
@@ -24,6 +26,9 @@ pub(super) async fn create(
     let refuse = |problem: Problem| way.refuse(&app, problem);
     let new = if body.is_empty() { Ok(NewSession::default()) } else { decode(&body) };
     let mut new = new.and_then(|new| new.into_create(app.grapevine.farm())).map_err(refuse)?;
+    if new.principal.is_some() {
+        application.map_err(refuse)?;
+    }
     new.acks = acks.unwrap_or_default();
     match app.grapevine.create(new).await {
         Ok(served) => Ok(show(&app, StatusCode::CREATED, &served, way)),

@@ -126,6 +126,32 @@ fn converse(farm: &Farm, text: &[u8]) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_body_that_says_that_it_is_too_large_is_refused_before_it_comes() {
+    let farm = Farm::start_with(1, "[http_limits]\nbody_timeout = '10m'").await;
+    let head = "POST /sessions HTTP/1.1\r\nHost: a\r\nContent-Length: 10000000\r\n";
+    for (more, begun) in [("", ""), ("", "{\"attri"), ("Expect: 100-continue\r\n", "")] {
+        let mut stream = TcpStream::connect(farm.servers[0].http).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.write_all(format!("{head}{more}\r\n{begun}").as_bytes()).unwrap();
+        let mut heard = Vec::new();
+        while !heard.ends_with(b"}") {
+            let mut part = [0; 1024];
+            let read = stream.read(&mut part).expect("no answer came");
+            assert!(read > 0, "it was cut off after {}", String::from_utf8_lossy(&heard));
+            heard.extend_from_slice(&part[..read]);
+        }
+        let heard = String::from_utf8(heard).unwrap();
+        assert!(heard.starts_with("HTTP/1.1 413 "), "{heard}");
+        assert!(heard.contains(r#""code":"body_too_large""#), "{heard}");
+        assert!(heard.contains(r#""allowed":262144"#) && heard.contains("body_bytes"), "{heard}");
+    }
+    // Who sends it all gets to read the answer too, if it is not far too much.
+    let (status, error) = farm.send("POST", 0, "/sessions", &"x".repeat(4_000_000)).await;
+    assert_eq!((status, &error["code"]), (413, &json!("body_too_large")), "{error}");
+    assert_eq!(farm.send("POST", 0, "/sessions", "{}").await.0, 201);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_sends_too_slowly_or_no_http_is_cut_off_and_disturbs_nobody() {
     let limits = "[http_limits]\nbody_timeout = '200ms'\nheader_timeout = '200ms'";
     let farm = Farm::start_with(1, limits).await;

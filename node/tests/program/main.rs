@@ -6,6 +6,7 @@ mod demo;
 mod expirations;
 mod farm;
 mod faults;
+mod floods;
 mod input;
 mod page;
 mod principals;

@@ -1,6 +1,6 @@
 //! Whose sessions they are: log-in, sign out everywhere, a user's sessions.
 
-use reqwest::header::{COOKIE, SET_COOKIE};
+use reqwest::header::{AUTHORIZATION, COOKIE, SET_COOKIE, WWW_AUTHENTICATE};
 use serde_json::json;
 
 use crate::farm::{Farm, token};
@@ -170,4 +170,55 @@ async fn what_is_wrong_with_a_principal_or_a_grace_is_told_by_name() {
         );
     }
     assert_eq!(farm.get(0, &format!("/sessions/{}", token(&made))).await.0, 200, "nothing changed");
+}
+
+#[tokio::test]
+async fn where_the_application_has_a_key_nobody_else_says_whose_a_session_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("application.key");
+    let key = "5e".repeat(32);
+    std::fs::write(&path, &key).unwrap();
+    let config = format!("application_key_file = {:?}", path.to_str().unwrap());
+    let farm = Farm::start_with(1, &config).await;
+    let (status, made) = farm.send("POST", 0, "/sessions", r#"{"attributes": {"a": 1}}"#).await;
+    assert_eq!(status, 201, "{made}");
+    let one = format!("/sessions/{}", token(&made));
+    let calls = [
+        ("GET", "/principals/ann/sessions".to_string(), "", 200),
+        ("GET", "/expirations".to_string(), "", 200),
+        ("POST", "/sessions".to_string(), r#"{"principal": "ann"}"#, 201),
+        ("POST", format!("{one}/rotate"), r#"{"principal": "ann"}"#, 200),
+        ("DELETE", "/principals/ann/sessions".to_string(), "", 204),
+    ];
+    let send = async |method: &str, path: &str, body: &str, shown: &[&str]| {
+        let method = method.parse::<reqwest::Method>().unwrap();
+        let mut request = farm.http.request(method, farm.url(0, path)).body(body.to_string());
+        for shown in shown {
+            request = request.header(AUTHORIZATION, *shown);
+        }
+        let response = request.send().await.unwrap();
+        let asks = response.headers().get(WWW_AUTHENTICATE).is_some_and(|way| way == "Bearer");
+        (response.status().as_u16(), asks, response.text().await.unwrap())
+    };
+    let bearer = format!("Bearer {key}");
+    let (wrong, basic) = (format!("Bearer {}", "5f".repeat(32)), format!("Basic {key}"));
+    let refused: [&[&str]; 7] =
+        [&[], &[""], &["Bearer"], &["Bearer "], &[&wrong], &[&basic], &[&bearer, &bearer]];
+    for (method, path, body, _) in &calls {
+        for shown in refused {
+            let (status, asks, told) = send(method, path, body, shown).await;
+            assert_eq!((status, asks), (401, true), "{method} {path}: {told}");
+            assert!(told.contains(r#""code":"unauthorized""#) && !told.contains(&key), "{told}");
+        }
+    }
+    // A token is the right to its session, also to give it a new one.
+    let (status, rotated) = farm.send("POST", 0, &format!("{one}/rotate"), "").await;
+    assert_eq!(status, 200, "{rotated}");
+    let renewed = format!("/sessions/{}/rotate", token(&rotated));
+    for (method, path, body, status) in &calls {
+        let path = if path.ends_with("/rotate") { &renewed } else { path };
+        let (is, _, told) = send(method, path, body, &[&bearer]).await;
+        assert_eq!(is, *status, "{method} {path}: {told}");
+    }
+    assert!(!farm.said_by(0).contains(&key), "it is not logged");
 }

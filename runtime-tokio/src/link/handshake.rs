@@ -14,10 +14,16 @@
 //! ```
 //! All integers are little-endian. Magic and version stay where they are in every version. The
 //! nonces are new for each connection, so a proof is worth nothing on another one. Who may join
-//! under which number is judged after the proof only. Afterwards commands go one way, from
-//! publisher to subscriber; the subscriber may send one more refusal before it closes.
+//! under which number is judged after the proof only. Afterwards frames go one way, from
+//! publisher to subscriber. What the subscriber sends are signs of life, and it may send one more
+//! refusal before it closes:
+//!
+//! ```text
+//! subscriber → publisher   4, number (8)            now and then   2, refusal
+//! ```
 
 use std::io;
+use std::time::Duration;
 
 use grapevine_core::{ServerId, wire};
 use hmac::{Hmac, KeyInit, Mac};
@@ -25,6 +31,7 @@ use sha2::Sha256;
 
 use crate::metrics::Reason;
 use crate::net::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use crate::net::time;
 
 pub(crate) const MAGIC: [u8; 8] = *b"grapevin";
 const HEAD_BYTES: usize = MAGIC.len() + 2;
@@ -35,6 +42,7 @@ const MAX_TEXT: usize = 400;
 const HELLO: u8 = 1;
 const REFUSAL: u8 = 2;
 const WELCOME: u8 = 3;
+const PULSE: u8 = 4;
 
 /// What a refusal's code stands for. Codes are never reused.
 const CODES: [(u8, Reason); 10] = [
@@ -291,16 +299,36 @@ pub(crate) async fn refuse(stream: &mut (impl AsyncWrite + Unpin), refusal: &Ref
     }
 }
 
-/// Waits, on an open link, for what only comes at its end: the subscriber closes, perhaps with a
-/// word why.
-pub(crate) async fn parting_word(from: &mut (impl AsyncRead + Unpin)) -> Failure {
-    match expect(from, REFUSAL).await {
-        Err(failure) => failure,
-        Ok(()) => match Refusal::read(from).await {
-            Ok(refusal) => Failure::ByPeer(refusal),
-            Err(failure) => failure,
-        },
+/// A sign of life, from the subscriber.
+pub(crate) async fn pulse(to: &mut (impl AsyncWrite + Unpin), number: u64) -> io::Result<()> {
+    let mut bytes = [PULSE; 1 + size_of::<u64>()];
+    bytes[1..].copy_from_slice(&number.to_le_bytes());
+    to.write_all(&bytes).await
+}
+
+/// Hears, on an open link, what its subscriber says, and returns when and why the link is at its end: the
+/// subscriber closes, perhaps with a word why; or it gives no sign of life for so long that the link must
+/// lead nowhere.
+pub(crate) async fn hear(
+    from: &mut (impl AsyncRead + Unpin),
+    silence: Duration,
+    mut pulse: impl FnMut(u64),
+) -> Failure {
+    loop {
+        match time::timeout(silence, next_pulse(from)).await {
+            Ok(Ok(number)) => pulse(number),
+            Ok(Err(failure)) => return failure,
+            Err(_) => {
+                let text = format!("it gave no sign of life for {silence:?}");
+                return Failure::Refused(Refusal::new(Reason::Silent, text));
+            }
+        }
     }
+}
+
+async fn next_pulse(from: &mut (impl AsyncRead + Unpin)) -> Result<u64, Failure> {
+    expect(from, PULSE).await?;
+    Ok(from.read_u64_le().await?)
 }
 
 /// Reads the kind of the next message. A refusal instead of what was expected is read whole.

@@ -2,6 +2,8 @@ use super::*;
 use grapevine_core::Timestamp;
 use tokio::io::{DuplexStream, duplex};
 
+const SILENCE: Duration = Duration::from_secs(10);
+
 fn identity(number: u16, instance: u64) -> Identity {
     let server = ServerId::new(number, Timestamp::from_millis(100 + instance));
     Identity { server, instance, fingerprint: [5; 16], key: [7; 32] }
@@ -155,9 +157,32 @@ async fn a_peers_words_are_cleaned_before_they_are_shown() {
     bytes.extend([0; 8]);
     bytes.extend(7u16.to_le_bytes());
     bytes.extend(b"a\x1b[2J\nb");
-    let Failure::ByPeer(refusal) = parting_word(&mut &bytes[..]).await else { panic!() };
+    let Failure::ByPeer(refusal) = hear(&mut &bytes[..], SILENCE, |_| ()).await else { panic!() };
     assert_eq!((refusal.reason, &*refusal.text), (Reason::RefusedByPeer, "a [2J b"));
     let long = [&[REFUSAL, 1][..], &[0; 8], &[0xff; 2]].concat();
-    let Failure::Refused(refusal) = parting_word(&mut &long[..]).await else { panic!() };
+    let Failure::Refused(refusal) = hear(&mut &long[..], SILENCE, |_| ()).await else { panic!() };
     assert_eq!(refusal.reason, Reason::Garbage);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_peer_that_sends_pulses_is_heard_and_one_that_stops_is_given_up() {
+    let (mut a, mut b) = duplex(4096);
+    let mut heard = Vec::new();
+    let began = time::Instant::now();
+    let pulsing = async {
+        for number in [5, 900, 70_000] {
+            pulse(&mut a, number).await.unwrap();
+            time::sleep(SILENCE / 2).await;
+        }
+        // Half a sign of life is none.
+        a.write_all(&[PULSE, 1, 2]).await.unwrap();
+        std::future::pending::<()>().await;
+    };
+    let failure = tokio::select! {
+        failure = hear(&mut b, SILENCE, |number| heard.push(number)) => failure,
+        () = pulsing => unreachable!(),
+    };
+    assert_eq!(heard, [5, 900, 70_000]);
+    assert!(matches!(failure, Failure::Refused(refusal) if refusal.reason == Reason::Silent));
+    assert_eq!(began.elapsed(), SILENCE * 2, "half of it twice, and the whole");
 }

@@ -25,6 +25,7 @@ pub(crate) mod subscriber;
 mod outgoing;
 mod peers;
 mod publisher;
+mod pulse;
 
 use handshake::Identity;
 use outgoing::Dialled;
@@ -40,6 +41,13 @@ pub(crate) struct Limits {
     pub(crate) handshakes: usize,
     pub(crate) silence: Duration,
     pub(crate) stall: Duration,
+}
+
+impl Limits {
+    /// How often a subscriber sends a pulse: several within every silence that counts.
+    fn pulse_every(&self, farm: &Farm) -> Duration {
+        farm.heartbeat_every.min(self.silence / 4).max(Duration::from_millis(1))
+    }
 }
 
 /// What the links tell the driver.

@@ -82,16 +82,17 @@ impl Dialled {
         }
     }
 
-    /// Commands go through from now on: somebody of the farm takes this process for its number.
+    /// Commands go through from now on: somebody of the farm takes this process for its number. What
+    /// others said before, and may go on saying, is no reason to doubt it, nor to wait with the start.
     pub(crate) fn up(&mut self, id: u64, server: ServerId, queue: Arc<Queue>) {
         self.established = true;
+        self.addresses.values_mut().for_each(|entry| entry.contested = None);
         if let Some(entry) = self.addresses.get_mut(&id) {
             entry.server = Some(server);
             entry.queue = Some(queue);
             entry.state = LinkState::Up;
             entry.problem = None;
             entry.tried = true;
-            entry.contested = None;
         }
     }
 
@@ -206,5 +207,15 @@ mod tests {
         let (a, b) = (dialled.add("a".into()), dialled.add("b".into()));
         dialled.up(a, server(2), Arc::new(Queue::new(1, 1)));
         assert_eq!(dialled.contested(b, Instant::now()), None);
+    }
+
+    #[test]
+    fn a_start_does_not_wait_for_who_contests_a_number_that_somebody_takes_for_this_servers() {
+        let mut dialled = Dialled::default();
+        let (a, b) = (dialled.add("a".into()), dialled.add("b".into()));
+        dialled.failed(a, LinkState::Dialling, "in use");
+        assert!(dialled.contested(a, Instant::now()).is_some());
+        dialled.up(b, server(2), Arc::new(Queue::new(1, 1)));
+        assert!(!dialled.is_contested() && dialled.settled());
     }
 }

@@ -42,20 +42,48 @@ struct Known {
 pub(crate) struct Inbound {
     pub(crate) server: ServerId,
     pub(crate) address: SocketAddr,
-    heard: Mutex<Instant>,
+    life: Mutex<Life>,
     ended: Mutex<Option<Refusal>>,
     end: Notify,
 }
 
+/// What is known of when the process at the other end lived, by this server's time.
+#[derive(Debug)]
+struct Life {
+    /// When the handshake proved that it did: pulses are counted from here.
+    since: Instant,
+    /// The last pulse's number: its time since then, in microseconds.
+    sent: u64,
+    /// The number of the newest pulse that was echoed; 0 if none was.
+    echoed: u64,
+}
+
 impl Inbound {
     pub(super) fn new(server: ServerId, address: SocketAddr, now: Instant) -> Self {
-        let heard = Mutex::new(now);
-        Self { server, address, heard, ended: Mutex::new(None), end: Notify::new() }
+        let life = Mutex::new(Life { since: now, sent: 0, echoed: 0 });
+        Self { server, address, life, ended: Mutex::new(None), end: Notify::new() }
     }
 
-    /// Something came.
-    pub(crate) fn heard(&self, now: Instant) {
-        *self.heard.lock() = now;
+    /// The number of a pulse that is sent now.
+    pub(super) fn pulse(&self, now: Instant) -> u64 {
+        let life = &mut *self.life.lock();
+        let time = now.saturating_duration_since(life.since).as_micros();
+        life.sent = u64::try_from(time).unwrap_or(u64::MAX).max(life.sent + 1);
+        life.sent
+    }
+
+    /// The peer had this pulse. One that was not sent yet says nothing.
+    pub(super) fn echoed(&self, number: u64) {
+        let life = &mut *self.life.lock();
+        if number <= life.sent {
+            life.echoed = life.echoed.max(number);
+        }
+    }
+
+    /// When it lived, at least. Not when something came: that may have been under way for long.
+    fn lived(&self) -> Instant {
+        let life = self.life.lock();
+        life.since + Duration::from_micros(life.echoed)
     }
 
     /// Waits until the connection has to end, and says why.
@@ -86,7 +114,7 @@ impl Peers {
     }
 
     /// Decides about a peer that proved that it is of this farm. A restarted server gets in as soon
-    /// as its predecessor's connection has closed, or was silent for `down_after` (a half-open
+    /// as its predecessor's connection has closed, or echoed no pulse for `down_after` (a half-open
     /// connection); until then its number is in use. The newest process of a number wins.
     pub(crate) fn admit(
         &mut self,
@@ -241,8 +269,7 @@ impl Known {
     ) -> Result<(), Refusal> {
         match &self.link {
             Some(link)
-                if theirs != self.server
-                    && now.saturating_duration_since(*link.heard.lock()) < fresh =>
+                if theirs != self.server && now.saturating_duration_since(link.lived()) < fresh =>
             {
                 let text = format!(
                     "server number {} is in use by a live server: boot {} at {}, and now boot {} \
@@ -307,7 +334,7 @@ mod tests {
         let (mut peers, now, at) = peers();
         let old = peers.admit(&hello(2, 100), at, now).unwrap();
         let down_after = Farm::default().down_after;
-        old.heard(now + down_after);
+        old.echoed(old.pulse(now + down_after));
         let soon = now + down_after + down_after / 2;
         assert_eq!(why(peers.admit(&hello(2, 200), at, soon)), Reason::NumberInUse);
         let new = peers.admit(&hello(2, 200), at, now + down_after * 2).unwrap();
@@ -317,6 +344,22 @@ mod tests {
         assert!(peers.list()[0].address.is_some());
         peers.release(&new, now);
         assert!(peers.list()[0].address.is_none());
+    }
+
+    #[test]
+    fn a_dead_process_whose_words_still_arrive_keeps_nobody_out() {
+        let (mut peers, now, at) = peers();
+        let old = peers.admit(&hello(2, 100), at, now).unwrap();
+        let down_after = Farm::default().down_after;
+        let had = old.pulse(now + down_after / 4);
+        // It had the one pulse and died; a cut held back what it said, and the others never came to it.
+        let later = old.pulse(now + down_after);
+        old.echoed(had);
+        old.echoed(later + 1);
+        let at_last = now + down_after / 4 + down_after;
+        let soon = at_last - Duration::from_millis(1);
+        assert_eq!(why(peers.admit(&hello(2, 200), at, soon)), Reason::NumberInUse);
+        peers.admit(&hello(2, 200), at, at_last).unwrap();
     }
 
     #[tokio::test]

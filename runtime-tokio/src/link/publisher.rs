@@ -12,10 +12,11 @@ use grapevine_core::ServerId;
 
 use super::handshake::{self, Failure, Hello, Refusal};
 use super::queue::Queue;
-use super::{Input, Links, is_allowed};
+use super::{Input, Links, is_allowed, pulse};
 use crate::error::StopReason;
 use crate::metrics::{LinkState, Reason, add};
-use crate::net::io::AsyncWriteExt;
+use crate::net::io::{AsyncReadExt, AsyncWriteExt};
+use crate::net::sync::watch;
 use crate::net::time::{self, Instant};
 use crate::net::{OwnedReadHalf, OwnedWriteHalf, TcpStream, lookup_host, select};
 use crate::random::Backoff;
@@ -211,11 +212,13 @@ impl Publisher {
         tracing::info!(server = server.number(), address = %self.target, "linked");
         let (mut reader, mut writer) = stream.into_split();
         let end = {
-            let parting = pin!(handshake::parting_word(&mut reader));
+            let (newest, pulses) = watch::channel(0);
+            let note = |number| _ = newest.send_replace(number);
+            let hearing = pin!(handshake::hear(&mut reader, limits.silence, note));
             // A peer that closes is noticed at once, also while there is nothing to send.
             select! { biased;
-                failure = parting => End::Trouble(Trouble::of(failure)),
-                end = self.pump(&queue, &mut writer) => end,
+                failure = hearing => End::Trouble(Trouble::of(failure)),
+                end = self.pump(&queue, &mut writer, pulses) => end,
             }
         };
         queue.close();
@@ -227,10 +230,29 @@ impl Publisher {
         end
     }
 
-    async fn pump(&self, queue: &Queue, writer: &mut OwnedWriteHalf) -> End {
+    /// Sends what is in the queue, and echoes the peer's newest pulse in between.
+    async fn pump(
+        &self,
+        queue: &Queue,
+        writer: &mut OwnedWriteHalf,
+        mut pulses: watch::Receiver<u64>,
+    ) -> End {
         let (mut chunks, mut joined) = (Vec::new(), Vec::new());
-        let stall = self.links.limits.stall;
-        while queue.pop(&mut chunks).await {
+        let traffic = &self.links.metrics.traffic;
+        loop {
+            let more = select! { biased;
+                Ok(()) = pulses.changed() => {
+                    let echo = pulse::echo(*pulses.borrow_and_update());
+                    if let Err(trouble) = self.write(writer, &echo).await {
+                        return End::Trouble(trouble);
+                    }
+                    continue;
+                }
+                more = queue.pop(&mut chunks) => more,
+            };
+            if !more {
+                return End::Flushed;
+            }
             let frames: usize = chunks.iter().map(|chunk| chunk.frames).sum();
             let bytes: &[u8] = if let [only] = &chunks[..] {
                 &only.bytes
@@ -239,21 +261,28 @@ impl Publisher {
                 chunks.iter().for_each(|chunk| joined.extend_from_slice(&chunk.bytes));
                 &joined
             };
-            match time::timeout(stall, writer.write_all(bytes)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => return End::Trouble(Trouble::of(Failure::Io(error))),
-                Err(_) => {
-                    let text = format!("it took nothing for {stall:?}");
-                    return End::Trouble(Trouble::new(Reason::WriteStalled, text));
-                }
+            if let Err(trouble) = self.write(writer, bytes).await {
+                return End::Trouble(trouble);
             }
-            let traffic = &self.links.metrics.traffic;
             add(&traffic.frames_sent, frames as u64);
-            add(&traffic.bytes_sent, bytes.len() as u64);
             add(&traffic.writes, 1);
             chunks.clear();
         }
-        End::Flushed
+    }
+
+    async fn write(&self, writer: &mut OwnedWriteHalf, bytes: &[u8]) -> Result<(), Trouble> {
+        let stall = self.links.limits.stall;
+        match time::timeout(stall, writer.write_all(bytes)).await {
+            Ok(Ok(())) => {
+                add(&self.links.metrics.traffic.bytes_sent, bytes.len() as u64);
+                Ok(())
+            }
+            Ok(Err(error)) => Err(Trouble::of(Failure::Io(error))),
+            Err(_) => {
+                let text = format!("it took nothing for {stall:?}");
+                Err(Trouble::new(Reason::WriteStalled, text))
+            }
+        }
     }
 
     /// Counts and shows how it ended, and draws the conclusions if the number is not ours.
@@ -314,9 +343,14 @@ async fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
 pub(crate) const NOT_ENCRYPTED: &str =
     "farm links are not encrypted yet, so they must stay on this machine";
 
-/// Closes so that everything written arrives: the peer closes when it has read to the end.
+/// Closes so that everything written arrives: the peer closes when it has read to the end. Its pulses
+/// until then are read too: what is left unread when a socket is dropped takes back what it has sent.
 async fn farewell(reader: &mut OwnedReadHalf, writer: &mut OwnedWriteHalf) {
+    let ended = async {
+        let mut waste = [0; 1024];
+        while reader.read(&mut waste).await.is_ok_and(|read| read > 0) {}
+    };
     if writer.shutdown().await.is_ok() {
-        let _late = time::timeout(FAREWELL, handshake::parting_word(reader)).await;
+        let _late = time::timeout(FAREWELL, ended).await;
     }
 }

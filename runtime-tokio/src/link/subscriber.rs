@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use grapevine_core::{Farm, wire};
+use grapevine_core::{Command, Farm, wire};
 
 use super::frame::FrameReader;
 use super::handshake::{self, Failure, Hello, Refusal};
 use super::peers::Inbound;
-use super::{Input, Links};
+use super::{Input, Links, pulse};
 use crate::metrics::{Reason, add};
 use crate::net::io::{AsyncRead, AsyncReadExt};
 use crate::net::sync::{OwnedSemaphorePermit, Semaphore};
@@ -124,9 +124,12 @@ async fn subscribe(
 async fn feed(stream: TcpStream, address: SocketAddr, links: &Links, hello: &Hello, seat: &Seat) {
     let (mut reader, mut writer) = stream.into_split();
     tracing::debug!(server = hello.server.number(), %address, "a peer connected");
+    let every = links.limits.pulse_every(&links.farm);
     let end = select! { biased;
         refusal = seat.inbound.ended() => Some(refusal),
         end = take_all(&mut reader, links, &seat.inbound) => end,
+        // Also while the driver takes nothing: a slow server is no dead one.
+        () = pulse::send(&mut writer, &seat.inbound, every) => None,
     };
     let Some(refusal) = end else { return };
     let peer = Peer(hello.server.number(), address).to_string();
@@ -159,10 +162,9 @@ async fn take_all(
     let traffic = &links.metrics.traffic;
     let mut begun = None;
     loop {
-        let (commands, wrong) = decode(&mut frames, links);
-        let whole = commands.len();
-        if whole > 0 {
-            add(&traffic.frames_received, whole as u64);
+        let Taken { commands, whole, wrong } = decode(&mut frames, links, inbound);
+        if !commands.is_empty() {
+            add(&traffic.frames_received, commands.len() as u64);
             let input = Input::Commands { from: inbound.server, commands };
             // A full channel holds this peer back: TCP tells it to wait, its queue overflows.
             links.inputs.send(input).await.ok()?;
@@ -170,7 +172,7 @@ async fn take_all(
         if wrong.is_some() {
             return wrong;
         }
-        if whole > 0 {
+        if whole {
             begun = None;
             continue;
         }
@@ -189,10 +191,7 @@ async fn take_all(
                 let text = "it closed the connection".into();
                 return Some(Refusal::new(Reason::ClosedByPeer, text));
             }
-            Ok(Ok(read)) => {
-                inbound.heard(Instant::now());
-                add(&traffic.bytes_received, read as u64);
-            }
+            Ok(Ok(read)) => add(&traffic.bytes_received, read as u64),
             Ok(Err(error)) => {
                 let reason = if frames.inside_frame() { Reason::HalfFrame } else { Reason::Broken };
                 return Some(Refusal::new(reason, error.to_string()));
@@ -202,36 +201,58 @@ async fn take_all(
     }
 }
 
-/// The commands that are in the buffer, and what is wrong after them, if anything is.
-fn decode(
-    frames: &mut FrameReader,
-    links: &Links,
-) -> (Vec<grapevine_core::Command>, Option<Refusal>) {
-    let mut commands = Vec::new();
-    while commands.len() < AT_ONCE {
+/// What was in the buffer.
+#[derive(Default)]
+struct Taken {
+    commands: Vec<Command>,
+    /// Whether any frame was there whole.
+    whole: bool,
+    /// What is wrong after them, if anything is.
+    wrong: Option<Refusal>,
+}
+
+/// What a frame says.
+enum Said {
+    Command(Command),
+    Echo(u64),
+}
+
+fn decode(frames: &mut FrameReader, links: &Links, inbound: &Inbound) -> Taken {
+    let mut taken = Taken::default();
+    while taken.commands.len() < AT_ONCE {
         match frames.next() {
-            Ok(Some(body)) => match open(body, &links.farm) {
-                Ok(command) => commands.push(command),
-                Err(error) => {
-                    let text = format!("a frame of {} bytes: {error}", body.len());
-                    return (commands, Some(Refusal::new(Reason::Undecodable, text)));
+            Ok(Some(body)) => {
+                match open(body, &links.farm) {
+                    Ok(Said::Command(command)) => taken.commands.push(command),
+                    Ok(Said::Echo(number)) => inbound.echoed(number),
+                    Err(error) => {
+                        let text = format!("a frame of {} bytes: {error}", body.len());
+                        taken.wrong = Some(Refusal::new(Reason::Undecodable, text));
+                        break;
+                    }
                 }
-            },
+                taken.whole = true;
+            }
             Ok(None) => break,
             Err((reason, length)) => {
                 let text = format!(
                     "a frame of {length} bytes was announced; 1 to {} are allowed",
                     links.farm.frame_bytes
                 );
-                return (commands, Some(Refusal::new(reason, text)));
+                taken.wrong = Some(Refusal::new(reason, text));
+                break;
             }
         }
     }
-    (commands, None)
+    taken
 }
 
-fn open(body: &[u8], farm: &Farm) -> Result<grapevine_core::Command, wire::WireError> {
-    wire::decode(wire::open(body)?, farm)
+fn open(body: &[u8], farm: &Farm) -> Result<Said, wire::WireError> {
+    let body = wire::open(body)?;
+    match pulse::echoed(body) {
+        Some(number) => Ok(Said::Echo(number)),
+        None => wire::decode(body, farm).map(Said::Command),
+    }
 }
 
 /// How long the rest of a frame may take.

@@ -9,7 +9,7 @@ use grapevine_core::command::Batch;
 use grapevine_tokio::{Acks, Create, Farm, Grapevine, Stamp};
 
 use crate::common::{count, quick, sees_all, server, sockets, text, until};
-use crate::raw::{HELLO_BYTES, Raw, hello, process};
+use crate::raw::{HELLO_BYTES, Raw, framed, hello, process};
 
 const NOW_MS: u64 = 1_000_000;
 
@@ -210,12 +210,6 @@ async fn a_frame_that_was_damaged_on_its_way() {
     let refused = raw.refused().await;
     assert!(refused.text.contains("its checksum is wrong"), "{refused:?}");
     pair.dropped_for("undecodable").await;
-}
-
-/// A frame around an encoded command, as servers send it.
-fn framed(mut body: Vec<u8>) -> Vec<u8> {
-    grapevine_core::wire::seal(&mut body);
-    [&(body.len() as u32).to_le_bytes()[..], &body].concat()
 }
 
 #[tokio::test]

@@ -157,28 +157,38 @@ pub(crate) fn count(links: &LinkStatus, reason: &str) -> u64 {
     *links.reasons.get(reason).unwrap_or_else(|| panic!("there is no reason `{reason}`"))
 }
 
-/// Stands between a publisher and its peer, and can stop reading.
+/// Stands between a publisher and its peer, and can stop reading, or swallow what it reads.
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     running: watch::Sender<bool>,
+    /// Connections made before the latest of these swallow all.
+    swallowed: watch::Sender<u32>,
 }
 
 impl Proxy {
     pub(crate) async fn to(peer: SocketAddr) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let running = watch::Sender::new(true);
-        let gate = running.clone();
+        let (running, swallowed) = (watch::Sender::new(true), watch::Sender::new(0));
+        let (gate, swallower) = (running.clone(), swallowed.clone());
         tokio::spawn(async move {
             while let Ok((near, _)) = listener.accept().await {
                 let Ok(far) = TcpStream::connect(peer).await else { continue };
                 let (near_read, near_write) = near.into_split();
                 let (far_read, far_write) = far.into_split();
-                tokio::spawn(Self::forward(near_read, far_write, gate.subscribe()));
-                tokio::spawn(Self::forward(far_read, near_write, gate.subscribe()));
+                for (from, to) in [(near_read, far_write), (far_read, near_write)] {
+                    let (gate, swallower) = (gate.subscribe(), swallower.subscribe());
+                    tokio::spawn(Self::forward(from, to, gate, swallower));
+                }
             }
         });
-        Self { address, running }
+        Self { address, running, swallowed }
+    }
+
+    /// Every connection that there is swallows all from now on, also its end, and tells nobody; as a path
+    /// does whose translator has forgotten it. New ones are as ever.
+    pub(crate) fn swallow(&self) {
+        self.swallowed.send_modify(|times| *times += 1);
     }
 
     /// Reads nothing from now on.
@@ -195,10 +205,15 @@ impl Proxy {
         mut from: OwnedReadHalf,
         mut to: OwnedWriteHalf,
         mut running: watch::Receiver<bool>,
+        swallowed: watch::Receiver<u32>,
     ) {
         let mut buffer = vec![0; 16 << 10];
+        let born = *swallowed.borrow();
+        let swallows = || *swallowed.borrow() > born;
         while running.wait_for(|&on| on).await.is_ok() {
             match from.read(&mut buffer).await {
+                Ok(read) if read > 0 && swallows() => {}
+                _ if swallows() => std::future::pending().await,
                 Ok(read) if read > 0 && to.write_all(&buffer[..read]).await.is_ok() => {}
                 _ => break,
             }

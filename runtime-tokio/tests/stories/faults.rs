@@ -86,7 +86,9 @@ async fn all_have(trio: &Trio, token: &str, writes: u32) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_paused_for_longer_than_its_peers_queues_hold_is_level_again_afterwards() {
-    let (trio, proxies) = with_proxies(|builder| builder.queue_frames(16)).await;
+    // Its links stay, however slow this machine is.
+    let patient = |builder: Builder| builder.silence_timeout(Duration::from_secs(60));
+    let (trio, proxies) = with_proxies(|builder| patient(builder.queue_frames(16))).await;
     let token = trio.servers[0].create(Create::default()).await.unwrap().token;
     trio.level().await;
 
@@ -101,8 +103,9 @@ async fn a_server_paused_for_longer_than_its_peers_queues_hold_is_level_again_af
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_takes_nothing_for_too_long_is_dialled_again_and_gets_everything() {
-    let stall = Duration::from_millis(300);
-    let (trio, proxies) = with_proxies(|builder| builder.stall_timeout(stall)).await;
+    let (stall, silence) = (Duration::from_millis(300), Duration::from_secs(60));
+    let impatient = |builder: Builder| builder.stall_timeout(stall).silence_timeout(silence);
+    let (trio, proxies) = with_proxies(impatient).await;
     let token = trio.servers[0].create(Create::default()).await.unwrap().token;
     trio.level().await;
 
@@ -112,6 +115,21 @@ async fn a_server_that_takes_nothing_for_too_long_is_dialled_again_and_gets_ever
 
     proxies.iter().for_each(Proxy::resume);
     all_have(&trio, &token, writes).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_path_that_swallows_all_that_is_sent_and_tells_nobody_is_given_up_and_dialled_anew() {
+    let (trio, proxies) = with_proxies(|builder| builder).await;
+    let token = trio.servers[0].create(Create::default()).await.unwrap().token;
+    trio.level().await;
+    let silent = |links: LinkStatus| count(&links, "silent") > 0;
+
+    // What is sent is taken, and no connection closes: no system will ever say that anything is wrong.
+    proxies.iter().for_each(Proxy::swallow);
+    let writes = write_until(&trio, &token, "it is missed what nobody gives", silent).await;
+
+    all_have(&trio, &token, writes).await;
+    trio.all_alive().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,11 +1,12 @@
 //! Numbers that are used twice, and clocks that were set back.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use grapevine_tokio::{Grapevine, Local, StartError, StopReason};
+use grapevine_tokio::{Farm, Grapevine, Local, StartError, StopReason};
 
 use crate::common::{Proxy, Trio, count, quick, sees_all, server, sockets, until};
-use crate::raw::{Raw, process};
+use crate::raw::{Raw, framed, process};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_servers_with_the_same_number_refuse_each_other_and_the_later_one_stops() {
@@ -85,6 +86,62 @@ async fn a_server_that_was_cut_off_and_replaced_stops_when_it_is_back() {
     assert_eq!(by, newer);
     assert!(text.contains("server number 2 was taken over by a newer process"), "{text}");
     assert!(one.status().await.is_ok());
+}
+
+/// Two addresses at which nobody listens, as long as the sockets are there.
+fn nobody() -> ([tokio::net::TcpSocket; 2], [SocketAddr; 2]) {
+    let sockets = [0, 1].map(|_| tokio::net::TcpSocket::new_v4().unwrap());
+    let bound = sockets.each_ref().map(|socket| {
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        socket.local_addr().unwrap()
+    });
+    (sockets, bound)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_dead_process_had_sent_keeps_its_number_no_longer_than_its_silence_would() {
+    let (_sockets, peers) = nobody();
+    let one = server(1, peers).start().await.unwrap();
+    let (at, farm) = (one.local_addr(), quick(3));
+    let mut dead = Raw::join(at, process(3, 1_000_000), &farm).await.unwrap();
+    let newer = process(3, 2_000_000);
+    assert_eq!(Raw::join(at, newer, &farm).await.err().unwrap().code, 5, "it lived just now");
+    // What a cut has held back comes by and by; nothing in it answers what the other side says now.
+    let mut body = Vec::new();
+    grapevine_core::wire::encode(&grapevine_core::Command::HeartbeatRequest, &mut body);
+    let words = framed(body);
+    until("the newer process gets in", async || {
+        dead.send(&words).await;
+        Raw::join(at, newer, &farm).await.is_ok()
+    })
+    .await;
+    assert!(count(&one.links(), "replaced") > 0, "the old connection was still there");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_starts_as_soon_as_one_peer_takes_it_though_another_says_its_number_is_in_use() {
+    // It would not give up for half a minute.
+    let farm = Farm { down_after: Duration::from_secs(30), ..quick(3) };
+    let [(one, one_at), (two, two_at), (three, three_at)] = sockets();
+    let start =
+        |number, listener, peers| server(number, peers).farm(farm.clone()).listener(listener);
+    let one = start(1, one, [two_at, three_at]).start().await.unwrap();
+    let mut other = Raw::join(one_at, process(3, 1_000_000), &farm).await.unwrap();
+    tokio::spawn(async move {
+        while let Ok(number) = other.pulse().await {
+            other.echo(number).await;
+        }
+    });
+    let three = tokio::spawn(start(3, three, [one_at, two_at]).start());
+    until("it is told that its number is in use", async || {
+        count(&one.links(), "number_in_use") > 0
+    })
+    .await;
+    let two = start(2, two, [one_at, three_at]).start().await.unwrap();
+    let started = tokio::time::timeout(Duration::from_secs(20), three).await;
+    let three = started.expect("it waits for who will not have it").unwrap().unwrap();
+    until("the two are linked", async || sees_all(&two, 2).await).await;
+    drop(three);
 }
 
 #[tokio::test]

@@ -17,6 +17,12 @@ pub(crate) struct Raw {
     pub(crate) server: ServerId,
 }
 
+/// A frame with this body.
+pub(crate) fn framed(mut body: Vec<u8>) -> Vec<u8> {
+    grapevine_core::wire::seal(&mut body);
+    [&(body.len() as u32).to_le_bytes()[..], &body].concat()
+}
+
 /// What a server says about a refusal: its code and its words.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Refused {
@@ -86,17 +92,31 @@ impl Raw {
     }
 
     async fn expect(&mut self, kind: u8) -> Result<(), Refused> {
-        match self.stream.read_u8().await.unwrap() {
-            read if read == kind => Ok(()),
-            2 => {
-                let code = self.stream.read_u8().await.unwrap();
-                let _about = self.stream.read_u64_le().await.unwrap();
-                let mut text = vec![0; self.stream.read_u16_le().await.unwrap().into()];
-                self.stream.read_exact(&mut text).await.unwrap();
-                Err(Refused { code, text: String::from_utf8(text).unwrap() })
+        loop {
+            match self.stream.read_u8().await.unwrap() {
+                read if read == kind => return Ok(()),
+                2 => {
+                    let code = self.stream.read_u8().await.unwrap();
+                    let _about = self.stream.read_u64_le().await.unwrap();
+                    let mut text = vec![0; self.stream.read_u16_le().await.unwrap().into()];
+                    self.stream.read_exact(&mut text).await.unwrap();
+                    return Err(Refused { code, text: String::from_utf8(text).unwrap() });
+                }
+                4 => _ = self.stream.read_u64_le().await.unwrap(),
+                other => panic!("neither {kind} nor a refusal: {other}"),
             }
-            other => panic!("neither {kind} nor a refusal: {other}"),
         }
+    }
+
+    /// The number of the other side's next pulse.
+    pub(crate) async fn pulse(&mut self) -> std::io::Result<u64> {
+        assert_eq!(self.stream.read_u8().await?, 4, "no pulse");
+        self.stream.read_u64_le().await
+    }
+
+    /// Echoes a pulse, as a living server does.
+    pub(crate) async fn echo(&mut self, number: u64) {
+        self.send(&framed([&[255][..], &number.to_le_bytes()].concat())).await;
     }
 
     /// The refusal with which the other side closes.

@@ -27,7 +27,8 @@ fn a_swarm_draws_every_kind_of_everything() {
             count("local reads".to_owned());
         }
     }
-    for kind in Fault::KINDS {
+    // The queue has no connections that could be told from their links: there it is a cut, and a mending.
+    for kind in Fault::KINDS.into_iter().filter(|&kind| kind != "swallow") {
         assert!(drawn.remove(&format!("fault {kind}")) > Some(20), "{kind}");
     }
     for kind in Kind::ALL {

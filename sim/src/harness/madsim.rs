@@ -9,7 +9,7 @@ use grapevine_core::{Request, RequestId, Timestamp};
 use grapevine_tokio_madsim as adapter;
 use madsim::task::spawn_local;
 
-use super::{Harness, Told};
+use super::{Harness, Told, no_adapter_can};
 use crate::madsim::{Simulation, now};
 use crate::network::{Link, Network};
 use crate::scenario::{Delay, Fault, Links, Scenario};
@@ -130,14 +130,10 @@ impl Harness for Madsim {
 
     fn cannot(&self, fault: &Fault) -> Option<&'static str> {
         match fault {
-            Fault::Slow { .. } => Some("slow: code takes no time on madsim; left out"),
-            Fault::Step { .. } | Fault::Drift { .. } => {
-                Some("step, drift: all clocks are madsim's; left out")
+            Fault::Swallow { .. } => {
+                Some("swallow: what a stream holds arrives at last, on madsim; left out")
             }
-            Fault::CorruptMemory { .. } => {
-                Some("corrupt_memory: a real server's memory can't be damaged; left out")
-            }
-            _ => None,
+            _ => no_adapter_can(fault),
         }
     }
 

@@ -17,7 +17,7 @@ use grapevine_core::{Request, RequestId, Timestamp};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Harness, Told, What};
-use crate::network::Network;
+use crate::network::{Link, Network};
 use crate::scenario::{Fault, Scenario};
 use crate::world::START;
 
@@ -331,25 +331,16 @@ impl Harness for Sockets {
         self.proxy.links(network);
     }
 
+    fn swallow(&mut self, links: &[Link]) {
+        links.iter().for_each(|&link| self.proxy.swallow(link));
+    }
+
     fn calm(&mut self, _longest_ms: f64) {
         // The world's network is calm, and so are the links.
     }
 
     fn look(&mut self) -> usize {
         (0..self.servers.len()).filter(|&server| self.order(server, &Order::Show)).count()
-    }
-
-    fn cannot(&self, fault: &Fault) -> Option<&'static str> {
-        match fault {
-            Fault::Slow { .. } => Some("slow: a process runs or is paused; left out"),
-            Fault::Step { .. } | Fault::Drift { .. } => {
-                Some("step, drift: all processes have the machine's clock; left out")
-            }
-            Fault::CorruptMemory { .. } => {
-                Some("corrupt_memory: a real server's memory can't be damaged; left out")
-            }
-            _ => None,
-        }
     }
 
     fn late(&self) -> Option<Duration> {

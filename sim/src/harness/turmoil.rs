@@ -10,8 +10,8 @@ use grapevine_core::{Request, RequestId, Timestamp};
 use grapevine_tokio_turmoil as adapter;
 use tokio::task::spawn_local;
 
-use super::{Harness, Told};
-use crate::network::Network;
+use super::{Harness, Told, no_adapter_can};
+use crate::network::{Link, Network};
 use crate::scenario::{Delay, Fault, Scenario};
 use crate::turmoil::{host, network, server};
 use crate::world::START;
@@ -32,6 +32,9 @@ const STREAMS_PER_LOSS: f64 = 100.0;
 /// How probable it is that a link that lost a message carries the next one.
 const CARRIES_AGAIN: f64 = 0.05;
 
+/// For so many heartbeats links lose everything that are to swallow: each stream has something to lose.
+const SWALLOWS_BEATS: u32 = 3;
+
 /// What harness and hosts share.
 #[derive(Clone)]
 struct Shared {
@@ -48,7 +51,11 @@ pub(super) struct Turmoil {
     sim: turmoil::Sim<'static>,
     shared: Shared,
     size: usize,
+    /// How the links are, and how the world wants them.
     links: BTreeMap<(usize, usize), Wanted>,
+    wanted: BTreeMap<(usize, usize), Wanted>,
+    /// Links that lose everything until then, which ends all their streams for good.
+    swallowing: BTreeMap<(usize, usize), Timestamp>,
     loss: f64,
 }
 
@@ -79,7 +86,19 @@ impl Turmoil {
             sim.set_link_max_message_latency(from, to, longest(&own.delay));
         }
         let loss = scenario.network.loss;
-        (Self { sim, shared, size, links: BTreeMap::new(), loss }, left_out(scenario))
+        let pairs = (0..size).flat_map(|a| (a + 1..size).map(move |b| ((a, b), Wanted::default())));
+        let (links, swallowing) = (BTreeMap::new(), BTreeMap::new());
+        let turmoil = Self { sim, shared, size, links, wanted: pairs.collect(), swallowing, loss };
+        (turmoil, left_out(scenario))
+    }
+
+    /// Has all links be as they are wanted, but for those that swallow.
+    fn pairs(&mut self) {
+        for (pair, mut wanted) in self.wanted.clone() {
+            let lost = self.swallowing.contains_key(&pair);
+            (wanted.0, wanted.1) = (wanted.0 || lost, wanted.1 || lost);
+            self.pair(pair, wanted);
+        }
     }
 
     /// Has a link carry messages again that has lost one, if it is not cut or clogged besides.
@@ -115,6 +134,12 @@ impl Harness for Turmoil {
     fn step(&mut self) -> Vec<Told> {
         if let Err(error) = self.sim.step() {
             panic!("a server failed on turmoil: {error}");
+        }
+        let now = self.now();
+        let swallowing = self.swallowing.len();
+        self.swallowing.retain(|_, &mut until| now < until);
+        if self.swallowing.len() < swallowing {
+            self.pairs();
         }
         self.shared.inside.told()
     }
@@ -153,9 +178,17 @@ impl Harness for Turmoil {
                 }
                 let clogged = network.clogged.contains(&to) || network.clogged.contains(&fro);
                 let cut = (network.cut.contains(&to), network.cut.contains(&fro));
-                self.pair(to, (cut.0, cut.1, clogged));
+                self.wanted.insert(to, (cut.0, cut.1, clogged));
             }
         }
+        self.pairs();
+    }
+
+    fn swallow(&mut self, links: &[Link]) {
+        let beat = self.shared.scenario.limits.farm(self.shared.scenario.servers).heartbeat_every;
+        let until = self.now() + beat * SWALLOWS_BEATS;
+        self.swallowing.extend(links.iter().map(|&(a, b)| ((a.min(b), a.max(b)), until)));
+        self.pairs();
     }
 
     fn calm(&mut self, longest_ms: f64) {
@@ -176,26 +209,7 @@ impl Harness for Turmoil {
             Fault::Pause { .. } | Fault::Resume { .. } => {
                 Some("pause: turmoil's hosts always run; left out")
             }
-            Fault::Slow { .. } => Some("slow: code takes no time on turmoil; left out"),
-            Fault::Step { .. } | Fault::Drift { .. } => {
-                Some("step, drift: all clocks are turmoil's; left out")
-            }
-            Fault::CorruptMemory { .. } => {
-                Some("corrupt_memory: a real server's memory can't be damaged; left out")
-            }
-            Fault::Crash { .. }
-            | Fault::Start { .. }
-            | Fault::Leave { .. }
-            | Fault::Partition { .. }
-            | Fault::Isolate { .. }
-            | Fault::OneWay { .. }
-            | Fault::Bridge { .. }
-            | Fault::Cut { .. }
-            | Fault::Clog { .. }
-            | Fault::Unclog { .. }
-            | Fault::Flood { .. }
-            | Fault::Weather { .. }
-            | Fault::Mend => None,
+            _ => no_adapter_can(fault),
         }
     }
 
@@ -204,6 +218,9 @@ impl Harness for Turmoil {
             Fault::Clog { .. } | Fault::Unclog { .. } => {
                 Some("clog: turmoil holds both directions of a link, never one")
             }
+            Fault::Swallow { .. } => Some(
+                "swallow: all that is sent within three heartbeats is lost, and with it every stream",
+            ),
             Fault::Weather { repeats, corruption, .. } if *repeats + *corruption > 0.0 => {
                 Some("weather: loss as of a stream; repeats and corruption are left out")
             }

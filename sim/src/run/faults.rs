@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use grapevine_core::{Engine, Request, ServerId};
+use grapevine_core::{Engine, Farm, Request, ServerId};
 
 use super::{Run, index};
 use crate::scenario::Fault;
@@ -45,6 +45,7 @@ impl Run {
             | Fault::OneWay { .. }
             | Fault::Bridge { .. }
             | Fault::Cut { .. } => self.divide(fault),
+            Fault::Swallow { side } => self.swallow(side),
             Fault::Mend => world.network.heal(),
             Fault::Clog { from, to } => {
                 world.network.clogged.insert((index(*from), index(*to)));
@@ -115,6 +116,18 @@ impl Run {
         }
     }
 
+    /// Has connections swallow everything. On the queue, which has none, until adapters would give them up.
+    fn swallow(&mut self, side: &[u16]) {
+        let one: Vec<usize> = side.iter().copied().map(index).collect();
+        let all = 0..usize::from(self.scenario.servers);
+        let other: Vec<usize> = all.filter(|server| !one.contains(server)).collect();
+        let until = self.world.now() + silence(self.world.farm());
+        let links = self.world.network.swallow(&one, &other, until);
+        if let Some(harness) = &mut self.harness {
+            harness.servers.swallow(&links);
+        }
+    }
+
     /// Makes sessions that nobody will ask for again.
     fn flood(&mut self, server: usize, sessions: u32, bytes: usize) {
         for _ in 0..sessions {
@@ -164,6 +177,11 @@ impl Run {
         let process = self.world.running(server).map(Engine::server);
         self.stops.iter().any(|&(_, stops)| Some(stops) == process)
     }
+}
+
+/// For how long a connection may be silent until adapters give it up, unless they are told otherwise.
+fn silence(farm: &Farm) -> Duration {
+    (farm.down_after * 5).max(Duration::from_secs(1))
 }
 
 /// A fault as one line of the schedule.

@@ -95,6 +95,12 @@ pub enum Fault {
     },
     /// All cut links are mended.
     Mend,
+    /// Every connection between these servers and the others swallows all from now on, and tells nobody, not
+    /// even of its end. New connections are as ever.
+    Swallow {
+        /// The one side.
+        side: Vec<u16>,
+    },
     /// What is sent on this link waits.
     Clog {
         /// The sender.
@@ -179,7 +185,7 @@ impl From<Memory> for grapevine_core::rare::Memory {
 
 impl Fault {
     /// All kinds, as a scenario file names them.
-    pub const KINDS: [&'static str; 19] = [
+    pub const KINDS: [&'static str; 20] = [
         "crash",
         "start",
         "pause",
@@ -192,6 +198,7 @@ impl Fault {
         "bridge",
         "cut",
         "mend",
+        "swallow",
         "clog",
         "unclog",
         "weather",
@@ -216,6 +223,7 @@ impl Fault {
             Self::Bridge { .. } => "bridge",
             Self::Cut { .. } => "cut",
             Self::Mend => "mend",
+            Self::Swallow { .. } => "swallow",
             Self::Clog { .. } => "clog",
             Self::Unclog { .. } => "unclog",
             Self::Weather { .. } => "weather",
@@ -243,7 +251,9 @@ impl Fault {
             Self::Cut { from, to } | Self::Clog { from, to } | Self::Unclog { from, to } => {
                 vec![*from, *to]
             }
-            Self::Partition { side } | Self::OneWay { side } => side.clone(),
+            Self::Partition { side } | Self::OneWay { side } | Self::Swallow { side } => {
+                side.clone()
+            }
             Self::Bridge { server, side } => [*server].iter().chain(side).copied().collect(),
             Self::Mend | Self::Weather { .. } => Vec::new(),
         }
@@ -267,7 +277,9 @@ impl Fault {
                 change(from);
                 change(to);
             }
-            Self::Partition { side } | Self::OneWay { side } => side.iter_mut().for_each(change),
+            Self::Partition { side } | Self::OneWay { side } | Self::Swallow { side } => {
+                side.iter_mut().for_each(change);
+            }
             Self::Bridge { server, side } => {
                 change(server);
                 side.iter_mut().for_each(change);
@@ -279,9 +291,10 @@ impl Fault {
     /// The side that it divides the servers by, if it does.
     pub(crate) const fn side_mut(&mut self) -> Option<&mut Vec<u16>> {
         match self {
-            Self::Partition { side } | Self::OneWay { side } | Self::Bridge { side, .. } => {
-                Some(side)
-            }
+            Self::Partition { side }
+            | Self::OneWay { side }
+            | Self::Swallow { side }
+            | Self::Bridge { side, .. } => Some(side),
             _ => None,
         }
     }

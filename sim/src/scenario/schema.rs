@@ -81,6 +81,7 @@ pub const FIELDS: &[Field] = &[
     field("fault.partition.side", "server", ONE, SERVERS),
     field("fault.isolate.server", "server", ONE, SERVERS),
     field("fault.one_way.side", "server", ONE, SERVERS),
+    field("fault.swallow.side", "server", ONE, SERVERS),
     field("fault.bridge.server", "server", ONE, SERVERS),
     field("fault.bridge.side", "server", ONE, SERVERS),
     field("fault.cut.from", "server", ONE, SERVERS),

@@ -99,6 +99,8 @@ impl World {
         node.since = self.now;
         self.older_boot |= node.boots.last().is_some_and(|&before| boot < before);
         node.boots.insert(boot);
+        self.network.connects_anew(server);
+        let node = &self.nodes[server];
         let life = node.life;
         let now = self.clock(server);
         let id = ServerId::new(server as u16 + 1, boot);

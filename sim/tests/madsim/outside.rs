@@ -93,6 +93,17 @@ fn a_seed_and_a_file_run_on_madsim_from_the_ordinary_program() {
 }
 
 #[test]
+fn the_example_of_the_documentation_runs_on_madsim() {
+    let mut cargo = cargo_for_madsim("test");
+    let output = cargo.args(["--doc", "--", "madsim"]).output().expect("cargo runs");
+    assert!(output.status.success(), "{}", told(&output));
+    let told = told(&output);
+    let ran =
+        told.lines().any(|line| line.contains("sim/src/madsim.rs") && line.ends_with("... ok"));
+    assert!(ran, "{told}");
+}
+
+#[test]
 fn madsim_is_in_no_ordinary_build() {
     let tree = |cargo: &mut Command| {
         let output = cargo.output().expect("cargo runs");

@@ -77,6 +77,8 @@ pub(super) struct Gate {
     coins: Coins,
     /// Whether bytes were lost that nobody sends again: all that comes after them is lost too.
     dead: bool,
+    /// How often the link's connections had begun to swallow everything when this one was made.
+    born: u32,
 }
 
 impl Gate {
@@ -87,7 +89,8 @@ impl Gate {
         about: [u64; 3],
     ) -> Self {
         let coins = Coins::about(!shared.seed, about);
-        Self { lane, back, coins, dead: false }
+        let born = lane.borrow().swallows;
+        Self { lane, back, coins, dead: false, born }
     }
 
     /// Waits until something may pass. `false` if it never arrives: what meets a cut link is sent again
@@ -95,6 +98,9 @@ impl Gate {
     async fn passes(&mut self) -> bool {
         while !self.dead {
             let lane = *self.lane.borrow_and_update();
+            if lane.swallows != self.born {
+                return false;
+            }
             if lane.is_open() {
                 return true;
             }
@@ -109,9 +115,11 @@ impl Gate {
         false
     }
 
-    /// Whether both directions of the link are open.
-    fn is_open(&self) -> bool {
-        self.lane.borrow().is_open() && self.back.borrow().is_open()
+    /// Whether who sends would be told that the other side has closed: both directions of the link are open,
+    /// and nothing between them swallows what it carries.
+    fn tells(&self) -> bool {
+        let lane = *self.lane.borrow();
+        lane.swallows == self.born && lane.is_open() && self.back.borrow().is_open()
     }
 }
 
@@ -191,7 +199,7 @@ async fn write(
                 }
             }
             // A system that knows nothing of a connection refuses what comes for it.
-            Some(_) if gate.is_open() && other_closed.load(Ordering::Relaxed) => {
+            Some(_) if gate.tells() && other_closed.load(Ordering::Relaxed) => {
                 return Err(Broken);
             }
             Some(_) => {}

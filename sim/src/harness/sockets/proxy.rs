@@ -28,6 +28,8 @@ const TICK: Duration = Duration::from_millis(20);
 pub(super) struct Lane {
     pub(super) cut: bool,
     pub(super) clogged: bool,
+    /// How often all connections have begun to swallow everything: those that were there then.
+    pub(super) swallows: u32,
     pub(super) delay: Delay,
     /// How probable it is that what is sent is lost, and must be sent again.
     pub(super) loss: f64,
@@ -84,6 +86,7 @@ impl Proxy {
         let lane = Lane {
             cut: false,
             clogged: false,
+            swallows: 0,
             delay: links.delay,
             loss: links.loss,
             corruption: links.corruption,
@@ -121,14 +124,22 @@ impl Proxy {
         let size = self.shared.size;
         for (n, lane) in self.shared.lanes.iter().enumerate() {
             let link = (n / size, n % size);
-            lane.send_replace(Lane {
-                cut: network.cut.contains(&link),
-                clogged: network.clogged.contains(&link),
-                delay: *network.delays.get(&link).unwrap_or(&network.links.delay),
-                loss: network.links.loss,
-                corruption: network.links.corruption,
+            lane.send_modify(|lane| {
+                *lane = Lane {
+                    cut: network.cut.contains(&link),
+                    clogged: network.clogged.contains(&link),
+                    swallows: lane.swallows,
+                    delay: *network.delays.get(&link).unwrap_or(&network.links.delay),
+                    loss: network.links.loss,
+                    corruption: network.links.corruption,
+                };
             });
         }
+    }
+
+    /// Has every connection that there is on a link swallow everything from now on.
+    pub(super) fn swallow(&self, (from, to): Link) {
+        self.shared.lanes[from * self.shared.size + to].send_modify(|lane| lane.swallows += 1);
     }
 
     /// By how much the thread has run late, at most.
