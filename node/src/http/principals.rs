@@ -14,7 +14,7 @@ use super::carried::Carried;
 use super::error::{Code, Problem};
 use super::json::{List, NewId, decode, principal};
 use super::query::{AcksQuery, PageQuery};
-use super::sessions::{answer, settled, wait_for_end};
+use super::sessions::{WaitForEnd, answer};
 
 /// `POST .../rotate`: a new ID for a session, and the end of the old one.
 pub(super) async fn rotate(
@@ -52,9 +52,8 @@ pub(super) async fn revoke(
     AcksQuery(acks): AcksQuery,
 ) -> Result<Response, Problem> {
     let whose = named(whose)?;
-    let wait = wait_for_end(&app, acks).await;
-    let outcome = app.grapevine.revoke(&whose, wait).await;
-    settled(acks, outcome.map(drop))?;
+    let wait = WaitForEnd::now(&app, acks).await;
+    wait.settled(app.grapevine.revoke(&whose, wait.acks).await.map(drop))?;
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 

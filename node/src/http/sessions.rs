@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use grapevine_tokio::{Acks, Error, Member, Served, State as Life};
+use grapevine_tokio::{Acks, Error, Farm, Member, Served, State as Life};
 
 use super::application::Application;
 use super::body::Bytes;
@@ -85,39 +85,61 @@ pub(super) async fn delete(
     }
 }
 
-/// Ends a session. Unless the customer says how many servers to wait for, it waits for all live
-/// ones, for "from then on 404 everywhere", and settles for one, so that no single crash can undo
-/// a logout.
+/// Ends a session, as `docs/http.md` says for whom it waits.
 pub(super) async fn end(app: &App, token: &str, acks: Option<Acks>) -> Result<(), Error> {
-    let wait = wait_for_end(app, acks).await;
-    settled(acks, app.grapevine.delete(token, wait).await)
+    let wait = WaitForEnd::now(app, acks).await;
+    wait.settled(app.grapevine.delete(token, wait.acks).await)
 }
 
-/// Whom the end of a session, or of many, waits for.
-pub(super) async fn wait_for_end(app: &App, acks: Option<Acks>) -> Acks {
-    match acks {
-        Some(acks) => acks,
-        None => default_end(app.grapevine.farm().size > 1 && nobody_else_lives(app).await),
+/// Whom the end of a session, or of many, waits for. Unless the customer or the farm's `acks` ask for
+/// more than one other server, these are all that live, for "from then on 404 everywhere"; and one of
+/// them is enough in the end, so that no single crash can undo a logout.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct WaitForEnd {
+    pub(super) acks: Acks,
+    one_is_enough: bool,
+}
+
+impl WaitForEnd {
+    /// The same where nobody else lives: "all" could be nobody there, and it waits for one.
+    pub(super) async fn now(app: &App, asked: Option<Acks>) -> Self {
+        let farm = app.grapevine.farm();
+        let wait = Self::new(farm, asked);
+        if wait.one_is_enough && farm.size > 1 && nobody_else_lives(app).await {
+            return Self { acks: Acks::Peers(1), ..wait };
+        }
+        wait
     }
-}
 
-/// If the customer didn't say whom to wait for, one is enough.
-pub(super) fn settled(acks: Option<Acks>, outcome: Result<(), Error>) -> Result<(), Error> {
-    match outcome {
-        Err(Error::NotReplicated { acked: 1.., .. }) if acks.is_none() => Ok(()),
-        outcome => outcome,
+    fn new(farm: &Farm, asked: Option<Acks>) -> Self {
+        match asked {
+            Some(acks) => Self { acks, one_is_enough: false },
+            None if wants_one_at_most(farm) => Self { acks: Acks::All, one_is_enough: true },
+            None => Self { acks: Acks::Farm, one_is_enough: false },
+        }
     }
-}
 
-/// Whom the end of a session waits for if the customer says nothing: everybody who lives; where
-/// nobody does, "all" would be nobody, and it waits for one.
-const fn default_end(alone: bool) -> Acks {
-    if alone { Acks::Peers(1) } else { Acks::All }
+    pub(super) fn settled(self, outcome: Result<(), Error>) -> Result<(), Error> {
+        match outcome {
+            Err(Error::NotReplicated { acked: 1.., .. }) if self.one_is_enough => Ok(()),
+            outcome => outcome,
+        }
+    }
 }
 
 async fn nobody_else_lives(app: &App) -> bool {
     let lives = |member: &Member| !matches!(member.state, Life::Down | Life::Left);
     app.grapevine.status().await.is_ok_and(|status| !status.members.iter().any(lives))
+}
+
+fn wants_one_at_most(farm: &Farm) -> bool {
+    match farm.acks {
+        Acks::Farm | Acks::Local => true,
+        Acks::Peers(peers) => peers <= 1,
+        Acks::Majority => farm.majority() <= 2,
+        // However few live: all of them.
+        Acks::All => false,
+    }
 }
 
 pub(super) fn answer(app: &App, carried: &Carried, outcome: Result<Served, Error>) -> Response {
@@ -139,8 +161,31 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_delete_waits_for_every_live_server_unless_it_says_otherwise() {
-        assert_eq!(default_end(false), Acks::All);
-        assert_eq!(default_end(true), Acks::Peers(1));
+    fn an_end_settles_for_one_only_where_neither_customer_nor_farm_ask_for_more() {
+        let farm = |size, acks| Farm { size, acks, ..Farm::default() };
+        let settles = WaitForEnd { acks: Acks::All, one_is_enough: true };
+        let does_not = |acks| WaitForEnd { acks, one_is_enough: false };
+        let table = [
+            (3, Acks::Local, None, settles),
+            (3, Acks::Peers(0), None, settles),
+            (3, Acks::Peers(1), None, settles),
+            (3, Acks::Peers(2), None, does_not(Acks::Farm)),
+            (3, Acks::Majority, None, settles),
+            (5, Acks::Majority, None, does_not(Acks::Farm)),
+            (3, Acks::All, None, does_not(Acks::Farm)),
+            (3, Acks::Local, Some(Acks::All), does_not(Acks::All)),
+            (3, Acks::Peers(2), Some(Acks::Local), does_not(Acks::Local)),
+        ];
+        for (size, acks, asked, wanted) in table {
+            assert_eq!(
+                WaitForEnd::new(&farm(size, acks), asked),
+                wanted,
+                "{size} {acks:?} {asked:?}"
+            );
+        }
+        let few = |acked| Err(Error::NotReplicated { acked, wanted: 2, token: None, lost: false });
+        assert_eq!(settles.settled(few(1)), Ok(()));
+        assert_eq!(settles.settled(few(0)), few(0), "nobody has it");
+        assert_eq!(does_not(Acks::Farm).settled(few(1)), few(1));
     }
 }

@@ -3,6 +3,7 @@
 
 mod cookie;
 mod demo;
+mod ends;
 mod expirations;
 mod farm;
 mod faults;
