@@ -78,6 +78,8 @@ pub struct Engine {
     pub(crate) now: Timestamp,
     /// `now` without its steps; see [`crate::protocol::clocks`].
     pub(crate) steady: Timestamp,
+    /// Its steady time without any part of a step: no more than has passed. Others' clocks are reckoned by it.
+    pub(crate) passed: Timestamp,
     /// The time by which copies were dropped: see [`Engine::trusted_now`].
     pub(crate) trusted: Timestamp,
     pub(crate) config: Config,
@@ -130,6 +132,7 @@ impl Engine {
         let mut engine = Self {
             now,
             steady: now,
+            passed: now,
             trusted: Timestamp::ZERO,
             starting: Starting::new(&config, now),
             stopped: false,

@@ -205,6 +205,7 @@ pub enum Acks {
     Peers(u16),
     /// So many that with this server they are more than half of the configured farm.
     Majority,
-    /// Every other server that is not known to be down or to have left.
+    /// Every other server that is not known to be down or to have left: perhaps none. What ends a session
+    /// waits for one at least, if the farm has others, so that no single crash undoes it.
     All,
 }

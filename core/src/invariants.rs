@@ -67,6 +67,7 @@ impl Engine {
         let Self {
             now,
             steady,
+            passed,
             trusted,
             starting,
             stopped,
@@ -89,7 +90,7 @@ impl Engine {
             // It follows from the rest.
             next: _,
         } = self;
-        let time = (now, steady, trusted, clock, random.drawn());
+        let time = (now, steady, passed, trusted, clock, random.drawn());
         let talks = (lookups, waiting, repair, leaving, gone, verification);
         (time, (starting, stopped), facts, applied, members, talks, outbox)
     }

@@ -1,7 +1,7 @@
 //! What the whole state of a world must be: no applied vector lies, and servers that could talk are
 //! the same.
 
-use grapevine_core::{Address, Engine, Life, Session, Stamp, Version};
+use grapevine_core::{Address, Engine, Life, Session, Stamp, Timestamp, Version};
 
 use crate::world::World;
 
@@ -54,7 +54,7 @@ impl World {
                 let fine = has.is_some_and(|has| has.id > copy.id || has.seen.get(id) >= wrote)
                     || copy.fixed.deadline <= self.now()
                     || self.damaged().contains(&(copy.id.address, copy.id.created));
-                if !fine && !knows_revocation(engine, copy, Version::new(wrote, id)) {
+                if !fine && !knows_revocation(engine, copy, Version::new(wrote, id), self.now()) {
                     return Some(format!(
                         "{} says it has everything of {id} up to {claimed}, but lacks its write \
                          {wrote} to {}: {has:?}",
@@ -100,11 +100,13 @@ impl World {
 }
 
 /// Whether this is no write to the session but a revocation that ends it, known here: a session that
-/// came to the revoker later shows that old write all the same. Whoever has the revocation has it all.
-fn knows_revocation(engine: &Engine, copy: &Session, write: Version) -> bool {
+/// came to the revoker later shows that old write all the same. Whoever has the revocation has it all. One that
+/// nobody need have any more is known to all.
+fn knows_revocation(engine: &Engine, copy: &Session, write: Version, now: Timestamp) -> bool {
     let is_it = |record: &Session| {
         let made = Version::new(record.id.created, record.id.address.origin);
         record.is_revocation() && made == write && record.fixed.principal == copy.fixed.principal
     };
-    copy.life == Life::Deleted && engine.copies().any(|record| is_it(record))
+    let over = write.stamp.time() + engine.config().farm.max_lifetime <= now;
+    copy.life == Life::Deleted && (over || engine.copies().any(|record| is_it(record)))
 }

@@ -11,6 +11,7 @@ use crate::scenario::{
 mod farms;
 mod faults;
 mod leaving;
+mod lives;
 mod memory;
 mod pressure;
 mod shapes;
@@ -95,8 +96,10 @@ impl Scenario {
         farms::lighten(&mut scenario);
         local_reads(&mut scenario);
         farm_times(&mut scenario);
+        some_acks(&mut scenario);
         memory::add(&mut scenario);
         pressure::add(&mut scenario);
+        lives::add(&mut scenario);
         scenario
     }
 }
@@ -118,6 +121,16 @@ fn more_kinds(scenario: &mut Scenario) {
     scenario.workload.kinds.extend(more);
     let acks = [FarmAcks::Local, FarmAcks::Majority, FarmAcks::All];
     scenario.limits.acks = rng.random_bool(0.3).then(|| acks[rng.random_range(0..acks.len())]);
+}
+
+/// In some runs of three servers or more a write that leaves it to the farm waits for one other, or two. Drawn
+/// apart, when it is known how many servers there are.
+fn some_acks(scenario: &mut Scenario) {
+    let mut rng = ChaCha8Rng::seed_from_u64(scenario.seed ^ 0xac_2ac2);
+    let some = [FarmAcks::One, FarmAcks::Two][rng.random_range(0..2)];
+    if rng.random_bool(0.07) && scenario.servers > 2 {
+        scenario.limits.acks = Some(some);
+    }
 }
 
 /// In some runs servers read as real ones do. Drawn apart.

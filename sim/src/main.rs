@@ -42,8 +42,7 @@ enum Call {
 }
 
 fn main() -> ExitCode {
-    // A run's panic is reported as a broken guarantee.
-    std::panic::set_hook(Box::new(|_| {}));
+    grapevine_sim::hush_runs();
     let done = match Cli::parse().call {
         Call::Run(args) => calls::run::call(&args),
         Call::Swarm(args) => calls::swarm::call(&args),

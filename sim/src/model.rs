@@ -61,7 +61,6 @@ pub(crate) struct Known {
     /// it took the place of.
     pub(crate) deadline: Timestamp,
     pub(crate) principal: Option<Principal>,
-    revocation: Option<Version>,
     /// The session that it took the place of.
     pub(crate) replaces: Option<Replaces>,
     /// All writes to it, each writer's by stamp.
@@ -91,12 +90,37 @@ pub(crate) enum Content {
     Count(i64),
 }
 
+/// A revocation: whose sessions, as of which version, and until when anybody keeps it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Revocation {
+    pub(crate) principal: Principal,
+    pub(crate) version: Version,
+    pub(crate) until: Timestamp,
+}
+
+impl Revocation {
+    /// What a record says; `None` if this is no record of a revocation.
+    pub(crate) fn of(record: &Session) -> Option<Self> {
+        let principal = record.fixed.principal.clone().filter(|_| record.is_revocation())?;
+        let version = Version::new(record.id.created, record.id.address.origin);
+        Some(Self { principal, version, until: record.fixed.deadline })
+    }
+
+    /// Whether it ends this session, wherever both are known: one of its principal that was made by who had
+    /// not heard of it, and before its own time was over. Afterwards nobody can know of it any more.
+    pub(crate) fn ends(&self, id: &SessionId, fixed: &Fixed) -> bool {
+        fixed.principal.as_ref() == Some(&self.principal)
+            && fixed.revocation < Some(self.version)
+            && id.created.time() < self.until
+    }
+}
+
 /// The model of the whole farm.
 #[derive(Debug, Default)]
 pub(crate) struct Model {
     sessions: BTreeMap<Name, Known>,
-    /// All revocations: whose sessions, and as of which version.
-    revocations: BTreeMap<Name, (Principal, Version)>,
+    /// All revocations, by the names of their records.
+    revocations: BTreeMap<Name, Revocation>,
     /// How many writes there were.
     pub(crate) writes: u64,
 }
@@ -111,18 +135,24 @@ impl Model {
     }
 
     /// The revocation that lies under this name.
-    pub(crate) fn revocation(&self, id: &SessionId) -> Option<&(Principal, Version)> {
+    pub(crate) fn revocation(&self, id: &SessionId) -> Option<&Revocation> {
         self.revocations.get(&name(id))
     }
 
-    fn revoked(&mut self, write: &Session) {
-        let Some(principal) = &write.fixed.principal else { return };
-        let version = Version::new(write.id.created, write.id.address.origin);
-        for known in self.sessions.values_mut().filter(|known| known.ends_with(principal, version))
-        {
+    /// Whether a revocation ends this session whose record nobody need have any more by this time: who had not
+    /// heard of it before has missed it, and what that one made since may live here and be over there.
+    pub(crate) fn missed_revocation(&self, id: &SessionId, now: Timestamp) -> bool {
+        let missed = |revocation: &&Revocation| revocation.until <= now;
+        let known = self.get(id);
+        let mut missed = self.revocations.values().filter(missed);
+        known.is_some_and(|known| missed.any(|revocation| known.ends_with(revocation)))
+    }
+
+    fn revoked(&mut self, record: &SessionId, revocation: Revocation) {
+        for known in self.sessions.values_mut().filter(|known| known.ends_with(&revocation)) {
             (known.ended, known.end_asked) = (true, true);
         }
-        self.revocations.insert(name(&write.id), (principal.clone(), version));
+        self.revocations.insert(name(record), revocation);
     }
 
     /// Notes a write that a server made. Returns whether it ended the session for the first time.
@@ -130,8 +160,8 @@ impl Model {
         let delta = write.session();
         let version = Version::new(delta.seen.get(by), by);
         self.writes += 1;
-        if delta.is_revocation() {
-            self.revoked(delta);
+        if let Some(revocation) = Revocation::of(delta) {
+            self.revoked(&delta.id, revocation);
             return false;
         }
         if let Some(replaces) = &delta.fixed.replaces
@@ -143,7 +173,7 @@ impl Model {
         let known = self.sessions.entry(name(&delta.id)).or_insert_with(|| {
             let mut known = Known::new(delta, by, now);
             // Made by a server that had not heard of it.
-            known.ended = revocations.values().any(|(whose, since)| known.ends_with(whose, *since));
+            known.ended = revocations.values().any(|revocation| known.ends_with(revocation));
             known.end_asked = known.ended;
             known
         });
@@ -207,7 +237,6 @@ impl Known {
                 replaces.deadline.max(delta.fixed.deadline)
             }),
             principal: delta.fixed.principal.clone(),
-            revocation: delta.fixed.revocation,
             replaces: delta.fixed.replaces,
             by_writer: BTreeMap::new(),
             added: BTreeMap::new(),
@@ -231,9 +260,9 @@ impl Known {
         self.used.iter().filter(|&(&process, _)| by(process)).map(|(_, &at)| at).max()
     }
 
-    /// Whether a revocation of this principal and version ends it, wherever both are known.
-    pub(crate) fn ends_with(&self, principal: &Principal, version: Version) -> bool {
-        self.principal.as_ref() == Some(principal) && self.revocation < Some(version)
+    /// Whether a revocation ends it, wherever both are known.
+    pub(crate) fn ends_with(&self, revocation: &Revocation) -> bool {
+        revocation.ends(&self.id, &self.fixed)
     }
 
     /// Whether this write did what a change says. A counter's base is not the customer's to say.

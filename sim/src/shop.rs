@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use grapevine_core::{
-    Acks, Address, Change, Create, Key, Principal, ReadPolicy, Request, RequestError, RequestId,
-    Response, SessionId, Timestamp, Token, TokenKey, Value, Vector,
+    Acks, Address, Change, Create, Key, Principal, Request, RequestError, RequestId, Response,
+    SessionId, Timestamp, Token, TokenKey, Value, Vector,
 };
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
@@ -14,11 +14,12 @@ use crate::scenario::{Kind, Scenario, Scripted, Workload};
 
 mod again;
 mod flights;
+mod last;
 mod login;
 mod several;
 mod tabs;
 pub(crate) use flights::errand;
-use flights::{best_effort, flight, policy};
+use flights::{best_effort, flight, policy, within};
 pub(crate) use login::LOGIN;
 
 /// The counter that customers only ever add to.
@@ -62,6 +63,8 @@ pub(crate) struct Flight {
     pub(crate) prompt: bool,
     /// Whether it would rather read something stale than nothing.
     pub(crate) stale_will_do: bool,
+    /// How long it is to wait, if it says so itself.
+    pub(crate) within: Option<Duration>,
     /// Whether it is about a session with a principal, or about a principal.
     pub(crate) named: bool,
     /// Whether it is the customer's last request, after healing.
@@ -289,6 +292,7 @@ impl Shop {
             let read = Request::Read { token: token.clone(), policy };
             let mut flight = flight(n, Intent::Read, Acks::Local, Some(token), carried.known, now);
             flight.stale_will_do = best_effort(policy);
+            flight.within = within(policy);
             return vec![(read, flight)];
         };
         let acks = match (&intent, &request) {
@@ -395,18 +399,6 @@ impl Shop {
                 Ok(_) => self.forged.1 += 1,
             }
         }
-    }
-
-    /// The last request of a customer, after healing: what does it see? `None` if it has no
-    /// session.
-    pub(crate) fn last_look(&mut self, n: usize, now: Timestamp) -> Option<(Request, Flight)> {
-        let carried = self.customers[n].carried.clone()?;
-        let token = Token::decode(&carried.text, &self.key).expect("a token of this farm");
-        let policy = ReadPolicy::Fresh;
-        let read = Request::Read { token: token.clone(), policy };
-        let mut flight = flight(n, Intent::Read, Acks::Local, Some(token), carried.known, now);
-        flight.last = true;
-        Some((read, flight))
     }
 
     /// A customer gets the answer to a request, and carries on.

@@ -1,5 +1,6 @@
 //! Many runs on all cores: each seed draws its own scenario. The first failures are kept.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
@@ -278,9 +279,26 @@ pub fn run_on(scenario: &Scenario, on: On) -> Outcome {
     run()
 }
 
+thread_local! {
+    /// Whether a run is under way on this thread.
+    static RUNS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Has panics of runs print nothing: each is reported as a broken guarantee. All others are told as before.
+pub fn hush_runs() {
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        if !RUNS.get() {
+            tell(panic);
+        }
+    }));
+}
+
 /// Runs to the end. A panic is a broken guarantee like any other.
 pub(crate) fn finish(run: &mut Run) -> Outcome {
+    RUNS.set(true);
     let finished = std::panic::catch_unwind(AssertUnwindSafe(|| run.finish()));
+    RUNS.set(false);
     finished.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));

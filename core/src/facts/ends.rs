@@ -51,6 +51,11 @@ impl Facts {
         }
     }
 
+    /// Whether this revocation of its principal ends a session.
+    pub(crate) fn revokes(&self, revocation: Version, session: &Session) -> bool {
+        session.is_revoked_by(revocation, self.kept)
+    }
+
     /// Ends one session by those of these revocations that it doesn't name.
     fn end_by(
         &mut self,
@@ -59,7 +64,7 @@ impl Facts {
         others: &mut BTreeSet<Address>,
     ) {
         let Some(copy) = self.array.get(address) else { return };
-        let causes = revocations.iter().copied().filter(|&cause| copy.is_revoked_by(cause));
+        let causes = revocations.iter().copied().filter(|&cause| self.revokes(cause, copy));
         let mut causes = causes.peekable();
         if causes.peek().is_none() {
             return;
@@ -96,7 +101,7 @@ impl Facts {
             assert!(names(old, copy.created()), "a session was replaced and doesn't say by what");
         }
         if let Some(principal) = &copy.fixed.principal {
-            for cause in self.owners.revocations(principal).filter(|&c| copy.is_revoked_by(c)) {
+            for cause in self.owners.revocations(principal).filter(|&c| self.revokes(c, copy)) {
                 assert!(copy.life == Life::Deleted, "a revoked session lives");
                 assert!(names(copy, cause), "a session was revoked and doesn't say by what");
             }

@@ -67,6 +67,8 @@ impl Totals {
 pub(crate) struct Facts {
     me: ServerId,
     margin: Duration,
+    /// How long the record of a revocation is kept: the longest life of a session.
+    kept: Duration,
     array: Array,
     changes: Changes,
     slots: Slots,
@@ -85,6 +87,7 @@ impl Facts {
         Self {
             me,
             margin: farm.margin(),
+            kept: farm.max_lifetime,
             array: Array::default(),
             changes: Changes::default(),
             slots: Slots::default(),

@@ -15,10 +15,18 @@ use crate::id::ServerId;
 use crate::rare::{Mark, Point};
 use crate::stamp::{Stamp, Timestamp};
 
+/// Whom a write waits for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WaitsFor {
+    pub(crate) acks: Acks,
+    /// At least so many, whoever lives.
+    least: u16,
+}
+
 #[derive(Clone, Debug)]
 struct Write {
     request: RequestId,
-    acks: Acks,
+    waits: WaitsFor,
     until: Timestamp,
     response: Response,
 }
@@ -49,22 +57,22 @@ impl Waiting {
 // The writer's half.
 impl Engine {
     /// What a write waits for, where the request may leave it to the farm.
-    pub(crate) fn acks_of_write(&self, asked: Acks) -> Acks {
-        if asked == Acks::Farm { self.config.farm.acks } else { asked }
+    pub(crate) fn acks_of_write(&self, asked: Acks) -> WaitsFor {
+        let acks = if asked == Acks::Farm { self.config.farm.acks } else { asked };
+        WaitsFor { acks, least: 0 }
     }
 
     /// The same for what ends a session: by default one other server has it, so that no single crash
-    /// can undo a logout. A farm of one waits for nobody.
-    pub(crate) fn acks_of_end(&self, asked: Acks) -> Acks {
-        match (asked, self.config.farm.acks) {
-            (Acks::Farm, Acks::Farm | Acks::Local | Acks::Peers(0))
-                if self.config.farm.size > 1 =>
-            {
-                Acks::Peers(1)
-            }
+    /// can undo a logout; nor where it waits for all that live, and a server that is cut off knows of none.
+    /// A farm of one waits for nobody.
+    pub(crate) fn acks_of_end(&self, asked: Acks) -> WaitsFor {
+        let others = self.config.farm.size > 1;
+        let acks = match (asked, self.config.farm.acks) {
+            (Acks::Farm, Acks::Farm | Acks::Local | Acks::Peers(0)) if others => Acks::Peers(1),
             (Acks::Farm, acks) => acks,
             (asked, _) => asked,
-        }
+        };
+        WaitsFor { acks, least: u16::from(others && acks == Acks::All) }
     }
 
     /// Answers a write when enough other servers have it.
@@ -72,10 +80,10 @@ impl Engine {
         &mut self,
         request: RequestId,
         stamp: Stamp,
-        acks: Acks,
+        waits: WaitsFor,
         response: Response,
     ) {
-        if acks == Acks::Local || self.enough(stamp, acks) {
+        if waits.acks == Acks::Local || self.enough(stamp, waits) {
             return self.respond(request, Ok(response));
         }
         let limit = self.config.local.pending_requests;
@@ -88,7 +96,7 @@ impl Engine {
         } else {
             self.now + self.config.local.ack_timeout
         };
-        let write = Write { request, acks, until, response };
+        let write = Write { request, waits, until, response };
         if until <= self.now {
             return self.not_replicated(stamp, write);
         }
@@ -96,19 +104,20 @@ impl Engine {
         self.waiting.writes.insert(stamp, write);
     }
 
-    fn wanted(&self, acks: Acks) -> u16 {
-        match acks {
+    fn wanted(&self, waits: WaitsFor) -> u16 {
+        match waits.acks {
             Acks::Farm | Acks::Local => 0,
             Acks::Peers(peers) => peers,
             Acks::Majority => self.config.farm.majority() - 1,
-            Acks::All => self.members.live(),
+            Acks::All => self.members.live().max(waits.least),
         }
     }
 
-    fn enough(&self, stamp: Stamp, acks: Acks) -> bool {
-        match acks {
-            Acks::All => self.members.all_acked(stamp),
-            _ => self.members.acked(stamp) >= self.wanted(acks),
+    fn enough(&self, stamp: Stamp, waits: WaitsFor) -> bool {
+        let acked = self.members.acked(stamp);
+        match waits.acks {
+            Acks::All => self.members.all_acked(stamp) && acked >= waits.least,
+            _ => acked >= self.wanted(waits),
         }
     }
 
@@ -118,7 +127,7 @@ impl Engine {
             Response::Session(served) => (Some(served.token), served.lost),
             _ => (None, false),
         };
-        let (acked, wanted) = (self.members.acked(stamp), self.wanted(write.acks));
+        let (acked, wanted) = (self.members.acked(stamp), self.wanted(write.waits));
         let error = RequestError::NotReplicated { acked, wanted, token, lost };
         self.respond(write.request, Err(error));
     }
@@ -139,8 +148,8 @@ impl Engine {
     fn answer_up_to(&mut self, applied: Stamp) {
         let stamps: Vec<Stamp> = self.waiting.writes.range(..=applied).map(|(&s, _)| s).collect();
         for stamp in stamps {
-            let acks = self.waiting.writes.get(&stamp).map_or(Acks::Local, |write| write.acks);
-            if self.enough(stamp, acks)
+            let waits = self.waiting.writes.get(&stamp).map(|write| write.waits);
+            if waits.is_some_and(|waits| self.enough(stamp, waits))
                 && let Some(write) = self.waiting.take(stamp)
             {
                 self.respond(write.request, Ok(write.response));

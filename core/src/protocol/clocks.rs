@@ -27,6 +27,9 @@ impl Engine {
         let longest = self.config.farm.suspect_after;
         self.rare.mark_if(now.since(self.now) > longest, Mark::ClockSteppedAhead);
         self.steady = self.steady + now.since(self.now).min(longest);
+        if now.since(self.now) <= longest {
+            self.passed = self.passed + now.since(self.now);
+        }
         self.now = self.now.max(now);
     }
 
@@ -77,7 +80,7 @@ impl Engine {
     /// it has reached, though this server may no longer hear it: so it never goes back behind a time
     /// by which a copy was dropped, or that copy could be stored again (G4).
     pub(crate) fn trusted_now(&self) -> Timestamp {
-        self.members.trusted(self.now, self.steady, &self.config.farm).max(self.trusted)
+        self.members.trusted(self.now, self.passed, &self.config.farm).max(self.trusted)
     }
 
     /// Whether a session's life is over so long ago that no copy of it is kept. What others made is not
@@ -92,6 +95,11 @@ impl Engine {
     pub(crate) fn sure_now(&self, origin: ServerId) -> Timestamp {
         let now = self.now.min(self.trusted_now());
         if self.is_told_of(origin) { now } else { now.min(self.trusted) }
+    }
+
+    /// The same, for what others made.
+    pub(crate) fn sure_now_of_others(&self) -> Timestamp {
+        self.sure_now(ServerId::ZERO)
     }
 
     /// The same for the session that this one replaced.
@@ -117,23 +125,24 @@ impl Engine {
 
 impl Members {
     /// Notes when a majority of the configured farm, this server among them, has said what time it is.
-    pub(super) fn note_time(&mut self, now: Timestamp, steady: Timestamp, farm: &Farm) {
+    pub(super) fn note_time(&mut self, now: Timestamp, passed: Timestamp, farm: &Farm) {
         let heard = self.peers.values().filter(|peer| peer.introduced && peer.state != State::Left);
         if heard.count() + 1 >= usize::from(farm.majority()) {
-            self.told = Some((self.trusted(now, steady, farm), steady));
+            self.told = Some((self.trusted(now, passed, farm), passed));
         }
     }
 
-    fn trusted(&self, now: Timestamp, steady: Timestamp, farm: &Farm) -> Timestamp {
-        // Where a clock stands now, from its last reading and the steady time since.
+    fn trusted(&self, now: Timestamp, passed: Timestamp, farm: &Farm) -> Timestamp {
+        // Where a clock stands now at the least, from its last reading and what has passed since. Of a step
+        // nothing counts: a clock that is set ahead again and again would take a dead process's along.
         let heard = self.peers.values().filter(|peer| peer.introduced && peer.state != State::Left);
-        let clocks = heard.map(|peer| peer.clock + steady.since(peer.clock_read));
+        let clocks = heard.map(|peer| peer.clock + passed.since(peer.clock_read));
         let mut clocks: Vec<Timestamp> = clocks.collect();
-        // Without a majority's word, its own steady time is all that a server has, since it was told the
+        // Without a majority's word, its own such time is all that a server has, since it was told the
         // time: by processes that may be no more.
         let alone = clocks.len() + 1 < usize::from(farm.majority());
-        let since = |(time, at): (Timestamp, Timestamp)| time + steady.since(at);
-        let own = if alone { now.min(self.told.map_or(steady, since)) } else { now };
+        let since = |(time, at): (Timestamp, Timestamp)| time + passed.since(at);
+        let own = if alone { now.min(self.told.map_or(passed, since)) } else { now };
         clocks.push(own);
         clocks.sort();
         let reached = clocks.len().saturating_sub(usize::from(farm.majority()));

@@ -94,7 +94,7 @@ impl Engine {
         if heartbeat.clock > self.now + self.config.farm.max_drift {
             self.skewed(from, Stamp::at(heartbeat.clock));
         }
-        let time = (self.now, self.steady);
+        let time = (self.now, self.passed);
         let off = self.members.self_skewed();
         self.members.on_heartbeat(from, heartbeat, &self.applied, time, &self.config);
         self.rare.mark_if(!off && self.members.self_skewed(), Mark::OwnClockOff);

@@ -31,7 +31,7 @@ pub(super) struct Peer {
     pub(super) heard: Timestamp,
     /// When its last command came, by this server's clock, steps included.
     pub(super) heard_at: Timestamp,
-    /// When it last said what its clock shows, by this server's steady time.
+    /// When it last said what its clock shows, by the time that has surely passed here.
     pub(super) clock_read: Timestamp,
     /// Whether a heartbeat of this process has come.
     pub(super) introduced: bool,
@@ -63,7 +63,7 @@ pub(crate) struct Members {
     next_heartbeat: Timestamp,
     pub(super) joining: bool,
     pub(super) self_skewed: bool,
-    /// What time a majority had reached when it last said so, and the steady time then; `None` if none
+    /// What time a majority had reached when it last said so, and what had passed here then; `None` if none
     /// has since this process started.
     pub(super) told: Option<(Timestamp, Timestamp)>,
     pub(super) together: Together,
@@ -263,7 +263,7 @@ impl Members {
         from: ServerId,
         heartbeat: Heartbeat,
         applied: &Vector,
-        (now, steady): (Timestamp, Timestamp),
+        (now, passed): (Timestamp, Timestamp),
         config: &Config,
     ) {
         let named = heartbeat.members.contains(&config.server);
@@ -291,11 +291,11 @@ impl Members {
         }
         if heartbeat.clock >= peer.clock {
             // Of two heartbeats that overtook each other, the later one says it all.
-            (peer.clock, peer.clock_read) = (heartbeat.clock, steady);
+            (peer.clock, peer.clock_read) = (heartbeat.clock, passed);
             self.told(from, heartbeat.applied);
         }
         self.judge_own_clock(&config.farm);
-        self.note_time(now, steady, &config.farm);
+        self.note_time(now, passed, &config.farm);
     }
 
     /// The others, as people see them.

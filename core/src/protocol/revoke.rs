@@ -33,11 +33,11 @@ impl Engine {
                 let sessions = copies.filter(|copy| copy.life != Life::Deleted).count() as u64;
                 let version = record.created();
                 self.counters.revocations += 1;
-                let acks = self.acks_of_end(acks);
-                self.publish(Write::Revoke(Arc::new(record)), acks);
+                let waits = self.acks_of_end(acks);
+                self.publish(Write::Revoke(Arc::new(record)), waits.acks);
                 self.evict(victims);
                 let response = Response::Revoked { sessions, version };
-                self.wait_for_acks(id, version.stamp, acks, response);
+                self.wait_for_acks(id, version.stamp, waits, response);
             }
             Err(error) => self.respond(id, Err(error)),
         }

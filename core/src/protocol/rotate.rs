@@ -54,13 +54,13 @@ impl Engine {
         self.counters.created += 1;
         self.counters.rotated += 1;
         self.rare.mark_if(until.is_some(), Mark::RotatedWithGrace);
-        let acks = self.acks_of_end(rotation.acks);
-        self.publish(Write::Create(Arc::clone(&session)), acks);
+        let waits = self.acks_of_end(rotation.acks);
+        self.publish(Write::Create(Arc::clone(&session)), waits.acks);
         self.evict(victims);
         // What the customer depended on is in the new session, by this one write.
         let (context, lost) = (Vector::default(), grounds.lost.clone());
         let served = self.served(&session, &Grounds { context, lost, stale: false });
-        self.wait_for_acks(id, version.stamp, acks, Response::Session(served));
+        self.wait_for_acks(id, version.stamp, waits, Response::Session(served));
         Ok(())
     }
 }

@@ -160,9 +160,11 @@ impl Engine {
         base.covers_entry(server, stamp) || self.is_of_long_ago(stamp)
     }
 
-    /// Whether all that a write of this stamp could speak of has expired.
+    /// Whether all that a write of this stamp could speak of has expired: not by this server's clock
+    /// alone, which may be far ahead, and what is covered is never asked for again.
     pub(crate) fn is_of_long_ago(&self, stamp: Stamp) -> bool {
         let farm = &self.config.farm;
-        stamp.time() + farm.max_lifetime + farm.margin() < self.now
+        let over = stamp.time() + farm.max_lifetime + farm.margin();
+        over < self.now && over < self.sure_now_of_others()
     }
 }

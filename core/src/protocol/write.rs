@@ -61,15 +61,15 @@ pub(crate) enum Refused {
 impl Engine {
     /// Makes a new session (R57a, R74, R86a).
     pub(crate) fn create(&mut self, id: RequestId, create: Create) {
-        let acks = self.acks_of_write(create.acks);
+        let waits = self.acks_of_write(create.acks);
         match self.make_session(create) {
             Ok((session, victims)) => {
                 self.counters.created += 1;
                 let stamp = session.id.created;
-                self.publish(Write::Create(Arc::clone(&session)), acks);
+                self.publish(Write::Create(Arc::clone(&session)), waits.acks);
                 self.evict(victims);
                 let served = self.served(&session, &Grounds::default());
-                self.wait_for_acks(id, stamp, acks, Response::Session(served));
+                self.wait_for_acks(id, stamp, waits, Response::Session(served));
             }
             Err(error) => self.respond(id, Err(error)),
         }
@@ -149,7 +149,7 @@ impl Engine {
     ) -> Result<(), RequestError> {
         assert!(copy.complete && copy.life == Life::Live, "only whole live copies are written to");
         self.check_place()?;
-        let acks = match wanted {
+        let waits = match wanted {
             Wanted::Delete => self.acks_of_end(acks),
             Wanted::Update(_) | Wanted::Replace(_) => self.acks_of_write(acks),
         };
@@ -179,7 +179,7 @@ impl Engine {
             merged.merge(write.session());
             victims = self.check_limits(Some(copy), &merged, adds(write.session()))?;
         }
-        self.publish(write, acks);
+        self.publish(write, waits.acks);
         self.evict(victims);
         let response = match self.facts.array().get(copy.id.address) {
             Some(written) if written.life == Life::Live => {
@@ -188,7 +188,7 @@ impl Engine {
             }
             _ => Response::Deleted,
         };
-        self.wait_for_acks(id, version.stamp, acks, response);
+        self.wait_for_acks(id, version.stamp, waits, response);
         Ok(())
     }
 

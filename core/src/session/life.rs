@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use core::cmp::{Ordering, Reverse};
+use core::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -112,9 +113,13 @@ impl Session {
         Version::new(self.id.created, self.id.address.origin)
     }
 
-    /// Whether a revocation of its principal ends this session: it names none as new.
-    pub(crate) fn is_revoked_by(&self, revocation: Version) -> bool {
-        !self.fixed.revokes && self.fixed.revocation < Some(revocation)
+    /// Whether a revocation of its principal, whose record is kept for this long, ends this session: it names
+    /// none as new, and was made before the record's time was over. Who makes one later may have dropped the
+    /// record, while another, whose clock is behind, still has it.
+    pub(crate) fn is_revoked_by(&self, revocation: Version, kept: Duration) -> bool {
+        !self.fixed.revokes
+            && self.fixed.revocation < Some(revocation)
+            && self.id.created.time() < revocation.stamp.time() + kept
     }
 
     /// The copy after it was ended: by these writes, or by its own time.

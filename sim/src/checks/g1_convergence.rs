@@ -1,5 +1,7 @@
 //! G1: convergence.
 
+use std::collections::BTreeSet;
+
 use grapevine_core::{Address, Notice, Response, Session};
 
 use super::half_heard::HalfHeard;
@@ -19,6 +21,8 @@ static ABOUT: About = About {
     rule: "100 heartbeats after healing, the healed servers' copies are equal, to the last stamp; if they are not \
            by then and a server is not healed, `give_up_after` and 50 heartbeats later, for what that one wrote last may \
            have reached some only, beyond a gap (and if it runs, and is heard, as long as that lasts). \
+           A session is not compared that a revocation would have ended whose record is dropped by then: who made \
+           it had not heard of that for longer than any session lives (G4); nor is it an alarm if servers find it. \
            Without a death they are also what the reference model makes of all writes. At any \
            time, what an applied vector claims is there. Servers compare their copies in every run: \
            no server ever finds that its copies and another's differ, unless memory was damaged, or a process ran \
@@ -74,7 +78,9 @@ impl Check for Convergence {
         let mut differences = scene.world.differences_among(scene.healed);
         let half_heard = HalfHeard::among(scene);
         differences.retain(|&(address, _)| {
-            !half_heard.wrote_of(scene, address) && !is_being_dropped(scene, address)
+            !half_heard.wrote_of(scene, address)
+                && !is_being_dropped(scene, address)
+                && !came_after_its_revocation(scene, address)
         });
         if let Some((_, difference)) = differences.first() {
             let count = differences.len();
@@ -117,6 +123,25 @@ fn is_being_dropped(scene: &Scene<'_>, address: Address) -> bool {
     { copies }.any(|copy| due(copy))
 }
 
+/// Whether all sessions that were found to differ are such as a revocation would have ended whose record is
+/// dropped: that two servers differ in those is so, until a comparison finds it.
+fn all_came_after_their_revocations(scene: &Scene<'_>) -> bool {
+    let missed = |known: &&Known| scene.model.missed_revocation(&known.id, scene.world.now());
+    let missed: BTreeSet<_> =
+        scene.model.iter().filter(missed).map(|known| known.id.hashed()).collect();
+    scene.world.notices().iter().all(|(_, notice)| match notice {
+        Notice::Mismatch { sessions, .. } => sessions.iter().all(|id| missed.contains(id)),
+        _ => true,
+    })
+}
+
+/// Whether a session lies here that a revocation would have ended whose record is dropped, somewhere at least:
+/// its server had not heard of that for longer than any session lives (G4).
+fn came_after_its_revocation(scene: &Scene<'_>, address: Address) -> bool {
+    let copies = scene.healed.iter().filter_map(|&s| scene.world.running(s)?.copy(address));
+    { copies }.any(|copy| scene.model.missed_revocation(&copy.id, scene.world.now()))
+}
+
 /// Whether a healed server can't have joined: one that is not healed can be heard, and does not count its
 /// process, for it hears nobody (section 5: until it falls silent, it may act on what it has of the
 /// predecessor).
@@ -130,6 +155,9 @@ fn waits_for_the_rest(scene: &Scene<'_>, server: usize) -> bool {
 fn no_false_alarm(scene: &Scene<'_>) -> Judgement {
     if scene.world.mismatches() > 0 && scene.damaged.is_empty() && !scene.world.older_boot() {
         let count = scene.world.mismatches();
+        if all_came_after_their_revocations(scene) {
+            return Ok(());
+        }
         let first = scene.world.notices().iter().find_map(|(server, notice)| match notice {
             Notice::Mismatch { server: other, sessions } => Some((server + 1, other, sessions)),
             _ => None,

@@ -50,7 +50,7 @@ static ABOUT: About = About {
            the writer knows of has applied the write (or had when it died). After each death and at \
            the end, if all servers are healed: for every write (a new ID, an end and a revocation \
            too) that was answered with n acknowledgements (of `all`: as many as the writer, once it has joined, counts as \
-           live; of an end: one, unless the request or the farm says otherwise), and since which was made at most n servers died, a running server has a copy \
+           live, of an end at least one; of an end: one, unless the request or the farm says otherwise), and since which was made at most n servers died, a running server has a copy \
            (or tombstone) that has seen it, unless the session's lifetime is over. Who answers that too few have a write \
            says how many were to be waited for, and how many newest processes have acknowledged it: no fewer than \
            it heard, no more than have applied it, and less than enough. Who leaves and says that its leave is complete: every \
@@ -105,7 +105,9 @@ fn wanted(world: &World, intent: &Intent, acks: Acks, members: &[Member]) -> Opt
         Acks::Majority => Some(usize::from(farm.majority()) - 1),
         Acks::All => {
             let live = |member: &&Member| !matches!(member.state, State::Down | State::Left);
-            Some(members.iter().filter(live).count())
+            // No single crash may undo an end, whoever is thought to live.
+            let least = usize::from(ends && farm.size > 1);
+            Some(members.iter().filter(live).count().max(least))
         }
     }
 }

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use grapevine_core::command::Write;
+use grapevine_core::rare::Point;
 use grapevine_core::{
-    Engine, Member, NotFound, RequestError, Response, Served, ServerId, Session, Stamp, Vector,
+    Attribute, Change, Engine, Member, NotFound, RequestError, Response, Served, ServerId, Session,
+    Stamp, Vector,
 };
 
 use super::asked::as_asked;
@@ -44,7 +46,8 @@ static ABOUT: About = About {
            vector covers, that nobody ended and that are far from their end, unless a clock has been far off in the run. A session \
            that takes the place of another starts with exactly what that one showed where it was \
            rotated, which shows the same in its grace. A stale \
-           response comes only to who asked for it, and keeps the context; of another's context \
+           response comes only to who asked for it and where something is missing, keeps the context, and shows what was \
+           written; of another's context \
            nothing is dropped that a running, level server lacks (one of \
            whose process the answering server can't know counts if it has an older copy); after healing, when all is known \
            to all, one entry is left at most. No session is lost, or unknown, while no server died, \
@@ -81,9 +84,9 @@ impl Check for Sessions {
                 self.looked += 1;
                 if served.lost {
                     lost::in_part(scene, answered, served)?;
-                } else if !matches!(answered.flight.intent, Intent::Rotate(_)) {
-                    own_view(scene, answered, &served.session)?;
-                    self.in_order(scene, answered, &served.session)?;
+                } else if let Some(shown) = self.shown(answered, served) {
+                    own_view(scene, answered, shown)?;
+                    self.in_order(scene, answered, shown)?;
                 }
                 // What a gone process wrote may be lost in the midst of what it wrote, which no vector tells.
                 if !served.lost || lost::all_writers_live(scene, answered, &served.session.seen) {
@@ -130,6 +133,14 @@ fn own_view(scene: &Scene<'_>, answered: &Answered<'_>, session: &Session) -> Ju
 }
 
 impl Sessions {
+    /// What a customer was shown of its session: at a rotation, that is what the new ID started with.
+    fn shown<'a>(&'a self, answered: &Answered<'_>, served: &'a Served) -> Option<&'a Session> {
+        match answered.flight.intent {
+            Intent::Rotate(_) => self.rotated.before(&served.session.id).map(|copy| &**copy),
+            _ => Some(&served.session),
+        }
+    }
+
     /// Monotonic writes, writes-follow-reads.
     fn in_order(&self, scene: &Scene<'_>, answered: &Answered<'_>, session: &Session) -> Judgement {
         let seen = &session.seen;
@@ -238,6 +249,43 @@ fn stale_as_asked(scene: &Scene<'_>, answered: &Answered<'_>, served: &Served) -
     if context.is_some_and(|context| !served.token.context.covers(context)) {
         return Err(format!("{id} was served stale, and its token has lost context"));
     }
+    let Some(known) = scene.model.get(&id) else {
+        return Err(format!("{id} was never created"));
+    };
+    if *served.session.fixed != *known.fixed {
+        return Err(format!(
+            "{id} is {:?}, and was made as {:?}",
+            served.session.fixed, known.fixed
+        ));
+    }
+    // Writes may be missing in the midst; what is shown was written all the same.
+    for (key, attribute) in &served.session.attributes {
+        if let Attribute::Register { version, value } = attribute
+            && !known.did(*version, &Change::Set(key.clone(), value.clone()))
+        {
+            return Err(format!(
+                "{id} was served stale with {value:?} in {key:?}, which nobody wrote"
+            ));
+        }
+    }
+    needlessly_stale(scene, answered, served)
+}
+
+/// Whether a server that joined long ago has all that the customer and the copy have seen, and says all the same
+/// that what it shows is old.
+fn needlessly_stale(scene: &Scene<'_>, answered: &Answered<'_>, served: &Served) -> Judgement {
+    let Some(engine) = scene.world.running(answered.server) else { return Ok(()) };
+    let context = answered.flight.token.as_ref().map(|token| &token.context);
+    let covers = |vector| engine.applied().covers(vector);
+    // A look-up that is forced may end before anybody is asked.
+    let forced = scene.world.traffic.may(Point::QueryUnneeded);
+    let level = !engine.status().joining && !scene.world.late() && !forced;
+    if level && context.is_none_or(covers) && covers(&served.session.seen) {
+        return Err(format!(
+            "{} was served stale, and nothing of it is missing",
+            served.session.id
+        ));
+    }
     Ok(())
 }
 
@@ -273,9 +321,13 @@ fn carries_enough(scene: &Scene<'_>, answered: &Answered<'_>, served: &Served) -
         }
     }
     let all = scene.healed.len() == scene.world.size();
-    let rest = answered.flight.last && all;
+    let rest = answered.flight.last && answered.flight.intent == Intent::Read && all;
     scene.tally.add(Rule::AtRest, u64::from(rest && !scene.damage.left));
-    if rest && !scene.damage.left && carried.len() > 1 {
+    // Where repairs bring a session at a time, some server may lack what is carried.
+    let engines = || (0..scene.world.size()).filter_map(|server| scene.world.running(server));
+    let everywhere = |server, stamp| engines().all(|e| e.applied().covers_entry(server, stamp));
+    let needless = carried.iter().any(|(server, stamp)| everywhere(server, stamp));
+    if rest && !scene.damage.left && carried.len() > 1 && needless {
         return Err(format!("{}: a token at rest carries {carried:?}", served.session.id));
     }
     Ok(())
@@ -294,7 +346,8 @@ fn out_of_the_count(
 ) -> bool {
     let id = served.session.id;
     let Some(by) = scene.world.running(answered.server) else { return false };
-    let knows = |member: &Member| member.server == other.server();
+    // Who is known now may have come after an answer that goes out late.
+    let knows = |member: &Member| member.server == other.server() && !scene.world.late();
     // What is there in part is not shown before somebody gave the rest.
     let harmless = |copy: &Session| copy.id != id || !copy.complete || copy.seen.covers(dropped);
     !by.status().members.iter().any(knows)

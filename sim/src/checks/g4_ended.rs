@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use grapevine_core::command::Write;
 use grapevine_core::{
-    Acks, Engine, Life, Listed, Principal, Response, Served, ServerId, Session, SessionId,
-    Timestamp, Version, WhenIsolated,
+    Acks, Engine, Life, Listed, Principal, Response, Served, ServerId, Session, SessionId, Stamp,
+    Timestamp, WhenIsolated,
 };
 
 use super::half_heard::HalfHeard;
 use super::{About, Answered, Check, Judgement, Rule, Scene};
-use crate::model::{Name, name};
+use crate::model::{Name, Revocation, name};
 use crate::shop::Intent;
 
 #[derive(Default)]
@@ -19,11 +20,13 @@ pub(super) struct Ended {
     looked: u64,
     /// Which server has heard that which session is over.
     heard: BTreeSet<(ServerId, Name)>,
+    /// Which server's copy of which session does not live any more, and the server's own last write in it.
+    over: BTreeMap<(ServerId, Name), Stamp>,
     /// Which server has heard that which session was rotated away, and when its grace ends, if it
     /// has one.
     rotated: BTreeMap<(ServerId, Name), Option<Timestamp>>,
     /// The newest revocation that a server has heard of.
-    revoked: BTreeMap<ServerId, BTreeMap<Principal, Version>>,
+    revoked: BTreeMap<ServerId, BTreeMap<Principal, Revocation>>,
 }
 
 /// How long after its grace a session may still be there, besides what clocks are off by.
@@ -36,10 +39,10 @@ static ABOUT: About = About {
     source: "Sections 3 and 9 of the protocol: life only goes forward, and what ends a session \
              carries its end.",
     rule: "A server that has stored a tombstone never stores a live copy of that session again and \
-           never serves it, nor lists it. A server that has stored any part of a session never has the one that \
+           never serves it, writes to it or lists it. A server that has stored any part of a session never has the one that \
            it replaced alive, and serves it only in its grace and only to be read. A server that \
            has stored a revocation never has a session of that principal alive that names none as \
-           new, nor serves it. Who replaced and revoked what is taken from the writes, not from \
+           new and was made before the record's time was over, nor serves it, until that time. Who replaced and revoked what is taken from the writes, not from \
            the servers' copies. At the end no healed server has a live copy of a session that \
            another healed server knows to be over, by any of these (but for what a server that is not healed, and that \
            only some of them hear, wrote beyond a gap: G1). (That an old session never \
@@ -54,10 +57,8 @@ static ABOUT: About = About {
 impl Ended {
     /// Notes what a server hears by storing a part of this session.
     fn hear(&mut self, scene: &Scene<'_>, by: ServerId, id: &SessionId) {
-        if let Some((principal, version)) = scene.model.revocation(id) {
-            let newest = self.revoked.entry(by).or_default();
-            let newest = newest.entry(principal.clone()).or_insert(*version);
-            *newest = (*newest).max(*version);
+        if let Some(revocation) = scene.model.revocation(id) {
+            note_newest(self.revoked.entry(by).or_default(), revocation.clone());
         }
         // What stands in for the middle of a chain of new IDs doesn't say what that one replaced.
         let stands_in = |copy: &Session| copy.id == *id && copy.stands_in();
@@ -74,11 +75,13 @@ impl Ended {
         }
     }
 
-    /// Whether this server has heard of a revocation that ends the session.
+    /// Whether this server has heard of a revocation that ends the session, and still has it.
     fn is_revoked(&self, scene: &Scene<'_>, by: ServerId, id: &SessionId) -> bool {
         let heard = self.revoked.get(&by).into_iter().flatten();
         scene.model.get(id).is_some_and(|known| {
-            heard.into_iter().any(|(principal, &version)| known.ends_with(principal, version))
+            heard
+                .into_iter()
+                .any(|(_, revocation)| is_kept(scene, revocation) && known.ends_with(revocation))
         })
     }
 
@@ -150,10 +153,24 @@ impl Check for Ended {
         self.looked
     }
 
+    fn wrote(&mut self, scene: &Scene<'_>, by: ServerId, write: &Write, _: bool) -> Judgement {
+        // What waits for acknowledgements is served when it is written.
+        let Write::Update(delta) = write else { return Ok(()) };
+        scene.tally.looked(Rule::NotWritten);
+        let Some(&last) = self.over.get(&(by, name(&delta.id))) else { return Ok(()) };
+        if delta.seen.get(by) > last {
+            return Err(format!("{by} wrote to {}, which it knows to be over", delta.id));
+        }
+        Ok(())
+    }
+
     fn stored(&mut self, scene: &Scene<'_>, by: ServerId, copy: &Arc<Session>) -> Judgement {
         let (id, life) = (copy.id, copy.life);
         let entry = (by, name(&id));
         self.hear(scene, by, &id);
+        if life != Life::Live {
+            self.over.entry(entry).or_insert(copy.seen.get(by));
+        }
         if life == Life::Deleted {
             self.heard.insert(entry);
             self.looked += 1;
@@ -209,7 +226,7 @@ impl Check for Ended {
                 copy.life == Life::Live && !scene.damaged.contains(&name(&copy.id))
             };
             for copy in copies().filter(judged) {
-                if over.rotated.contains_key(&name(&copy.id)) || over.revoked(copy) {
+                if over.rotated.contains_key(&name(&copy.id)) || over.revoked(scene, copy) {
                     return Err(format!(
                         "{} lives at server {} beside what ended it",
                         copy.id,
@@ -239,7 +256,7 @@ impl Check for Ended {
                 .rotated
                 .get(&name(&copy.id))
                 .is_some_and(|until| until.is_none_or(|until| scene.world.now() > until + SLACK));
-            if over.deleted.contains(&name(&copy.id)) || rotated || over.revoked(copy) {
+            if over.deleted.contains(&name(&copy.id)) || rotated || over.revoked(scene, copy) {
                 return Err(format!("{} is over and lives on at server {}", copy.id, server + 1));
             }
         }
@@ -252,13 +269,27 @@ impl Check for Ended {
 struct Over {
     deleted: BTreeSet<Name>,
     rotated: BTreeMap<Name, Option<Timestamp>>,
-    revoked: BTreeMap<Principal, Version>,
+    revoked: BTreeMap<Principal, Revocation>,
 }
 
 impl Over {
-    fn revoked(&self, copy: &Session) -> bool {
+    fn revoked(&self, scene: &Scene<'_>, copy: &Session) -> bool {
         let newest = copy.fixed.principal.as_ref().and_then(|whose| self.revoked.get(whose));
-        newest.is_some_and(|&newest| copy.fixed.revocation < Some(newest))
+        newest.is_some_and(|newest| is_kept(scene, newest) && newest.ends(&copy.id, &copy.fixed))
+    }
+}
+
+/// Whether nobody has dropped a revocation's record yet: later a session may come from who had never heard of it.
+fn is_kept(scene: &Scene<'_>, revocation: &Revocation) -> bool {
+    scene.world.now() < revocation.until
+}
+
+/// Keeps each principal's newest revocation: it ends whatever an older one ends that is kept for a shorter time.
+fn note_newest(of: &mut BTreeMap<Principal, Revocation>, revocation: Revocation) {
+    match of.get_mut(&revocation.principal) {
+        Some(newest) if newest.version >= revocation.version => {}
+        Some(newest) => *newest = revocation,
+        None => drop(of.insert(revocation.principal.clone(), revocation)),
     }
 }
 
@@ -271,10 +302,8 @@ fn over<'a>(copies: impl Iterator<Item = &'a Session>) -> Over {
         if let Some(replaces) = &copy.fixed.replaces {
             over.rotated.insert(name(&replaces.id), replaces.until);
         }
-        if let (true, Some(principal)) = (copy.is_revocation(), &copy.fixed.principal) {
-            let version = Version::new(copy.id.created, copy.id.address.origin);
-            let newest = over.revoked.entry(principal.clone()).or_insert(version);
-            *newest = (*newest).max(version);
+        if let Some(revocation) = Revocation::of(copy) {
+            note_newest(&mut over.revoked, revocation);
         }
     }
     over

@@ -137,6 +137,10 @@ impl Check for Expiry {
         if first && !asked && !evicted {
             self.ahead.ends(scene, by, &id)?;
             used_elsewhere(scene, &id, by)?;
+            scene.tally.looked(Rule::IdleTold);
+            if !scene.world.expired().iter().rev().any(|&told| told == (by, id)) {
+                return Err(format!("{by} ended {id} as idle, and told nobody"));
+            }
             let by = (index(by), &*format!("{by}, which ended it"));
             self.idle(scene, Rule::IdleEnded, &id, by)
         } else {

@@ -2,9 +2,10 @@
 
 use std::time::Duration;
 
-use grapevine_core::{Life, Request, RequestError, Unavailable};
+use grapevine_core::{Acks, Life, Local, Request, RequestError, Unavailable};
 
 use super::{About, Answered, Check, Judgement, Rule, Scene};
+use crate::shop::{Flight, Intent};
 
 #[derive(Default)]
 pub(super) struct Answers {
@@ -12,16 +13,39 @@ pub(super) struct Answers {
 }
 
 /// Beyond the engine's own time-outs: what slow servers and skewed clocks may add.
-const SLACK: Duration = Duration::from_secs(2);
+const SLACK: Duration = Duration::from_secs(1);
+
+/// The longest that a request may wait: while its server starts, then for what it asks for, then for those that
+/// are to have it.
+fn longest(flight: &Flight) -> Duration {
+    let local = Local::default();
+    let asks = match flight.intent {
+        Intent::Create | Intent::List | Intent::Revoke(_) => Duration::ZERO,
+        Intent::Leave => local.leave_timeout,
+        Intent::Verify => match flight.request {
+            Some(Request::Verify { within }) => within,
+            _ => Duration::ZERO,
+        },
+        _ => flight.within.unwrap_or(local.query_timeout),
+    };
+    let waits =
+        matches!(flight.intent, Intent::Read | Intent::List | Intent::Leave | Intent::Verify);
+    let acks = if waits || flight.acks == Acks::Local { Duration::ZERO } else { local.ack_timeout };
+    local.query_timeout + asks + acks + SLACK
+}
 
 static ABOUT: About = About {
     name: "G7",
     promise: "Every request gets exactly one response, in bounded time, whatever fails.",
     source: "Section 11 of the protocol.",
-    rule: "No request waits longer than the query and acknowledgement time-outs and two seconds, at \
-           a server that was not paused, slow or stepped meanwhile and did not die. A second \
+    rule: "No request waits longer than its kind may, at a server that was not paused, slow or stepped meanwhile \
+           and did not die: `query_timeout` while its server starts; then, if it is about a session, that time once more or the time that \
+           it names itself (a leave: `leave_timeout`, a comparison: what it was given); then `ack_timeout`, if it waits for others; and a \
+           second. A second \
            response stops the run. From 50 heartbeats after healing on, every customer that asks a \
-           healed server is served, or told for certain that the session is over or lost. If a \
+           healed server is served, or told for certain that the session is over or lost: to read, and then to write or \
+           to create a session, where a majority, or all if all are healed, are to have it (unless not all are, and a server holds a part of which the rest is \
+           elsewhere: it acknowledges nothing beyond). If a \
            majority only is healed, `unavailable` counts as an answer too, but only while the copy \
            there looks idle (the rest may know better, section 9), or while no healed server has \
            something that the token or the copy asks for and the rest, which runs or was not silent \
@@ -57,6 +81,13 @@ fn may_be_elsewhere(scene: &Scene<'_>, answered: &Answered<'_>) -> bool {
     !all_here && !nobody_else
 }
 
+/// Whether a healed server holds a session in part, of which the rest is where nothing is healed: no write after
+/// the one that it got in part is acknowledged until then (section 7).
+fn holds_parts(scene: &Scene<'_>) -> bool {
+    let engines = scene.healed.iter().filter_map(|&server| scene.world.running(server));
+    scene.healed.len() < scene.world.size() && { engines }.any(|engine| engine.status().partial > 0)
+}
+
 impl Check for Answers {
     fn about(&self) -> &'static About {
         &ABOUT
@@ -72,7 +103,15 @@ impl Check for Answers {
         // Of a session that one server's memory lost, the others may have a part only.
         let name = flight.token.as_ref().map(|token| (token.id.address, token.id.created));
         let damaged = name.is_some_and(|name| scene.damaged.contains(&name));
-        scene.tally.add(Rule::Last, u64::from(flight.last && !damaged));
+        let asked = if flight.intent == Intent::Read { Rule::Last } else { Rule::LastWrite };
+        scene.tally.add(asked, u64::from(flight.last && !damaged));
+        if flight.last
+            && !damaged
+            && let Err(why @ RequestError::NotReplicated { .. }) = answered.outcome
+            && !holds_parts(scene)
+        {
+            return Err(format!("a majority is healed, and a customer is told that {why}"));
+        }
         if flight.last
             && !damaged
             && let Err(RequestError::Unavailable(why)) = answered.outcome
@@ -93,20 +132,15 @@ impl Check for Answers {
     }
 
     fn now_and_then(&mut self, scene: &Scene<'_>) -> Judgement {
-        let local = grapevine_core::Local::default();
-        let longest = local.query_timeout + local.ack_timeout + local.leave_timeout + SLACK;
         for flight in scene.flights.values() {
             let waited = scene.world.now().since(flight.sent);
-            // A comparison takes as long as it was given.
-            let given = match flight.request {
-                Some(Request::Verify { within }) => within + SLACK,
-                _ => Duration::ZERO,
-            };
             scene.tally.add(Rule::Waits, u64::from(flight.prompt));
-            if flight.prompt && waited > longest.max(given) {
+            if flight.prompt && waited > longest(flight) {
                 return Err(format!(
-                    "a request waits for {waited:?} at server {}",
-                    flight.server + 1
+                    "a request ({:?}) waits for {waited:?} at server {}; {:?} are allowed",
+                    flight.intent,
+                    flight.server + 1,
+                    longest(flight)
                 ));
             }
         }
@@ -114,7 +148,7 @@ impl Check for Answers {
     }
 
     fn end(&mut self, scene: &Scene<'_>) -> Judgement {
-        let healed = |flight: &&crate::shop::Flight| scene.healed.contains(&flight.server);
+        let healed = |flight: &&Flight| scene.healed.contains(&flight.server);
         match scene.flights.values().find(healed) {
             Some(flight) => Err(format!(
                 "a request at server {} never got a response: {:?} sent at {:?}",

@@ -8,7 +8,7 @@ use grapevine_core::{
     WhenFull,
 };
 
-use super::{About, Answered, Check, Judgement, Rule, Scene};
+use super::{About, Answered, Check, Judgement, Rule, Scene, needless};
 use crate::shop::Intent;
 
 #[derive(Default)]
@@ -26,13 +26,13 @@ const MESSAGES_PER_BEAT: u64 = 4;
 const MESSAGES_PER_COMPARISON: u64 = 2;
 
 /// New anonymous sessions leave this part of the anonymous bytes to those that are there.
-const TO_GROW: u64 = 16;
+pub(super) const TO_GROW: u64 = 16;
 
 /// Bytes that an event may add besides a write: accesses that it has written down.
 const ACCESSES: u64 = 512;
 
 /// Bytes that a request of a run's customers may add at most, besides those of its session.
-const REQUEST: u64 = 3072;
+pub(super) const REQUEST: u64 = 3072;
 
 static ABOUT: About = About {
     name: "G8",
@@ -46,7 +46,8 @@ static ABOUT: About = About {
            have more bytes of one origin than all servers together may write, and no server says of \
            another one that it misbehaves, by passing the limits or in any other way (unless some server's \
            memory was damaged). Who has a principal, or asks for one, is refused for want of slots or bytes only \
-           where others with a principal have taken all that anonymous sessions may not. Only a farm that is \
+           where others with a principal have taken all that anonymous sessions may not; and nobody is refused for a \
+           limit that is not reached (by a request's size, for bytes). Only a farm that is \
            configured so ends sessions to make room: the server that made them does, without a principal, \
            those first that would end first by themselves, and no more than needed. Every message between servers has \
            its reason, from the first to the last event (`sim/src/traffic.rs`): one part of a repair at a time is \
@@ -156,9 +157,9 @@ fn had_to_end(scene: &Scene<'_>, server: usize, session: &Session) -> Judgement 
 /// What a server has of its own and of others' sessions.
 fn within(scene: &Scene<'_>, engine: &Engine) -> Judgement {
     let farm = scene.world.farm();
-    // Accesses and ends that follow from others are taken all the same.
-    let most = farm.most_bytes_per_origin() + u64::from(farm.frame_bytes) / 2;
     for (origin, used) in engine.usages() {
+        // Accesses and ends that follow from others are taken all the same.
+        let most = farm.bytes_per_origin * u64::from(farm.size) + used.sessions() * ACCESSES;
         let own = origin == engine.server();
         let slots = if own { farm.anonymous_slots() } else { farm.slots_per_origin.into() };
         if used.bytes() > most
@@ -238,6 +239,13 @@ impl Check for Limits {
     }
 
     fn answered(&mut self, scene: &Scene<'_>, answered: &Answered<'_>) -> Judgement {
+        if let Err(RequestError::Limit(why)) = answered.outcome
+            && !scene.world.late()
+            && !scene.world.has_shrunk()
+            && scene.damaged.is_empty()
+        {
+            needless::refused(scene, answered, why)?;
+        }
         if let Err(RequestError::Limit(why)) = answered.outcome
             && answered.flight.named
             && !scene.world.has_shrunk()

@@ -30,6 +30,7 @@ mod half_heard;
 mod left;
 mod listed;
 mod lost;
+mod needless;
 mod rotated;
 mod tally;
 

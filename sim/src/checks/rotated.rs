@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use grapevine_core::{Life, ServerId, Session};
+use grapevine_core::{Life, ServerId, Session, SessionId};
 
 use super::{Judgement, Rule, Tally};
 use crate::model::{Contents, Name, name, shown};
@@ -16,9 +16,16 @@ pub(super) struct Rotated {
     live: BTreeMap<(ServerId, Name), Arc<Session>>,
     /// Sessions that were rotated by this server just now: the old copy comes next.
     replaced: BTreeMap<(ServerId, Name), Contents>,
+    /// What each new ID's old session was like where it was rotated.
+    before: BTreeMap<Name, Arc<Session>>,
 }
 
 impl Rotated {
+    /// The copy that this session took the place of, as it was then.
+    pub(super) fn before(&self, new: &SessionId) -> Option<&Arc<Session>> {
+        self.before.get(&name(new))
+    }
+
     /// Judges a copy that a server keeps from now on. What a `damaged` session hands on nobody knows.
     pub(super) fn stored(
         &mut self,
@@ -38,6 +45,7 @@ impl Rotated {
             let Some(before) = self.live.get(&old) else {
                 return Err(format!("{by} rotated {}, which did not live there", replaces.id));
             };
+            self.before.insert(name(&copy.id), Arc::clone(before));
             let mut started = shown(copy);
             let mut had = shown(before);
             self.replaced.insert(old, had.clone());

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use grapevine_core::Request;
+use grapevine_core::{Acks, Request};
 use rand::seq::SliceRandom as _;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -28,6 +28,8 @@ const VERIFY: Duration = Duration::from_secs(3);
 /// So much longer for each server that may hear its questions and not answer, or not hear them: it is
 /// asked several times.
 const UNANSWERED: Duration = Duration::from_secs(5);
+/// Between two requests after healing.
+const BETWEEN: Duration = Duration::from_millis(300);
 /// How long nothing happens at the end.
 const REST: Duration = Duration::from_secs(3);
 
@@ -44,8 +46,13 @@ impl Run {
                 let at = self.rng.random_range(0..self.healed.len());
                 self.submit(self.healed[at], request, flight);
                 // Not all at once: some runs allow one waiting request.
-                self.run_until(self.world.now() + Duration::from_millis(600));
+                self.run_until(self.world.now() + BETWEEN);
             }
+            let all = self.healed.len() == self.world.size();
+            let acks = if all && n % 2 == 1 { Acks::All } else { Acks::Majority };
+            let (request, flight) = self.shop.last_write(n, acks, self.world.now(), &self.rng);
+            self.submit(self.healed[n % self.healed.len()], request, flight);
+            self.run_until(self.world.now() + BETWEEN);
         }
         self.run_until(self.world.now() + beat * (CONVERGED_AFTER_BEATS - SERVED_AFTER_BEATS));
         self.wait_for_the_silent();

@@ -11,6 +11,10 @@ use serde::{Deserialize, Serialize};
 pub enum FarmAcks {
     /// Nobody.
     Local,
+    /// One other server.
+    One,
+    /// Two others.
+    Two,
     /// A majority of the configured servers.
     Majority,
     /// All that are alive.
@@ -54,6 +58,12 @@ pub struct Limits {
     /// Requests that may wait at once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pending_requests: Option<u32>,
+    /// The longest life of a session, in seconds. What the farm gives those that ask for none is cut to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_lifetime_s: Option<u64>,
+    /// The longest life of a session without a principal, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub anonymous_lifetime_s: Option<u64>,
     /// Silent for this long: given up, in ms.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub give_up_after_ms: Option<u64>,
@@ -79,8 +89,14 @@ impl Limits {
         let largest = 2 * (u64::from(session_bytes) * (u64::from(size) + 1) + 4096);
         let largest = u32::try_from(largest).unwrap_or(u32::MAX);
         let give_up = self.give_up_after_ms.map(Duration::from_millis);
+        let max_lifetime = self.max_lifetime_s.map_or(default.max_lifetime, Duration::from_secs);
+        let anonymous_lifetime = self.anonymous_lifetime_s.map(Duration::from_secs);
         Farm {
             size,
+            max_lifetime,
+            default_lifetime: default.default_lifetime.min(max_lifetime),
+            default_idle_timeout: default.default_idle_timeout.min(max_lifetime),
+            anonymous_lifetime: anonymous_lifetime.unwrap_or(default.anonymous_lifetime),
             slots_per_origin: self.slots_per_origin.unwrap_or(default.slots_per_origin),
             bytes_per_origin,
             anonymous_percent: self.anonymous_percent.unwrap_or(default.anonymous_percent),
@@ -97,6 +113,8 @@ impl Limits {
             acks: match self.acks {
                 None => default.acks,
                 Some(FarmAcks::Local) => Acks::Local,
+                Some(FarmAcks::One) => Acks::Peers(1),
+                Some(FarmAcks::Two) => Acks::Peers(2),
                 Some(FarmAcks::Majority) => Acks::Majority,
                 Some(FarmAcks::All) => Acks::All,
             },

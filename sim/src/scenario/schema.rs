@@ -43,6 +43,8 @@ pub const FIELDS: &[Field] = &[
     field("limits.offer_above", "bytes", 0.0, 268_435_456.0),
     field("limits.pending_forwards", "", 0.0, 1_048_576.0),
     field("limits.pending_requests", "", ONE, 1_048_576.0),
+    field("limits.max_lifetime_s", "s", ONE, 31_622_400.0),
+    field("limits.anonymous_lifetime_s", "s", ONE, 31_622_400.0),
     field("limits.give_up_after_ms", "ms", 2000.0, 86_400_000.0),
     field("limits.verify_every_ms", "ms", 0.0, 86_400_000.0),
     field("network.loss", "probability", 0.0, ONE),

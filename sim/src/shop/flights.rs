@@ -44,6 +44,7 @@ pub(super) fn flight(
         sent,
         prompt: true,
         stale_will_do: false,
+        within: None,
         named: false,
         last: false,
     }
@@ -53,6 +54,14 @@ pub(super) fn flight(
 pub(crate) fn errand(server: usize, intent: Intent, sent: Timestamp) -> Flight {
     let flight = flight(0, intent, Acks::Local, None, Vector::default(), sent);
     Flight { customer: None, server, ..flight }
+}
+
+/// How long this read waits, if it says so itself.
+pub(super) const fn within(policy: ReadPolicy) -> Option<Duration> {
+    match policy {
+        ReadPolicy::FreshWithin(time) | ReadPolicy::BestEffortWithin(time) => Some(time),
+        _ => None,
+    }
 }
 
 /// Whether this read would rather show something stale than nothing.

@@ -64,6 +64,9 @@ impl Search<'_> {
         self.change(|scenario| scenario.limits.pending_forwards = None);
         self.change(|scenario| scenario.limits.pending_requests = None);
         self.change(|scenario| scenario.limits.give_up_after_ms = None);
+        self.change(|scenario| scenario.limits.anonymous_lifetime_s = None);
+        self.change(|scenario| scenario.limits.max_lifetime_s = None);
+        self.change(|scenario| scenario.limits.verify_every_ms = None);
     }
 
     /// Makes floods smaller.

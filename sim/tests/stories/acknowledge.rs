@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use grapevine_core::{Acks, Change, Farm, Request, RequestError, Token};
+use grapevine_core::{Acks, Change, Farm, Request, RequestError, Rotation, Token};
 use grapevine_sim::World;
 
 use crate::common::*;
@@ -106,4 +106,32 @@ fn what_a_response_that_waited_may_drop_from_the_context_is_found_when_it_goes_o
         panic!("{answer:?}")
     };
     assert!(!token.context.is_empty(), "the other one may not have it");
+}
+
+#[test]
+fn an_end_that_waits_for_all_that_live_waits_for_one_even_if_nobody_does() {
+    // A review's find: a cut-off server takes all others for dead, so all that live had it, and one crash undid it.
+    let mut world = World::new(64, Farm { acks: Acks::All, ..Farm::default() });
+    settle(&mut world);
+    let served = create(&mut world, 0);
+    let token = &served.token;
+    settle(&mut world);
+    world.network.partition(&[0], &[1, 2]);
+    settle(&mut world);
+    let only_here =
+        Err(RequestError::NotReplicated { acked: 0, wanted: 1, token: None, lost: false });
+    for acks in [Acks::Farm, Acks::All] {
+        let principal = grapevine_core::Principal::new("ann");
+        let revoked = world.ask_any(0, Request::Revoke { principal, acks });
+        assert_eq!(revoked, only_here, "{acks:?}");
+    }
+    let rotated =
+        world.ask(0, Request::Rotate { token: token.clone(), rotation: Rotation::default() });
+    assert!(
+        matches!(rotated, Err(RequestError::NotReplicated { acked: 0, wanted: 1, .. })),
+        "{rotated:?}"
+    );
+    let other = world.ask(0, Request::Create(grapevine_core::Create::default())).expect("a write");
+    let ended = world.ask_any(0, Request::Delete { token: other.token, acks: Acks::Farm });
+    assert_eq!(ended, only_here);
 }

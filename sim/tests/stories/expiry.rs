@@ -337,3 +337,21 @@ fn nothing_is_idle_for_certain_while_what_a_dead_process_wrote_is_fetched() {
     world.buggify(&grapevine_sim::Buggify::default(), 51);
     world.read(0, &served.token).expect("in use");
 }
+
+#[test]
+fn a_clock_that_is_set_ahead_again_and_again_takes_no_dead_processs_clock_along() {
+    // Found by seed 830000000000010: what a majority had reached was then what the dead one's clock was
+    // thought to show, and each step of the server's own had moved that by a part.
+    let mut world = farm(43);
+    let served = short(&mut world, 100, 6);
+    let address = served.token.id.address;
+    world.run_for(Duration::from_millis(300));
+    world.crash(0);
+    for step in 1..=4 {
+        world.skew(2, step * 50_000_000);
+        world.run_for(SECOND);
+    }
+    world.run_for(SECOND);
+    assert!(world.engine(2).copy(address).is_some(), "its time is not over");
+    world.check_claims(2);
+}

@@ -415,3 +415,20 @@ fn writers_who_are_heard_and_hear_nothing_do_not_keep_a_server_from_what_others_
     world.run_for(Duration::from_secs(20));
     assert_eq!(world.engine(0).copies().count(), 2, "the fourth has both");
 }
+
+#[test]
+fn a_server_whose_clock_is_far_ahead_takes_no_gap_for_one_of_long_ago() {
+    // Found when scenarios could say how long sessions may live: seed 257 of the swarm of that day. What is
+    // older than any session lives is covered by everyone; by whose clock?
+    let mut world = farm(67);
+    world.skew(2, 40 * 24 * 3_600_000_000);
+    world.network.partition(&[2], &[0, 1]);
+    let missed = create(&mut world, 0);
+    world.network.heal();
+    world.run_for(Duration::from_millis(300));
+    create(&mut world, 0);
+    settle(&mut world);
+    world.check_claims(2);
+    assert!(world.engine(2).copy(missed.token.id.address).is_some(), "it was repaired");
+    assert_eq!(world.differences(), Vec::<String>::new());
+}

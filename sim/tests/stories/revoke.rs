@@ -3,7 +3,7 @@
 use core::time::Duration;
 
 use grapevine_core::{
-    Acks, Create, NotFound, Principal, Request, RequestError, Response, Rotation, Served,
+    Acks, Create, Farm, NotFound, Principal, Request, RequestError, Response, Rotation, Served,
 };
 use grapevine_sim::World;
 
@@ -134,4 +134,38 @@ fn a_session_that_comes_before_the_revocation_it_was_made_after_survives_it_and_
         assert!(world.read(server, &new.token).is_ok(), "server {server}");
     }
     assert_eq!(world.differences(), Vec::<String>::new());
+}
+
+#[test]
+fn a_session_made_when_a_revocations_time_is_over_lives_also_where_the_record_is_still_kept() {
+    // Found when scenarios could say how long sessions may live: seed 49 of the swarm of that day.
+    let life = Duration::from_secs(3);
+    let farm = Farm {
+        max_lifetime: life,
+        default_lifetime: life,
+        default_idle_timeout: life,
+        ..Farm::default()
+    };
+    let mut world = World::new(86, farm);
+    // Within what clocks may differ by: it keeps copies longest.
+    world.skew(2, -400_000);
+    settle(&mut world);
+    let revoked = revoke(&mut world, 0, "ann");
+    let Response::Revoked { version, .. } = revoked else { panic!("{revoked:?}") };
+    let kept = |world: &World, server: usize| {
+        let records = world.engine(server).copies().filter(|copy| copy.is_revocation());
+        records.filter(|copy| copy.id.created == version.stamp).count()
+    };
+    world.run_for(Duration::from_secs(1));
+    assert_eq!((kept(&world, 0), kept(&world, 2)), (1, 1));
+    while kept(&world, 0) == 1 {
+        world.run_for(Duration::from_millis(1));
+    }
+    assert_eq!(kept(&world, 1), 0);
+    let served = log_in(&mut world, 1, "ann");
+    world.run_for(Duration::from_millis(20));
+    assert_eq!(kept(&world, 2), 1, "the record is still there");
+    for server in 0..3 {
+        assert!(world.read(server, &served.token).is_ok(), "server {server}");
+    }
 }

@@ -347,3 +347,32 @@ fn an_end_that_a_broken_round_tells_alone_reaches_everybody_when_all_who_held_it
         all_who_held_the_cause_die(world, &token);
     }
 }
+
+#[test]
+fn a_new_id_starts_with_what_its_customer_wrote_also_at_a_server_that_has_not_got_it_yet() {
+    let mut world = farm(68);
+    let served = create(&mut world, 0);
+    settle(&mut world);
+    world.network.clogged.insert((0, 2));
+    let written = set(&mut world, 0, &served.token, "cart", "shoes");
+    world.run_for(Duration::from_millis(20));
+    assert!(!world.engine(2).applied().covers(&written.session.seen), "it has not got it yet");
+    let rotated = rotate(&mut world, 2, &written.token, plain()).expect("rotated");
+    assert_eq!(text(&rotated, "cart").as_deref(), Some("shoes"));
+}
+
+#[test]
+fn a_rotation_says_that_a_part_is_lost() {
+    let mut world = farm(69);
+    let served = create(&mut world, 0);
+    settle(&mut world);
+    world.network.partition(&[0], &[1, 2]);
+    let written = set(&mut world, 0, &served.token, "cart", "shoes");
+    world.crash(0);
+    world.network.heal();
+    world.run_for(Duration::from_secs(70));
+    let rotated = rotate(&mut world, 1, &written.token, plain()).expect("rotated");
+    assert!(rotated.lost, "its last write died with its writer");
+    let later = world.read(2, &rotated.token).expect("a session like any other");
+    assert!(!later.lost, "told once");
+}

@@ -12,7 +12,7 @@ use crate::member::State;
 use crate::protocol::membership::{Members, Peer};
 use crate::protocol::repair::after_base;
 use crate::rare::{Mark, Point};
-use crate::session::{Attribute, Expiry, Key, Life, Session};
+use crate::session::{Attribute, Key, Life, Session};
 use crate::stamp::{Stamp, Timestamp, Version};
 
 /// Sessions published again in one go, and their bytes; about a batch.
@@ -223,9 +223,7 @@ impl Engine {
         while sessions < most && bytes < BYTES {
             let Some(address) = self.gone.waiting.pop_first() else { return };
             let Some(copy) = self.facts.array().get(address) else { continue };
-            if self.beyond(copy).is_empty()
-                || copy.expiry(self.now, self.config.farm.margin()) == Expiry::Gone
-            {
+            if self.beyond(copy).is_empty() || self.is_surely_gone(copy) {
                 continue;
             }
             sessions += 1;

@@ -51,7 +51,7 @@ fn ends(facts: &Facts, session: &Session, mark: &mut dyn FnMut(Mark)) {
         }
     } else if session.life == Life::Live {
         let newest = owners.newest(principal);
-        if newest.is_some_and(|newest| session.is_revoked_by(newest)) {
+        if newest.is_some_and(|newest| facts.revokes(newest, session)) {
             mark(Mark::SessionMetRevocation);
         } else if newest.is_some() {
             mark(Mark::SessionSurvivedRevocation);
