@@ -62,7 +62,6 @@ impl Delay {
     }
 
     /// The shortest and the longest, in ms.
-    #[cfg(any(feature = "turmoil", madsim))]
     pub(crate) const fn range_ms(&self) -> (f64, f64) {
         match *self {
             Self::Fixed { ms } => (ms, ms),
