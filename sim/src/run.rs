@@ -36,7 +36,7 @@ const LOOK_EVERY: u64 = 256;
 /// looked at, and most of the time would be spent on what cannot have changed.
 const WHOLE_STATE_SEEDS: u64 = 32;
 /// Events between two looks at all of an engine's state in the other seeds.
-const WHOLE_STATE_EVERY: u64 = 64;
+const WHOLE_STATE_EVERY: u64 = 256;
 /// Events of one simulated second that even the busiest run stays far below: so many for each pair of
 /// servers, and so many besides. A run with more would never come to its end, and is stopped: that is
 /// a failure like any other (no run ends undecided).

@@ -30,6 +30,9 @@ use queue::{Happening, Queue};
 /// What an engine may want done after one event: batches, answers, copies to store, messages. Far more
 /// than there can be to do, so that an engine that never stops is noticed.
 pub(crate) const ACTIONS_PER_EVENT: usize = 200_000;
+/// Where all of an engine's state is looked at now and then: at least so many events for each of its copies
+/// from one look to the next, so that farms of many sessions don't spend all their time on it.
+pub(crate) const EVENTS_PER_COPY: u64 = 4;
 
 /// When every world starts.
 pub const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
