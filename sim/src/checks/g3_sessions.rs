@@ -22,7 +22,7 @@ pub(super) struct Sessions {
     looked: u64,
     /// What its customers' writes follow, per session and writer. Taken from requests and responses
     /// alone: what servers say of their writes is not believed.
-    follows: BTreeMap<(Name, ServerId), Followed>,
+    follows: BTreeMap<Name, BTreeMap<ServerId, Followed>>,
     rotated: Rotated,
 }
 
@@ -144,8 +144,11 @@ impl Sessions {
     /// Monotonic writes, writes-follow-reads.
     fn in_order(&self, scene: &Scene<'_>, answered: &Answered<'_>, session: &Session) -> Judgement {
         let seen = &session.seen;
-        for (server, stamp) in seen.iter() {
-            let Some(followed) = self.follows.get(&(name(&session.id), server)) else { continue };
+        for (&server, followed) in self.follows.get(&name(&session.id)).into_iter().flatten() {
+            let stamp = seen.get(server);
+            if stamp == Stamp::ZERO {
+                continue;
+            }
             scene.tally.looked(Rule::InOrder);
             if followed.up_to(stamp).is_none_or(|before| seen.covers(before)) {
                 continue;
@@ -167,7 +170,8 @@ impl Sessions {
         let writes = matches!(flight.intent, Intent::Write | Intent::Add(_) | Intent::Replace);
         let Some(engine) = scene.world.running(answered.server).filter(|_| writes) else { return };
         let by = engine.server();
-        let followed = self.follows.entry((name(&session.id), by)).or_default();
+        let writers = self.follows.entry(name(&session.id)).or_default();
+        let followed = writers.entry(by).or_default();
         // What is lost nobody will show.
         let mut known = flight.known.clone();
         known.retain(|server, stamp| !served.lost || session.seen.covers_entry(server, stamp));
