@@ -5,7 +5,7 @@
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 
-use crate::scenario::{Fault, Scenario, Timed};
+use crate::scenario::{Delay, Fault, Scenario, Timed};
 
 pub(super) fn add(scenario: &mut Scenario) {
     let mut rng = ChaCha8Rng::seed_from_u64(scenario.seed ^ 0x100_b5);
@@ -14,9 +14,15 @@ pub(super) fn add(scenario: &mut Scenario) {
     }
     // Each number's share, and as much again.
     let share = rng.random_range(2..5);
-    scenario.limits.known_servers = Some(u32::from(scenario.servers) * 2 * share);
+    let limits = &mut scenario.limits;
+    limits.known_servers = Some(u32::from(scenario.servers) * 2 * share);
+    // What its processes write stays, and nothing else refuses it.
+    (limits.slots_per_origin, limits.bytes_per_origin) = (None, None);
+    (limits.max_lifetime_s, limits.anonymous_lifetime_s) = (None, None);
+    scenario.workload.lifetime_s = 3600;
     // Who reaches nobody as it starts can't know how many places it has: nothing else goes wrong.
     scenario.network.loss = scenario.network.loss.min(0.05);
+    scenario.network.delay = Delay::Uniform { min_ms: 0.2, max_ms: rng.random_range(0.5..20.0) };
     scenario.network.own.clear();
     scenario.buggify.points.retain(|point| point != "starting_ignored");
     scenario.faults.clear();
