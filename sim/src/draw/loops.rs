@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::scenario::{Delay, Fault, Scenario, Timed};
 
 pub(super) fn add(scenario: &mut Scenario) {
-    let mut rng = ChaCha8Rng::seed_from_u64(scenario.seed ^ 0x100_b5);
+    let mut rng = ChaCha8Rng::seed_from_u64(scenario.seed ^ 0x1_00b5);
     if !(2..6).contains(&scenario.servers) || !rng.random_bool(0.03) {
         return;
     }
