@@ -67,6 +67,8 @@ pub enum Command {
         newest: ServerId,
         /// Whether the sender hears a process of that number.
         alive: bool,
+        /// How many processes of that number the sender remembers: so many places are taken.
+        places: u32,
     },
 }
 

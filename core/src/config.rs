@@ -96,7 +96,8 @@ pub enum WhenFull {
     /// The server that made the sessions ends anonymous ones to make room, as many as it takes and no
     /// more: first those that look idle-expired, then those that are nearest to it, which are those with
     /// the oldest access where idle timeouts are alike. Never one with a principal. A write at another
-    /// server is refused.
+    /// server is refused; so is an anonymous one when so many anonymous sessions were made within a lifetime
+    /// that their places alone ([`crate::Session::PLACE_BYTES`] each) take more than half of their bytes.
     EvictAnonymous,
 }
 

@@ -85,6 +85,8 @@ pub struct Engine {
     pub(crate) config: Config,
     /// Until this process knows that its number is its own.
     pub(crate) starting: Option<Starting>,
+    /// How many processes of its number others remembered as it started.
+    pub(crate) places_told: u32,
     /// Whether another process of its number took its place.
     pub(crate) stopped: bool,
     pub(crate) random: Random,
@@ -135,6 +137,7 @@ impl Engine {
             passed: now,
             trusted: Timestamp::ZERO,
             starting: Starting::new(&config, now),
+            places_told: 0,
             stopped: false,
             random: Random::new(seed),
             clock: HybridClock::default(),

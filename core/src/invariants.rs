@@ -70,6 +70,7 @@ impl Engine {
             passed,
             trusted,
             starting,
+            places_told,
             stopped,
             clock,
             facts,
@@ -92,7 +93,7 @@ impl Engine {
         } = self;
         let time = (now, steady, passed, trusted, clock, random.drawn());
         let talks = (lookups, waiting, repair, leaving, gone, verification);
-        (time, (starting, stopped), facts, applied, members, talks, outbox)
+        (time, (starting, places_told, stopped), facts, applied, members, talks, outbox)
     }
 
     /// A number that changes when the state does, cheap enough to take after every event: for

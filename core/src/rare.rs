@@ -414,6 +414,10 @@ rare_names! {
         EvictedWhileIdle,
         /// A write was refused, for its session's origin has no bytes left.
         RefusedForBytes,
+        /// The same though anonymous sessions could have ended: too many have come already.
+        RefusedForPlaces,
+        /// A process may not begin to write, for too many earlier ones of its number are remembered.
+        RefusedForServers,
         /// An anonymous session was refused, for no more slots are for them.
         RefusedForAnonymousSlots,
         /// A session with a principal was made while anonymous ones had all slots that they may have.

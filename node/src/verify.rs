@@ -1,7 +1,7 @@
 //! `grapevine verify`: asks servers how they compare with all others, for people and for scripts.
 
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -10,6 +10,8 @@ use crate::cli::VerifyArgs;
 
 /// What a request may take beyond the verification itself.
 const SLACK: Duration = Duration::from_secs(10);
+/// How long before a server is asked again that was not compared with one that is not ready.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// What `POST /verify` answers; see `docs/http.md`.
 #[derive(Debug, Deserialize)]
@@ -28,6 +30,7 @@ struct Peer {
     differing: u64,
     repaired: u64,
     named: Vec<String>,
+    missed: Option<String>,
     why: Option<String>,
 }
 
@@ -53,7 +56,7 @@ pub(crate) async fn run(args: VerifyArgs) -> ExitCode {
     let mut verdict = Verdict::Identical;
     let mut bodies = Vec::new();
     for url in &args.urls {
-        match ask(&http, url, within).await {
+        match ask_until_ready(&http, url, within).await {
             Ok((body, report)) => {
                 verdict = verdict.max(report.verdict());
                 if !args.json {
@@ -74,6 +77,25 @@ pub(crate) async fn run(args: VerifyArgs) -> ExitCode {
         println!("{}", verdict.text());
     }
     ExitCode::from(verdict.code())
+}
+
+/// Asks again while a server is not ready, for so long in all: who has just joined is taken to be joining
+/// until the next heartbeat comes.
+async fn ask_until_ready(
+    http: &reqwest::Client,
+    url: &str,
+    within: Duration,
+) -> Result<(Value, Report), String> {
+    let end = Instant::now() + within;
+    loop {
+        let left = end.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        let asked = ask(http, url, left).await;
+        let waits = matches!(&asked, Ok((_, report)) if report.waits());
+        if !waits || Instant::now() + AGAIN >= end {
+            return asked;
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
 }
 
 async fn ask(
@@ -117,6 +139,13 @@ impl Report {
         }
     }
 
+    /// Whether it may say more in a moment. What differed is told at once: it is equal afterwards.
+    fn waits(&self) -> bool {
+        let not_ready = |missed: &str| matches!(missed, "not_ready" | "own_not_ready");
+        let missed = |peer: &Peer| peer.missed.as_deref().is_some_and(not_ready);
+        self.peers.iter().any(missed) && self.peers.iter().all(|peer| peer.differing == 0)
+    }
+
     fn text(&self, url: &str) -> String {
         let mut text = format!("server {} ({url})\n", self.server);
         for peer in &self.peers {
@@ -131,10 +160,10 @@ impl Report {
 
 impl Peer {
     fn text(&self) -> String {
-        let mut text = match (self.differing, self.sessions) {
-            (0, 0) if self.why.is_some() => "not compared".to_owned(),
-            (0, sessions) => format!("identical, {sessions} sessions compared"),
-            (differing, sessions) => format!(
+        let mut text = match (self.differing, self.sessions, &self.why) {
+            (0, 0, Some(why)) => return format!("not compared: {why}"),
+            (0, sessions, _) => format!("identical, {sessions} sessions compared"),
+            (differing, sessions, _) => format!(
                 "{differing} sessions differed, {} of them were made equal; {sessions} compared",
                 self.repaired
             ),

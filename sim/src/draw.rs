@@ -12,6 +12,7 @@ mod farms;
 mod faults;
 mod leaving;
 mod lives;
+mod loops;
 mod memory;
 mod pressure;
 mod shapes;
@@ -100,6 +101,7 @@ impl Scenario {
         memory::add(&mut scenario);
         pressure::add(&mut scenario);
         lives::add(&mut scenario);
+        loops::add(&mut scenario);
         scenario
     }
 }

@@ -65,6 +65,8 @@ pub(crate) struct Starting {
     free: BTreeSet<u16>,
     /// The older process of its number that somebody says is alive, and when that was said last.
     in_use: Option<(ServerId, Timestamp)>,
+    /// The most processes of its number that somebody remembers.
+    places: u32,
     held: VecDeque<(Timestamp, RequestId, Request)>,
 }
 
@@ -78,6 +80,7 @@ impl Starting {
             links: BTreeSet::new(),
             free: BTreeSet::new(),
             in_use: None,
+            places: 0,
             held: VecDeque::new(),
         })
     }
@@ -127,7 +130,8 @@ impl Engine {
             Event::PeerDown(server) => {
                 starting.links.remove(&server);
             }
-            Event::Command { from, command: Command::Known { newest, alive } } => {
+            Event::Command { from, command: Command::Known { newest, alive, places } } => {
+                starting.places = starting.places.max(places);
                 self.on_known(from, newest, alive);
             }
             Event::Command { from, command: Command::Starting } => self.on_starting(from),
@@ -192,6 +196,7 @@ impl Engine {
     fn start(&mut self) {
         let Some(starting) = self.starting.take() else { return };
         self.members.started = self.steady;
+        self.places_told = starting.places;
         self.view_changed();
         for server in starting.links {
             self.on_peer_up(server);
@@ -244,7 +249,8 @@ impl Engine {
         let number = from.number();
         let newest = self.newest_known(number).unwrap_or(ServerId::ZERO);
         let alive = self.hears_number(number);
-        self.send(from, Command::Known { newest, alive });
+        let places = self.places_of(number) as u32;
+        self.send(from, Command::Known { newest, alive, places });
     }
 
     /// The newest process of a number of which there is any trace here.

@@ -25,6 +25,10 @@ use crate::stamp::Version;
 /// New anonymous sessions leave this part of the anonymous bytes to the sessions that are there, on all
 /// servers: a flood of new ones must not keep a customer from filling a cart.
 const TO_GROW: u64 = 16;
+/// Anonymous sessions end for anonymous ones only while the places of all of them, which ends don't free,
+/// take no more than this part of their bytes. The rest is for contents: a flood of new ones, however many,
+/// must not end everybody who is there.
+const FOR_PLACES: u64 = 2;
 /// The most sessions that end for one write. If that is not enough, the write is refused and none ends.
 const EVICTED_AT_ONCE: usize = 256;
 
@@ -134,8 +138,12 @@ impl Engine {
         if needed == 0 {
             return Ok(Victims::default());
         }
-        let found = self.victims(needed, after);
+        let places = used.anonymous_sessions * Session::PLACE_BYTES as u64;
+        let flooded = after.fixed.principal.is_none() && places > anonymous / FOR_PLACES;
+        let found = if flooded { None } else { self.victims(needed, after) };
         self.rare.mark_if(found.is_none(), Mark::RefusedForBytes);
+        let could = flooded && self.facts.evictable().iter().next().is_some();
+        self.rare.mark_if(could, Mark::RefusedForPlaces);
         found.ok_or(error)
     }
 

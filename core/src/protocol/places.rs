@@ -40,19 +40,26 @@ impl Engine {
 
     /// Whether this process may begin to write: there must be a place among the processes that are
     /// remembered. Each number has its share of `known_servers`, so that one that restarts again and
-    /// again takes no other's place; half of it stays free for processes that can't know yet.
+    /// again takes no other's place; half of it stays free for processes that can't know yet. One that joins
+    /// goes by what it was told as it started: it may be asked to write before it hears anything else.
     pub(crate) fn check_place(&self) -> Result<(), LimitError> {
         if self.end() > Stamp::ZERO {
             return Ok(());
         }
         let farm = &self.config.farm;
         let allowed = (farm.known_servers / u32::from(farm.size) / 2).max(1);
-        let number = self.config.server.number();
-        let mine = |server: &ServerId| server.number() == number;
+        let told = if self.members.joining() { self.places_told } else { 0 };
+        let earlier = self.places_of(self.config.server.number()).max(told as usize);
+        self.rare.mark_if(earlier >= allowed as usize, Mark::RefusedForServers);
+        if earlier < allowed as usize { Ok(()) } else { Err(LimitError::Servers { allowed }) }
+    }
+
+    /// How many processes of a number are remembered here: places that it takes.
+    pub(crate) fn places_of(&self, number: u16) -> usize {
+        let its = |server: &ServerId| server.number() == number;
         let changes = self.facts.changes();
         let applied = self.applied.iter().map(|(server, _)| server);
-        let earlier = changes.writers().filter(mine).count()
-            + applied.filter(|server| mine(server) && !changes.knows(*server)).count();
-        if earlier < allowed as usize { Ok(()) } else { Err(LimitError::Servers { allowed }) }
+        changes.writers().filter(its).count()
+            + applied.filter(|server| its(server) && !changes.knows(*server)).count()
     }
 }

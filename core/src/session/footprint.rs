@@ -32,6 +32,10 @@ const SEEN_WITHIN: usize = 3;
 const SUBTOTAL: usize = 24;
 
 impl Session {
+    /// What a session takes of it that has no contents and no principal and that one server wrote to: its
+    /// place. An ended session keeps that until its deadline.
+    pub const PLACE_BYTES: usize = SHARED + SESSION + SHARED + FIXED + PLACE + INDEXED;
+
     /// What this copy takes of a server's memory, in bytes, with its entries in the server's indexes:
     /// what `bytes_per_origin` counts. [`Session::weight`] is what it takes on the wire.
     pub fn footprint(&self) -> usize {

@@ -215,8 +215,8 @@ fn verifications() -> BoxedStrategy<Command> {
 }
 
 fn starts() -> BoxedStrategy<Command> {
-    let known = (server(), any::<bool>());
-    let known = known.prop_map(|(newest, alive)| Command::Known { newest, alive });
+    let known = (server(), any::<bool>(), any::<u32>());
+    let known = known.prop_map(|(newest, alive, places)| Command::Known { newest, alive, places });
     prop_oneof![Just(Command::Starting), known].boxed()
 }
 

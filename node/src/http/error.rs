@@ -203,6 +203,11 @@ impl Problem {
         }
     }
 
+    fn full(limit: &LimitError, allowed: u64) -> Self {
+        let problem = Self::new(Code::Full, limit.to_string()).with("limit", limit.name());
+        problem.with("allowed", allowed)
+    }
+
     fn of_limit(limit: &LimitError) -> Self {
         let message = limit.to_string();
         let allowed = match limit {
@@ -211,13 +216,11 @@ impl Problem {
             | LimitError::Session { allowed, .. } => u64::from(*allowed),
             LimitError::Principal { allowed, .. } => *allowed as u64,
             // Not the customer's doing, and another server may have room: so it is a 503.
-            LimitError::Slots { .. }
-            | LimitError::Bytes { .. }
-            | LimitError::AnonymousSlots { .. }
-            | LimitError::AnonymousBytes { .. }
-            | LimitError::Servers { .. } => {
-                return Self::new(Code::Full, message).with("limit", limit.name());
-            }
+            LimitError::Slots { allowed } => return Self::full(limit, u64::from(*allowed)),
+            LimitError::Bytes { allowed }
+            | LimitError::AnonymousSlots { allowed }
+            | LimitError::AnonymousBytes { allowed } => return Self::full(limit, *allowed),
+            LimitError::Servers { allowed } => return Self::full(limit, u64::from(*allowed)),
             LimitError::Lifetime { .. } | LimitError::IdleTimeout { .. } => {
                 return Self::new(Code::OutOfRange, message).with("field", limit.name());
             }
@@ -281,6 +284,8 @@ mod tests {
         assert_eq!(problem.more["key"], "k");
         let full = Problem::from(RequestError::Limit(LimitError::Slots { allowed: 5 }));
         assert_eq!(full.code.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(full.more["limit"], "slots_per_origin");
+        assert_eq!(full.more["allowed"], 5);
     }
 
     #[test]

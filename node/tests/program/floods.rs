@@ -8,7 +8,7 @@ use crate::farm::{Farm, token};
 const ENDED_BYTES: u64 = 440;
 
 #[tokio::test]
-async fn a_flood_may_end_every_visitors_session_is_refused_then_and_touches_nobody_logged_in() {
+async fn a_flood_ends_the_oldest_visitors_is_refused_then_and_touches_nobody_logged_in() {
     let limits = "[farm]\nwhen_full = 'evict_anonymous'\nsession_bytes = 1024\nvalue_bytes = 512\n\
                   bytes_per_origin = 65536";
     let farm = Farm::start_with(1, limits).await;
@@ -20,27 +20,30 @@ async fn a_flood_may_end_every_visitors_session_is_refused_then_and_touches_nobo
     for _ in 0..5 {
         visitors.push(farm.create(0, &body).await);
     }
-    let mut made = 5_u64;
+    let (mut made, mut last) = (5_u64, String::new());
     let refused = loop {
         let (status, answer) = farm.send("POST", 0, "/sessions", &body).await;
         if status != 201 {
             break (status, answer);
         }
-        made += 1;
+        (made, last) = (made + 1, token(&answer));
         assert!(made < 1000, "it is never refused");
     };
     let why = json!(["full", "anonymous_bytes"]);
     assert_eq!((refused.0, json!([refused.1["code"], refused.1["limit"]])), (503, why));
     let (_, shown) = farm.get(0, "/farm").await;
     let allowed = shown["limits"]["anonymous_bytes"].as_u64().unwrap();
-    let room = allowed / 16 * 15 / ENDED_BYTES;
-    // As many as fit if all are over, but for the contents of the last.
-    assert!((room - 2..=room).contains(&made), "{made} of {room}: {shown}");
-    assert!(shown["tombstones"].as_u64().unwrap() + 2 >= made, "{shown}");
+    assert_eq!(refused.1["allowed"], allowed, "{}", refused.1);
+    // As many as have their places in half of the room; and what is left is for those who are there.
+    assert_eq!(made, allowed / 2 / ENDED_BYTES, "{shown}");
+    let here = made + 1 - shown["tombstones"].as_u64().unwrap();
+    assert!(here * 2 * 400 > allowed / 2, "{here} are there: {shown}");
     for visitor in &visitors {
         let (status, error) = farm.get(0, &format!("/sessions/{visitor}")).await;
         assert_eq!((status, &error["code"]), (404, &json!("ended")), "{error}");
     }
+    let (status, there) = farm.get(0, &format!("/sessions/{last}")).await;
+    assert_eq!((status, &there["session"]["attributes"]["cart"]), (200, &cart["cart"]), "{there}");
     let write = r#"{"set": {"note": "still here"}}"#;
     let (status, ann) = farm.send("PATCH", 0, &format!("/sessions/{ann}"), write).await;
     assert_eq!((status, &ann["session"]["attributes"]["cart"]), (200, &cart["cart"]), "{ann}");

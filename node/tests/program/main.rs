@@ -2,6 +2,7 @@
 #![allow(missing_docs, reason = "test names tell what they show")]
 
 mod cookie;
+mod cut_off;
 mod demo;
 mod ends;
 mod expirations;

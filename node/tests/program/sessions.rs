@@ -146,10 +146,14 @@ async fn a_write_that_nobody_confirms_is_504_and_stands() {
 #[tokio::test]
 async fn a_logout_settles_for_one_server_when_another_hangs_or_is_down() {
     let mut farm = Farm::start(3).await;
-    let carried = farm.create(0, "{}").await;
+    let carried = [farm.create(0, "{}").await, farm.create(0, "{}").await];
+    farm.signal(2, "STOP").await;
+    assert_eq!(farm.send("DELETE", 0, &format!("/sessions/{}", carried[0]), "").await.0, 204);
     farm.kill(2).await;
-    assert_eq!(farm.send("DELETE", 0, &format!("/sessions/{carried}"), "").await.0, 204);
-    assert_eq!(farm.get(1, &format!("/sessions/{carried}")).await.0, 404);
+    assert_eq!(farm.send("DELETE", 0, &format!("/sessions/{}", carried[1]), "").await.0, 204);
+    for carried in carried {
+        assert_eq!(farm.get(1, &format!("/sessions/{carried}")).await.0, 404);
+    }
 }
 
 #[tokio::test]

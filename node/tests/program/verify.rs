@@ -35,6 +35,22 @@ async fn servers_that_hold_the_same_say_so_and_one_that_is_killed_is_not_compare
     assert!(json[1]["error"].as_str().unwrap().contains("could not be asked"), "{json}");
 }
 
+/// Heartbeats are rare here, so that the others take for long who is ready for joining.
+#[tokio::test]
+async fn who_has_just_become_ready_is_compared_with() {
+    let rare = "[farm]\nheartbeat_every = '1s'\nsuspect_after = '3s'\ndown_after = '6s'";
+    let mut farm = Farm::start_with(3, rare).await;
+    farm.create(0, "{}").await;
+    farm.kill(2).await;
+    farm.launch(2);
+    farm.until_ready(2).await;
+    let urls: Vec<String> = (0..3).map(|at| farm.url(at, "")).collect();
+    let output = run(&["verify", "--http", &urls[0], &urls[1], &urls[2]]).await;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{text} {}", said(&output));
+    assert!(text.contains("The servers are identical."), "{text}");
+}
+
 #[tokio::test]
 async fn what_cannot_be_asked_is_told_with_its_address_and_ends_with_two() {
     let nobody = format!("http://{}", local(free_port()));

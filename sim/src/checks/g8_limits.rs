@@ -49,7 +49,8 @@ static ABOUT: About = About {
            where others with a principal have taken all that anonymous sessions may not; and nobody is refused for a \
            limit that is not reached (by a request's size, for bytes). Only a farm that is \
            configured so ends sessions to make room: the server that made them does, without a principal, \
-           those first that would end first by themselves, and no more than needed. Every message between servers has \
+           those first that would end first by themselves, and no more than needed; and none where the places \
+           of all of them take more than half of their bytes, but for who has a principal. Every message between servers has \
            its reason, from the first to the last event (`sim/src/traffic.rs`): one part of a repair at a time is \
            pulled from each holder, at most four are asked at once, each for another share; a part is pulled again at most three \
            times, each `round_timeout` after the last, a round begins no sooner than `repair_delay` after another; a part goes \
@@ -134,6 +135,10 @@ fn had_to_end(scene: &Scene<'_>, server: usize, session: &Session) -> Judgement 
     let for_all = farm.bytes_per_origin - farm.revocation_bytes();
     if used.anonymous_bytes + freed <= for_new && used.bytes() + freed <= for_all {
         return Err(format!("{id} was ended to make room, and there was: {used:?}"));
+    }
+    let places = used.anonymous_sessions * Session::PLACE_BYTES as u64;
+    if places > farm.anonymous_bytes() / 2 && used.bytes() + freed <= for_all {
+        return Err(format!("{id} was ended to make room, though a flood has come: {used:?}"));
     }
     let ends = |copy: &Session| (copy.idle_deadline().min(copy.fixed.deadline), copy.id.address);
     let could = |copy: &&Arc<Session>| {

@@ -34,6 +34,9 @@ pub struct Limits {
     /// How much of both anonymous sessions may take, in percent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub anonymous_percent: Option<u8>,
+    /// Processes that are remembered at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub known_servers: Option<u32>,
     /// Whether anonymous sessions end to make room.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub evict_anonymous: Option<bool>,
@@ -104,6 +107,7 @@ impl Limits {
                 Some(true) => WhenFull::EvictAnonymous,
                 Some(false) | None => WhenFull::Refuse,
             },
+            known_servers: self.known_servers.unwrap_or(default.known_servers),
             session_bytes,
             value_bytes: default.value_bytes.min(session_bytes),
             frame_bytes: default.frame_bytes.max(largest),

@@ -37,6 +37,7 @@ pub const FIELDS: &[Field] = &[
     field("limits.slots_per_origin", "", ONE, 16_777_216.0),
     field("limits.bytes_per_origin", "bytes", 16_384.0, 1_125_899_906_842_624.0),
     field("limits.anonymous_percent", "percent", ONE, 100.0),
+    field("limits.known_servers", "", ONE, 65_536.0),
     field("limits.session_bytes", "bytes", 1024.0, 16_777_216.0),
     field("limits.attributes_per_session", "", ONE, 65_536.0),
     field("limits.pull_budget", "bytes", ONE, 134_217_728.0),

@@ -53,6 +53,7 @@ impl Search<'_> {
         self.change(|scenario| scenario.limits.slots_per_origin = None);
         self.change(|scenario| scenario.limits.bytes_per_origin = None);
         self.change(|scenario| scenario.limits.anonymous_percent = None);
+        self.change(|scenario| scenario.limits.known_servers = None);
         self.change(|scenario| scenario.limits.evict_anonymous = None);
         self.change(|scenario| scenario.limits.session_bytes = None);
         self.change(|scenario| scenario.limits.attributes_per_session = None);

@@ -77,6 +77,7 @@ const SET_ADD_READ: [Op; 3] =
     [op(0, 0, Ask::Set, ONE), op(1, 1, Ask::Add, LOCAL), op(0, 1, Ask::Read, LOCAL)];
 const SET_READ: [Op; 2] = [op(0, 0, Ask::Set, ONE), op(0, 1, Ask::Read, LOCAL)];
 const SET_ADD: [Op; 2] = [op(0, 0, Ask::Set, ONE), op(1, 1, Ask::Add, LOCAL)];
+const SET: [Op; 1] = [op(0, 0, Ask::Set, ONE)];
 /// Two wait at one server for an acknowledgement.
 const SET_SET: [Op; 2] = [op(0, 0, Ask::Set, ONE), op(1, 0, Ask::Set, ONE)];
 /// A session is made at one server, and handed to who writes at another.
@@ -157,6 +158,8 @@ fn further_searches_if_they_are_wanted() {
     search("long: two servers, delete", b, 1_000_000);
     let b = bounds(3, &SAME_DELETE_READ, (1, 1), Crash::Never, 0);
     search("long: three servers, delete", b, 1_000_000);
+    let b = bounds(3, &SET, (0, 0), Crash::One, 0);
+    search("long: three servers, a restart, set", b, 8_000_000);
     let b = bounds(3, &ADD_ADD_DELETE, (1, 1), Crash::OneForGood, 0);
     search("long: three servers, a death, delete", b, 400_000);
 }

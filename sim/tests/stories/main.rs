@@ -11,6 +11,7 @@ mod leave;
 mod limits;
 mod lookup;
 mod membership;
+mod places;
 mod repair;
 mod revoke;
 mod rotate;
