@@ -10,6 +10,8 @@ use grapevine_core::{
     Config, Event, Request, RequestError, RequestId, Response, Session, Timestamp, TokenKey,
 };
 
+use serde::Serialize;
+
 use crate::network::{Link, Network};
 use crate::scenario::{Fault, Scenario};
 
@@ -24,7 +26,8 @@ mod turmoil;
 pub use sockets::serve_a_run;
 
 /// What a scenario can be run on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum On {
     /// Engines alone, on one event queue.
     #[default]
@@ -51,6 +54,15 @@ impl On {
         #[cfg(madsim)]
         Self::Madsim,
     ];
+
+    /// Whether all of a run comes from its seed.
+    pub const fn has_one_trace(self) -> bool {
+        match self {
+            #[cfg(all(unix, feature = "sockets"))]
+            Self::Sockets => false,
+            _ => true,
+        }
+    }
 
     /// Its name.
     pub const fn name(self) -> &'static str {

@@ -4,13 +4,14 @@
 use std::ops::ControlFlow;
 
 use grapevine_sim::{
-    CONVERGED_AFTER_BEATS, Hits, RULES_FROM, Run, SERVED_AFTER_BEATS, Scenario, Summary, Swarm,
+    CONVERGED_AFTER_BEATS, Hits, On, RULES_FROM, Run, SERVED_AFTER_BEATS, Scenario, Summary, Swarm,
     guarantees, run_scenario,
 };
 
 #[test]
 fn a_small_swarm_holds_every_guarantee_and_looks_at_each() {
-    let swarm = Swarm { first: 0, end: Some(60), shard: (0, 1), time: None, jobs: 2 };
+    let swarm =
+        Swarm { first: 0, end: Some(60), shard: (0, 1), time: None, jobs: 2, on: On::Queue };
     let summary = swarm.run(&|_| ControlFlow::Continue(()));
     let broken: Vec<_> = summary.failures.iter().map(|run| (run.seed, &run.broken)).collect();
     assert!(broken.is_empty(), "{broken:#?}");

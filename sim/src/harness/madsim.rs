@@ -94,6 +94,8 @@ impl Harness for Madsim {
     }
 
     fn start(&mut self, server: usize) {
+        // Paused while there was no process to pause.
+        self.resume(server);
         self.simulation.revive(number(server));
         self.run(number(server));
     }

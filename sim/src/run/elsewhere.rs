@@ -61,7 +61,10 @@ impl Run {
     pub(super) fn start(&mut self, server: usize) {
         match &mut self.harness {
             None => self.world.start(server),
-            Some(harness) => harness.servers.start(server),
+            Some(harness) => {
+                harness.paused.remove(&server);
+                harness.servers.start(server);
+            }
         }
     }
 
