@@ -146,6 +146,11 @@ pub(crate) trait Harness {
     /// Has every connection between the servers of these links swallow everything from now on.
     fn swallow(&mut self, _links: &[Link]) {}
 
+    /// Whether a connection that has lost something stays dead when its link is mended, and nobody is told.
+    fn streams_stay_dead(&self) -> bool {
+        false
+    }
+
     /// Has links be as they are after healing.
     fn calm(&mut self, longest_ms: f64);
 

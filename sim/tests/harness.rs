@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use grapevine_sim::{Fault, On, Outcome, Scenario, Timed, run_on};
+use grapevine_sim::{Fault, On, Outcome, Scenario, Timed, run_on, run_twice};
 
 /// The variable that says how many seeds are tried.
 const SEEDS: &str = "GRAPEVINE_TURMOIL_SEEDS";
@@ -90,4 +90,11 @@ fn a_scenario_has_one_trace_on_turmoil_in_two_processes() {
     let (one, again, other) = (run(10), run(10), run(6));
     assert_eq!(one, again);
     assert_ne!(one, other);
+}
+
+#[test]
+fn a_scenario_has_one_trace_on_turmoil_twice_in_one_process() {
+    let outcome = run_twice(&Scenario::drawn(10), On::Turmoil);
+    assert!(outcome.broken.is_none(), "{:?}", outcome.broken);
+    assert_eq!(outcome.looked["G9"], 1);
 }

@@ -78,7 +78,7 @@ impl Turmoil {
         let shared = Shared {
             inside: Inside::new(size),
             later: Rc::new(RefCell::new(later)),
-            processes: Rc::new(RefCell::new(vec![adapter::Process::new(); size])),
+            processes: Rc::new(RefCell::new((0..size).map(|_| adapter::Process::new()).collect())),
             scenario: Rc::new(scenario.clone()),
         };
         for index in 0..size {
@@ -166,9 +166,12 @@ impl Harness for Turmoil {
 
     fn crash(&mut self, server: usize) -> Vec<Told> {
         self.shared.inside.dies(server);
+        let process = self.shared.processes.borrow()[server].clone();
+        process.end();
+        // Its tasks end one after another, in an order that is the seed's.
+        let told = self.step();
         self.sim.crash(name(server));
-        // All that happened was told with the step.
-        Vec::new()
+        told
     }
 
     fn start(&mut self, server: usize) {
@@ -214,6 +217,10 @@ impl Harness for Turmoil {
         let until = self.now() + beat * SWALLOWS_BEATS;
         self.swallowing.extend(links.iter().map(|&(a, b)| ((a.min(b), a.max(b)), until)));
         self.pairs();
+    }
+
+    fn streams_stay_dead(&self) -> bool {
+        true
     }
 
     fn calm(&mut self, longest_ms: f64) {

@@ -1,14 +1,16 @@
-//! Tasks of a simulated process that can stand still: turmoil's hosts always run. So each task is polled only
-//! while its process runs; what comes meanwhile waits, and timers are late, as where a system stops a process.
+//! Tasks of a simulated process. Turmoil's hosts always run, and tokio ends the tasks of one that crashes in an
+//! order that comes from everything that its program has done before. So each task knows its process, which
+//! can stand still, and can end all its tasks in order.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
-use tokio::task::JoinError;
+use tokio::task::{JoinError, JoinHandle};
 
 pub(crate) use tokio::task::AbortHandle;
 
@@ -17,15 +19,25 @@ thread_local! {
     static CURRENT: RefCell<Option<Process>> = const { RefCell::new(None) };
 }
 
-/// A process: a future that is run in it, and all tasks that it begins, and those that they begin.
+/// A process: a future that is run in it, and all tasks of the server that it starts.
 #[derive(Clone, Debug, Default)]
 pub struct Process(Arc<Mutex<State>>);
 
 #[derive(Debug, Default)]
 struct State {
-    paused: bool,
-    /// Who was to go on meanwhile.
-    woken: Vec<Waker>,
+    is: Is,
+    /// How many tasks it has had.
+    begun: u64,
+    /// How those that wait are woken, in the order in which they were begun.
+    tasks: BTreeMap<u64, Waker>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Is {
+    #[default]
+    Running,
+    Paused,
+    Over,
 }
 
 impl Process {
@@ -34,56 +46,92 @@ impl Process {
         Self::default()
     }
 
-    /// Stops it where it is.
+    /// Stops it where it is: what comes waits, and its timers will be late.
     pub fn pause(&self) {
-        self.0.lock().paused = true;
+        self.0.lock().is = Is::Paused;
     }
 
     /// Has it go on.
     pub fn resume(&self) {
-        let woken = {
-            let mut state = self.0.lock();
-            state.paused = false;
-            std::mem::take(&mut state.woken)
-        };
-        woken.into_iter().for_each(Waker::wake);
+        self.becomes(Is::Running);
+    }
+
+    /// Ends it: when its host runs next, all its tasks are dropped, in the order in which they were begun. (A host
+    /// that crashes drops them too; but tokio goes by numbers that all tasks of a program share.)
+    pub fn end(&self) {
+        self.becomes(Is::Over);
     }
 
     /// Runs a future in it.
     pub fn run<F: Future>(&self, future: F) -> impl Future<Output = F::Output> + use<F> {
-        Running { process: Some(self.clone()), future: Box::pin(future) }
+        Running::new(Some(self.clone()), future)
     }
 
     /// Runs a future in the process whose task is polled now, if it is one's.
     pub fn within<F: Future>(future: F) -> impl Future<Output = F::Output> + use<F> {
-        let process = CURRENT.with_borrow(Clone::clone);
-        Running { process, future: Box::pin(future) }
+        Running::new(CURRENT.with_borrow(Clone::clone), future)
     }
 
-    /// Whether it stands still; if so, this task goes on with it.
-    fn holds(&self, context: &Context<'_>) -> bool {
-        let mut state = self.0.lock();
-        if state.paused {
-            state.woken.push(context.waker().clone());
-        }
-        state.paused
+    fn becomes(&self, is: Is) {
+        let woken: Vec<Waker> = {
+            let mut state = self.0.lock();
+            state.is = is;
+            state.tasks.values().cloned().collect()
+        };
+        woken.into_iter().for_each(Waker::wake);
     }
 }
 
+/// A future that is polled only while its process runs.
 struct Running<F> {
     process: Option<Process>,
-    future: Pin<Box<F>>,
+    number: u64,
+    future: Option<Pin<Box<F>>>,
+}
+
+impl<F: Future> Running<F> {
+    fn new(process: Option<Process>, future: F) -> Self {
+        let begins = |process: &Process| {
+            let mut state = process.0.lock();
+            state.begun += 1;
+            state.begun
+        };
+        let number = process.as_ref().map_or(0, begins);
+        Self { process, number, future: Some(Box::pin(future)) }
+    }
+
+    /// What its process is doing, which will wake it when that changes.
+    fn is(&self, context: &Context<'_>) -> Is {
+        let Some(process) = &self.process else { return Is::Running };
+        let mut state = process.0.lock();
+        state.tasks.insert(self.number, context.waker().clone());
+        state.is
+    }
 }
 
 impl<F: Future> Future for Running<F> {
     type Output = F::Output;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
-        if self.process.as_ref().is_some_and(|process| process.holds(context)) {
-            return Poll::Pending;
-        }
+        let is = self.is(context);
         let _polled = Polled::new(self.process.clone());
-        self.future.as_mut().poll(context)
+        match (is, &mut self.future) {
+            (Is::Running, Some(future)) => future.as_mut().poll(context),
+            (Is::Over, future) => {
+                *future = None;
+                Poll::Pending
+            }
+            _ => Poll::Pending,
+        }
+    }
+}
+
+impl<F> Drop for Running<F> {
+    fn drop(&mut self) {
+        if let Some(process) = &self.process {
+            let waker = process.0.lock().tasks.remove(&self.number);
+            drop(waker);
+        }
     }
 }
 
@@ -105,7 +153,7 @@ impl Drop for Polled {
 /// Begins a task of this process.
 pub(crate) fn spawn<T: Send + 'static>(
     future: impl Future<Output = T> + Send + 'static,
-) -> tokio::task::JoinHandle<T> {
+) -> JoinHandle<T> {
     tokio::task::spawn(Process::within(future))
 }
 
