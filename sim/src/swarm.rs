@@ -20,6 +20,9 @@ use crate::world::START;
 const TWICE_EVERY: u64 = 64;
 /// A swarm of so many runs has something for each rule of each check to look at.
 pub const RULES_FROM: u64 = 2000;
+/// And one of so many, elsewhere than on the queue, something for each check: few of its runs have no deaths, and
+/// counters are compared in those alone.
+const CHECKS_FROM: u64 = 200;
 /// How many failures are kept.
 const KEPT: usize = 100;
 
@@ -208,15 +211,22 @@ impl Summary {
     }
 
     /// Checks that looked at nothing: they have shown nothing. Of a swarm that is large enough to say so,
-    /// each rule of a check by itself: some look at what few runs have. Only the queue has something for all of
-    /// them, and where no two runs are the same, none are compared.
+    /// each rule of a check by itself: some look at what few runs have. Elsewhere than on the queue a swarm of few
+    /// runs needs nothing to look at, for a few of them take as long as many there, and no swarm something for
+    /// each rule, which only the queue has.
     pub fn blind(&self) -> Vec<&str> {
-        let blind = self.looked.iter().filter(|&(_, &count)| count == 0);
-        let blind = blind.map(|(guarantee, _)| guarantee.as_str());
-        let blind = blind.filter(|&name| name != "G9" || self.harness.has_one_trace());
-        let all = self.runs >= RULES_FROM && self.harness == On::Queue;
-        let rules = if all { self.unused_rules() } else { Vec::new() };
-        blind.chain(rules).collect()
+        let queue = self.harness == On::Queue;
+        let checks =
+            if queue || self.runs >= CHECKS_FROM { self.unused_checks() } else { Vec::new() };
+        let rules = if queue && self.runs >= RULES_FROM { self.unused_rules() } else { Vec::new() };
+        checks.into_iter().chain(rules).collect()
+    }
+
+    /// Checks that looked at nothing, however small the swarm. Where no two runs are the same, none are compared.
+    pub fn unused_checks(&self) -> Vec<&str> {
+        let unused = self.looked.iter().filter(|&(_, &count)| count == 0);
+        let unused = unused.map(|(guarantee, _)| guarantee.as_str());
+        unused.filter(|&name| name != "G9" || self.harness.has_one_trace()).collect()
     }
 
     /// Rules of checks that looked at nothing, however small the swarm.

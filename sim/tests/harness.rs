@@ -6,6 +6,9 @@ use std::process::Command;
 
 use grapevine_sim::{Fault, On, Outcome, Scenario, Timed, run_on, run_twice};
 
+#[path = "simulated/faults.rs"]
+mod faults;
+
 /// The variable that says how many seeds are tried.
 const SEEDS: &str = "GRAPEVINE_TURMOIL_SEEDS";
 
@@ -65,6 +68,11 @@ fn drawn_scenarios_hold_on_turmoil() {
 }
 
 #[test]
+fn no_fault_is_left_out_in_silence() {
+    faults::none_is_left_out_in_silence(On::Turmoil);
+}
+
+#[test]
 fn what_a_harness_can_not_do_is_named() {
     let mut scenario = Scenario::drawn(1);
     (scenario.servers, scenario.duration_s, scenario.later) = (2, 0.5, Vec::new());
@@ -92,9 +100,21 @@ fn a_scenario_has_one_trace_on_turmoil_in_two_processes() {
     assert_ne!(one, other);
 }
 
+/// Turmoil ends the tasks of a server that crashes in an order that depends on all that the program did before.
 #[test]
 fn a_scenario_has_one_trace_on_turmoil_twice_in_one_process() {
     let outcome = run_twice(&Scenario::drawn(10), On::Turmoil);
     assert!(outcome.broken.is_none(), "{:?}", outcome.broken);
     assert_eq!(outcome.looked["G9"], 1);
+}
+
+#[test]
+fn a_swarm_runs_on_turmoil_and_compares_two_runs_of_one_seed() {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_grapevine-sim"));
+    process.args(["swarm", "--on", "turmoil", "--seeds", "10..12"]);
+    let output = process.output().expect("the program runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.starts_with("2 runs on turmoil of "), "{said}");
+    assert!(said.contains("G9 looked at 1"), "{said}");
+    assert_eq!(output.status.code(), Some(0), "{said}");
 }

@@ -58,6 +58,31 @@ fn a_check_that_looked_at_nothing_fails_the_swarm() {
 }
 
 #[test]
+fn where_runs_take_long_few_need_nothing_for_each_check_to_look_at_and_many_do() {
+    let mut summary = Summary::default();
+    summary.add(run_scenario(&Scenario::drawn(1)));
+    summary.looked.values_mut().for_each(|count| *count = 1);
+    summary.looked.insert("G6".to_owned(), 0);
+    for (harness, runs, blind) in
+        [(On::Queue, 10, true), (On::Turmoil, 10, false), (On::Turmoil, 1000, true)]
+    {
+        (summary.harness, summary.runs) = (harness, runs);
+        assert_eq!((summary.good(false), summary.unused_checks()), (!blind, vec!["G6"]));
+    }
+    // Of no swarm on sockets two runs are compared.
+    #[cfg(unix)]
+    {
+        summary.looked.insert("G6".to_owned(), 1);
+        summary.looked.insert("G9".to_owned(), 0);
+        assert!(!summary.good(false));
+        summary.harness = On::Sockets;
+        assert!(summary.good(false));
+        summary.undecided = 1;
+        assert!(!summary.good(false), "nobody knows whether all held");
+    }
+}
+
+#[test]
 fn a_rule_that_looked_at_nothing_fails_a_swarm_that_is_large_enough_to_say_so() {
     let mut summary = Summary::default();
     summary.add(run_scenario(&Scenario::drawn(1)));

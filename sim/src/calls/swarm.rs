@@ -212,8 +212,13 @@ impl SwarmArgs {
 
 fn report(summary: &Summary, swarm: &Swarm, args: &SwarmArgs) -> Result<bool, String> {
     say(format_args!(
-        "{} runs of {:.1} simulated s, {} failed; {} events, {} messages, each encoded and decoded",
-        summary.runs, summary.simulated_s_per_run, summary.failed, summary.events, summary.messages,
+        "{} runs on {} of {:.1} simulated s, {} failed; {} events, {} messages, each encoded and decoded",
+        summary.runs,
+        summary.harness.name(),
+        summary.simulated_s_per_run,
+        summary.failed,
+        summary.events,
+        summary.messages,
     ))?;
     if swarm.time.is_some() && summary.runs > 0 {
         let last = swarm.first + summary.runs * swarm.shard.1;
@@ -252,6 +257,13 @@ fn report(summary: &Summary, swarm: &Swarm, args: &SwarmArgs) -> Result<bool, St
     let blind = summary.blind();
     if !blind.is_empty() {
         say(format_args!("Checks that had nothing to look at: {}", blind.join(", ")))?;
+    }
+    let unused = summary.unused_checks();
+    if !unused.is_empty() && blind.is_empty() {
+        say(format_args!(
+            "Checks that had nothing to look at, as is usual in so few runs: {}",
+            unused.join(", ")
+        ))?;
     }
     let unused = summary.unused_rules();
     if !unused.is_empty() && swarm.on != On::Queue {

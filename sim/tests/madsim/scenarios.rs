@@ -43,6 +43,11 @@ fn drawn_scenarios_hold_on_madsim() {
 }
 
 #[test]
+fn no_fault_is_left_out_in_silence() {
+    crate::faults::none_is_left_out_in_silence(On::Madsim);
+}
+
+#[test]
 fn what_madsim_can_not_do_is_named() {
     let mut scenario = Scenario::drawn(1);
     (scenario.servers, scenario.duration_s, scenario.later) = (2, 0.5, Vec::new());
