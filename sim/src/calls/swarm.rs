@@ -254,6 +254,20 @@ fn report(summary: &Summary, swarm: &Swarm, args: &SwarmArgs) -> Result<bool, St
     if !missing.is_empty() {
         say(format_args!("Marks never hit, or choices never forced: {}", missing.join(", ")))?;
     }
+    tell_unused(summary)?;
+    if summary.undecided > 0 {
+        say(format_args!(
+            "{} runs undecided: the machine was too slow for them",
+            summary.undecided
+        ))?;
+    }
+    let good = summary.good(args.require_marks);
+    say(last_line(summary, good))?;
+    Ok(good)
+}
+
+/// Says what had nothing to look at.
+fn tell_unused(summary: &Summary) -> Result<(), String> {
     let blind = summary.blind();
     if !blind.is_empty() {
         say(format_args!("Checks that had nothing to look at: {}", blind.join(", ")))?;
@@ -266,7 +280,7 @@ fn report(summary: &Summary, swarm: &Swarm, args: &SwarmArgs) -> Result<bool, St
         ))?;
     }
     let unused = summary.unused_rules();
-    if !unused.is_empty() && swarm.on != On::Queue {
+    if !unused.is_empty() && summary.harness != On::Queue {
         say(format_args!("Rules that had nothing to look at: {}", unused.join("; ")))?;
     } else if !unused.is_empty() && summary.runs < RULES_FROM {
         say(format_args!(
@@ -274,15 +288,7 @@ fn report(summary: &Summary, swarm: &Swarm, args: &SwarmArgs) -> Result<bool, St
             unused.join("; ")
         ))?;
     }
-    if summary.undecided > 0 {
-        say(format_args!(
-            "{} runs undecided: the machine was too slow for them",
-            summary.undecided
-        ))?;
-    }
-    let good = summary.good(args.require_marks);
-    say(last_line(summary, good))?;
-    Ok(good)
+    Ok(())
 }
 
 /// What it came to, where it is looked for first: in the last line.
