@@ -1,7 +1,6 @@
 //! One scenario file for every harness: the adapter that ships, judged by the simulator's own model and
 //! checks.
 
-use std::path::PathBuf;
 use std::process::Command;
 
 use grapevine_sim::{Fault, On, Outcome, Scenario, Timed, run_on, run_twice};
@@ -11,14 +10,6 @@ mod faults;
 
 /// The variable that says how many seeds are tried.
 const SEEDS: &str = "GRAPEVINE_TURMOIL_SEEDS";
-
-fn files() -> Vec<PathBuf> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");
-    let entries = std::fs::read_dir(folder).expect("the folder of scenarios");
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("a file").path()).collect();
-    files.sort();
-    files
-}
 
 fn assert_held(what: &str, outcome: &Outcome) {
     assert!(outcome.broken.is_none(), "{what}: {:?}", outcome.broken);
@@ -31,18 +22,8 @@ fn assert_held(what: &str, outcome: &Outcome) {
 }
 
 #[test]
-fn every_scenario_file_holds_on_turmoil() {
-    let files = files();
-    assert!(files.len() >= 6, "{files:?}");
-    for file in files {
-        let text = std::fs::read_to_string(&file).expect("a scenario file");
-        let scenario = Scenario::from_toml(&text).expect("a scenario");
-        let outcome = run_on(&scenario, On::Turmoil);
-        assert_held(&file.display().to_string(), &outcome);
-        if file.ends_with("slow-subscriber.toml") {
-            assert!(outcome.coverage["queue_overflow"] > 0, "its queue never overflowed");
-        }
-    }
+fn every_scenario_file_holds_on_turmoil_and_does_what_it_is_named_for() {
+    faults::every_file(On::Turmoil, assert_held);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use grapevine_sim::{FOR_MADSIM, cargo_for_madsim};
 /// Tests that there must be on madsim, whatever else there is.
 const NAMED: [&str; 7] = [
     "scenarios::drawn_scenarios_hold_on_madsim",
-    "scenarios::every_scenario_file_holds_on_madsim",
+    "scenarios::every_scenario_file_holds_on_madsim_and_does_what_it_is_named_for",
     "scenarios::no_fault_is_left_out_in_silence",
     "scenarios::what_madsim_can_not_do_is_named",
     "stories::a_server_that_stands_still_answers_nobody_while_the_others_serve_on",

@@ -1,4 +1,4 @@
-//! No fault is left out in silence, on any harness.
+//! No fault is left out in silence, on any harness; and the named scenarios do what they are named for.
 
 use grapevine_sim::{Fault, Memory, On, Outcome, Scenario, Timed, run_on};
 
@@ -58,4 +58,43 @@ pub(crate) fn none_is_left_out_in_silence(on: On) {
         assert!(named || done, "{}: {faults:?} did nothing, and nobody says so", on.name());
         before = Some((faults, outcome));
     }
+}
+
+/// What the outcome of a named scenario must show, for its fault to have been one: a server that was missed and came
+/// back, a process that died and started again, a full queue, a full server.
+const SHOWS: [(&str, &str); 11] = [
+    ("bridge-then-a-death", "down_server_heard_again"),
+    ("death-and-empty-restart", "restart_counted_anew"),
+    ("five-percent-loss", "down_server_heard_again"),
+    ("flooding-peer", "limited"),
+    ("heard-and-hearing-nothing", "down_server_heard_again"),
+    ("majority-and-minority", "down_server_heard_again"),
+    ("paused-server", "down_server_heard_again"),
+    ("rolling-restart", "restart_counted_anew"),
+    ("silent-death", "down_server_heard_again"),
+    ("slow-subscriber", "queue_overflow"),
+    ("swallowed", "down_server_heard_again"),
+];
+
+/// On madsim a stream loses nothing: it is late.
+const NOT_ON_MADSIM: [&str; 2] = ["five-percent-loss", "swallowed"];
+
+/// Runs every scenario file, and hands each outcome over.
+pub(crate) fn every_file(on: On, held: impl Fn(&str, &Outcome)) {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");
+    let mut shown = 0;
+    for entry in std::fs::read_dir(folder).expect("the folder of scenarios") {
+        let file = entry.expect("a file").path();
+        let text = std::fs::read_to_string(&file).expect("a scenario file");
+        let scenario = Scenario::from_toml(&text).expect("a scenario");
+        let outcome = run_on(&scenario, on);
+        let name = file.file_stem().and_then(|name| name.to_str()).expect("a name");
+        held(name, &outcome);
+        for (_, mark) in SHOWS.iter().filter(|(named, _)| *named == name) {
+            shown += 1;
+            let exempt = on.name() == "madsim" && NOT_ON_MADSIM.contains(&name);
+            assert!(exempt || outcome.coverage[*mark] > 0, "{name}: {mark} never happened");
+        }
+    }
+    assert_eq!(shown, SHOWS.len(), "a named scenario is missing");
 }
