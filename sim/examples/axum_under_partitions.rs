@@ -30,7 +30,7 @@ async fn add(State(farm): State<Grapevine>, item: Path<String>, headers: HeaderM
     if token.is_empty() {
         token = farm.create(Create::default()).await.map_err(refused)?.token;
     }
-    page(farm.update(&token, |cart| _ = cart.add(&*item, 1)).await)
+    page(farm.update(&token, |cart| _ = cart.add(&item, 1)).await)
 }
 
 async fn show(State(farm): State<Grapevine>, headers: HeaderMap) -> Page {

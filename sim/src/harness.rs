@@ -56,12 +56,8 @@ impl On {
     ];
 
     /// Whether all of a run comes from its seed.
-    pub const fn has_one_trace(self) -> bool {
-        match self {
-            #[cfg(all(unix, feature = "sockets"))]
-            Self::Sockets => false,
-            _ => true,
-        }
+    pub fn has_one_trace(self) -> bool {
+        self.name() != "sockets"
     }
 
     /// Its name.
