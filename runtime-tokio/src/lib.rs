@@ -63,6 +63,8 @@ pub use edit::Edit;
 pub use error::{Error, StartError, StopReason};
 pub use expirations::{Expiration, Expirations};
 pub use farm::{Grapevine, LONGEST_VERIFY, Served};
+#[cfg(feature = "turmoil")]
+pub use net::Process;
 #[cfg(feature = "witness")]
 pub use witness::{Witness, Witnessed};
 

@@ -18,6 +18,9 @@ use self::real as chosen;
 #[cfg(feature = "turmoil")]
 use self::turmoil as chosen;
 
+#[cfg(feature = "turmoil")]
+pub use self::turmoil::task::Process;
+
 pub(crate) use chosen::{
     OwnedReadHalf, OwnedWriteHalf, TcpListener, TcpStream, adopt, is_near, lookup_host, task, time,
     wall_micros,

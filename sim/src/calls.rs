@@ -11,6 +11,7 @@ use grapevine_sim::{Outcome, Scenario};
 
 pub(crate) mod explain;
 mod on_madsim;
+mod place;
 pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod shrink;
@@ -18,6 +19,9 @@ pub(crate) mod swarm;
 
 /// The largest seed: the largest number of a scenario file.
 const LARGEST_SEED: u64 = i64::MAX as u64;
+
+/// What a shell has for a program that was interrupted.
+const INTERRUPTED: i32 = 130;
 
 /// How the program is called from this repository.
 const CALL: &str = "cargo run --release -p grapevine-sim --";

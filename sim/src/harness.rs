@@ -10,6 +10,8 @@ use grapevine_core::{
     Config, Event, Request, RequestError, RequestId, Response, Session, Timestamp, TokenKey,
 };
 
+use serde::Serialize;
+
 use crate::network::{Link, Network};
 use crate::scenario::{Fault, Scenario};
 
@@ -24,7 +26,8 @@ mod turmoil;
 pub use sockets::serve_a_run;
 
 /// What a scenario can be run on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum On {
     /// Engines alone, on one event queue.
     #[default]
@@ -51,6 +54,11 @@ impl On {
         #[cfg(madsim)]
         Self::Madsim,
     ];
+
+    /// Whether all of a run comes from its seed.
+    pub fn has_one_trace(self) -> bool {
+        self.name() != "sockets"
+    }
 
     /// Its name.
     pub const fn name(self) -> &'static str {
@@ -133,6 +141,11 @@ pub(crate) trait Harness {
 
     /// Has every connection between the servers of these links swallow everything from now on.
     fn swallow(&mut self, _links: &[Link]) {}
+
+    /// Whether a connection that has lost something stays dead when its link is mended, and nobody is told.
+    fn streams_stay_dead(&self) -> bool {
+        false
+    }
 
     /// Has links be as they are after healing.
     fn calm(&mut self, longest_ms: f64);

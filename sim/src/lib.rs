@@ -54,8 +54,8 @@ pub use rare::rare_page;
 pub use report::{LARGEST, report};
 pub use run::{Broken, CONVERGED_AFTER_BEATS, Outcome, Run, SERVED_AFTER_BEATS};
 pub use scenario::{
-    Buggify, Delay, FIELDS, FarmAcks, Fault, Field, Heal, Kind, Limits, Links, OwnDelay, Scenario,
-    ScenarioError, Scripted, Timed, Workload,
+    Buggify, Delay, FIELDS, FarmAcks, Fault, Field, Heal, Kind, Limits, Links, Memory, OwnDelay,
+    Scenario, ScenarioError, Scripted, Timed, Workload,
 };
 pub use shrink::{Effort, Progress, Shrunk, script, shrink};
 pub use swarm::{

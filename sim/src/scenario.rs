@@ -14,8 +14,7 @@ mod workload;
 
 pub use buggify::Buggify;
 pub use check::ScenarioError;
-pub(crate) use fault::Memory;
-pub use fault::{Fault, Timed};
+pub use fault::{Fault, Memory, Timed};
 pub use limits::{FarmAcks, Limits};
 pub use network::{Delay, Links, OwnDelay};
 pub use schema::{FIELDS, Field};

@@ -23,6 +23,9 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
+#[cfg(feature = "axum")]
+pub mod http;
+
 pub use grapevine_tokio_turmoil::*;
 
 /// The port at which the servers listen for each other.

@@ -1,21 +1,15 @@
 //! One scenario file for every harness: the adapter that ships, judged by the simulator's own model and
 //! checks.
 
-use std::path::PathBuf;
 use std::process::Command;
 
-use grapevine_sim::{Fault, On, Outcome, Scenario, Timed, run_on};
+use grapevine_sim::{Fault, On, Outcome, Scenario, Timed, run_on, run_twice};
+
+#[path = "simulated/faults.rs"]
+mod faults;
 
 /// The variable that says how many seeds are tried.
 const SEEDS: &str = "GRAPEVINE_TURMOIL_SEEDS";
-
-fn files() -> Vec<PathBuf> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");
-    let entries = std::fs::read_dir(folder).expect("the folder of scenarios");
-    let mut files: Vec<PathBuf> = entries.map(|entry| entry.expect("a file").path()).collect();
-    files.sort();
-    files
-}
 
 fn assert_held(what: &str, outcome: &Outcome) {
     assert!(outcome.broken.is_none(), "{what}: {:?}", outcome.broken);
@@ -28,18 +22,8 @@ fn assert_held(what: &str, outcome: &Outcome) {
 }
 
 #[test]
-fn every_scenario_file_holds_on_turmoil() {
-    let files = files();
-    assert!(files.len() >= 6, "{files:?}");
-    for file in files {
-        let text = std::fs::read_to_string(&file).expect("a scenario file");
-        let scenario = Scenario::from_toml(&text).expect("a scenario");
-        let outcome = run_on(&scenario, On::Turmoil);
-        assert_held(&file.display().to_string(), &outcome);
-        if file.ends_with("slow-subscriber.toml") {
-            assert!(outcome.coverage["queue_overflow"] > 0, "its queue never overflowed");
-        }
-    }
+fn every_scenario_file_holds_on_turmoil_and_does_what_it_is_named_for() {
+    faults::every_file(On::Turmoil, assert_held);
 }
 
 #[test]
@@ -62,6 +46,11 @@ fn drawn_scenarios_hold_on_turmoil() {
         let outcome = run_on(&Scenario::drawn(seed), On::Turmoil);
         assert!(outcome.broken.is_none(), "seed {seed}: {:?}", outcome.broken);
     }
+}
+
+#[test]
+fn no_fault_is_left_out_in_silence() {
+    faults::none_is_left_out_in_silence(On::Turmoil);
 }
 
 #[test]
@@ -90,4 +79,23 @@ fn a_scenario_has_one_trace_on_turmoil_in_two_processes() {
     let (one, again, other) = (run(10), run(10), run(6));
     assert_eq!(one, again);
     assert_ne!(one, other);
+}
+
+/// Turmoil ends the tasks of a server that crashes in an order that depends on all that the program did before.
+#[test]
+fn a_scenario_has_one_trace_on_turmoil_twice_in_one_process() {
+    let outcome = run_twice(&Scenario::drawn(10), On::Turmoil);
+    assert!(outcome.broken.is_none(), "{:?}", outcome.broken);
+    assert_eq!(outcome.looked["G9"], 1);
+}
+
+#[test]
+fn a_swarm_runs_on_turmoil_and_compares_two_runs_of_one_seed() {
+    let mut process = Command::new(env!("CARGO_BIN_EXE_grapevine-sim"));
+    process.args(["swarm", "--on", "turmoil", "--seeds", "10..12"]);
+    let output = process.output().expect("the program runs");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(said.starts_with("2 runs on turmoil of "), "{said}");
+    assert!(said.contains("G9 looked at 1"), "{said}");
+    assert_eq!(output.status.code(), Some(0), "{said}");
 }

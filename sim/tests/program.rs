@@ -16,7 +16,7 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn wrong_use_is_told_apart_and_said() {
-    let cases: [(&[&str], &str); 24] = [
+    let cases: [(&[&str], &str); 26] = [
         (&[], "Usage"),
         (&["swarm"], "say which seeds to run (--seeds A..B), or for how long"),
         (&["swarm", "--seeds", "5.."], "has no end"),
@@ -40,6 +40,11 @@ fn wrong_use_is_told_apart_and_said() {
         (&["run", "--seed", "9223372036854775808"], "9223372036854775807"),
         (&["run", "--seed", "1", "--scenario", "x.toml"], "cannot be used"),
         (&["run", "--scenario", "no-such-file.toml"], "no-such-file.toml can't be read"),
+        (&["run", "--seed", "1", "--on", "nowhere"], "there are: queue, "),
+        (
+            &["swarm", "--seeds", "0..9", "--on", "turmoil", "--require-marks"],
+            "no rare choice is forced on turmoil",
+        ),
         (&["explain", "G11"], "there are G1 to G10"),
     ];
     for (arguments, says) in cases {

@@ -230,6 +230,18 @@ fn a_path_swallows_what_is_sent_and_tells_nobody() {
 }
 
 #[test]
+fn two_runs_on_sockets_are_not_compared() {
+    for option in ["--twice", "--trace=/dev/null"] {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_grapevine-sim"));
+        let output = program.args(["run", "--seed", "1", "--on", "sockets", option]).output();
+        let output = output.expect("the program runs");
+        assert_eq!(output.status.code(), Some(2));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("no two runs on sockets are the same"), "{said}");
+    }
+}
+
+#[test]
 fn what_sockets_can_not_do_is_named() {
     let (_, outcome) = ended("odd");
     let left_out = outcome["left_out"].as_array().expect("a list");

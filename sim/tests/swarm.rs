@@ -4,13 +4,14 @@
 use std::ops::ControlFlow;
 
 use grapevine_sim::{
-    CONVERGED_AFTER_BEATS, Hits, RULES_FROM, Run, SERVED_AFTER_BEATS, Scenario, Summary, Swarm,
+    CONVERGED_AFTER_BEATS, Hits, On, RULES_FROM, Run, SERVED_AFTER_BEATS, Scenario, Summary, Swarm,
     guarantees, run_scenario,
 };
 
 #[test]
 fn a_small_swarm_holds_every_guarantee_and_looks_at_each() {
-    let swarm = Swarm { first: 0, end: Some(60), shard: (0, 1), time: None, jobs: 2 };
+    let swarm =
+        Swarm { first: 0, end: Some(60), shard: (0, 1), time: None, jobs: 2, on: On::Queue };
     let summary = swarm.run(&|_| ControlFlow::Continue(()));
     let broken: Vec<_> = summary.failures.iter().map(|run| (run.seed, &run.broken)).collect();
     assert!(broken.is_empty(), "{broken:#?}");
@@ -54,6 +55,29 @@ fn a_check_that_looked_at_nothing_fails_the_swarm() {
         assert_eq!(summary.blind(), [about.name]);
         assert!(!summary.good(false), "{} looked at nothing, and all is well", about.name);
     }
+}
+
+#[cfg(all(unix, feature = "turmoil", feature = "sockets"))]
+#[test]
+fn where_runs_take_long_few_need_nothing_for_each_check_to_look_at_and_many_do() {
+    let mut summary = Summary::default();
+    summary.add(run_scenario(&Scenario::drawn(1)));
+    summary.looked.values_mut().for_each(|count| *count = 1);
+    summary.looked.insert("G6".to_owned(), 0);
+    for (harness, runs, blind) in
+        [(On::Queue, 10, true), (On::Turmoil, 10, false), (On::Turmoil, 1000, true)]
+    {
+        (summary.harness, summary.runs) = (harness, runs);
+        assert_eq!((summary.good(false), summary.unused_checks()), (!blind, vec!["G6"]));
+    }
+    // Of no swarm on sockets two runs are compared.
+    summary.looked.insert("G6".to_owned(), 1);
+    summary.looked.insert("G9".to_owned(), 0);
+    assert!(!summary.good(false));
+    summary.harness = On::Sockets;
+    assert!(summary.good(false));
+    summary.undecided = 1;
+    assert!(!summary.good(false), "nobody knows whether all held");
 }
 
 #[test]

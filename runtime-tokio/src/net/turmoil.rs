@@ -3,8 +3,10 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+pub(crate) mod task;
+
 // Runtime and timers are tokio's: turmoil hands its own time to them.
-pub(crate) use tokio::{task, time};
+pub(crate) use tokio::time;
 pub(crate) use turmoil::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 pub(crate) use turmoil::net::{TcpListener, TcpStream};
 

@@ -1,11 +1,11 @@
-//! A run on madsim, in a program of its own: built when it is asked for, unless it is built already.
+//! Runs on madsim, in a program of its own: built when it is asked for, unless it is built already.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use grapevine_sim::{FOR_MADSIM, cargo_for_madsim};
 
-use super::note;
+use super::{INTERRUPTED, note};
 
 /// Runs this very call again in a program that has madsim.
 pub(crate) fn call() -> Result<bool, String> {
@@ -15,6 +15,8 @@ pub(crate) fn call() -> Result<bool, String> {
         );
     }
     let program = build()?;
+    // Who stops it means the other program: it tells what there is, and this one waits for that.
+    ctrlc::set_handler(|| {}).map_err(|error| format!("Ctrl-C can't be listened for: {error}"))?;
     let mut run = Command::new(&program);
     let ended = run.args(std::env::args_os().skip(1)).env(FOR_MADSIM, "1").status();
     let ended = ended.map_err(|error| format!("{}: {error}", program.display()))?;
@@ -23,6 +25,7 @@ pub(crate) fn call() -> Result<bool, String> {
         Some(1) => Ok(false),
         // It has said why.
         Some(2) => Err("madsim ran nothing".into()),
+        Some(INTERRUPTED) => std::process::exit(INTERRUPTED),
         _ => Err(format!("the run on madsim ended by itself: {ended}")),
     }
 }

@@ -4,8 +4,9 @@ use std::path::PathBuf;
 
 use clap::Args;
 use grapevine_core::Timestamp;
-use grapevine_sim::{On, run_in_steps, run_on, run_twice};
+use grapevine_sim::{run_in_steps, run_on, run_twice};
 
+use super::place::{Place, parse_on};
 use super::{Source, check_writable, say, verdict, write};
 
 #[derive(Args)]
@@ -21,27 +22,26 @@ pub(crate) struct RunArgs {
     #[arg(long)]
     json: bool,
     /// Run it twice and compare the traces (G9); if they differ, the first event that does is named.
-    #[arg(long, conflicts_with = "on")]
+    #[arg(long)]
     twice: bool,
     /// Write a line per event here: number, time, server, hash so far. The first line that differs
     /// between two traces of one seed is where they part.
-    #[arg(long, conflicts_with_all = ["on", "twice"])]
+    #[arg(long, conflicts_with = "twice")]
     trace: Option<PathBuf>,
 }
-
-/// Where a run can be. `None`: on madsim, in a program of its own.
-#[derive(Clone, Copy)]
-struct Place(Option<On>);
 
 pub(crate) fn call(args: &RunArgs) -> Result<bool, String> {
     let scenario = args.source.scenario()?;
     let Place(Some(on)) = args.on else { return super::on_madsim::call() };
+    if (args.twice || args.trace.is_some()) && !on.has_one_trace() {
+        return Err(format!("--twice, --trace: no two runs on {} are the same", on.name()));
+    }
     let outcome = match &args.trace {
-        None if args.twice => run_twice(&scenario),
+        None if args.twice => run_twice(&scenario, on),
         None => run_on(&scenario, on),
         Some(path) => {
             check_writable(path)?;
-            let (outcome, steps) = run_in_steps(&scenario);
+            let (outcome, steps) = run_in_steps(&scenario, on);
             let line = |(n, (at, server, hash)): (usize, &(Timestamp, usize, u64))| {
                 format!("{n} {} {} {hash:016x}\n", at.as_micros(), server + 1)
             };
@@ -56,14 +56,4 @@ pub(crate) fn call(args: &RunArgs) -> Result<bool, String> {
         say(format_args!("{}\n{}", scenario.to_toml(), verdict(&outcome)))?;
     }
     Ok(outcome.broken.is_none())
-}
-
-fn parse_on(name: &str) -> Result<Place, String> {
-    let here = On::ALL.iter().map(|&on| (on.name(), Place(Some(on))));
-    let beyond =
-        (!here.clone().any(|(name, _)| name == "madsim")).then_some(("madsim", Place(None)));
-    let all: Vec<(&str, Place)> = here.chain(beyond).collect();
-    let named = all.iter().find(|(known, _)| *known == name).map(|&(_, place)| place);
-    let names: Vec<&str> = all.iter().map(|&(known, _)| known).collect();
-    named.ok_or_else(|| format!("there are: {}", names.join(", ")))
 }

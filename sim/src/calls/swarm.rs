@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::Args;
-use grapevine_sim::{Hits, Outcome, RULES_FROM, Summary, Swarm};
+use grapevine_sim::{Hits, On, Outcome, RULES_FROM, Summary, Swarm};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{CALL, LARGEST_SEED, check_writable, note, say, verdict, write};
+use super::place::{Place, parse_on};
+use super::{CALL, INTERRUPTED, LARGEST_SEED, check_writable, note, say, verdict, write};
 
 mod failures;
 
@@ -20,8 +21,6 @@ use failures::Folder;
 const TOLD: u64 = 20;
 /// Failures whose commands are told while a swarm runs.
 const COMMANDS: u64 = 3;
-/// What a shell has for a program that was interrupted.
-const INTERRUPTED: i32 = 130;
 /// A swarm says how far it is at least so often, in seconds.
 const SILENCE_S: u64 = 30;
 
@@ -33,6 +32,10 @@ pub(crate) struct SwarmArgs {
     /// Run for so many minutes; from seed 0 on, if no seeds are given.
     #[arg(long)]
     minutes: Option<f64>,
+    /// What the runs are on: `queue`, `turmoil`, `madsim` or `sockets`, as `run` has it. On sockets time is real:
+    /// some 25 runs at once (`--jobs`) keep a core busy.
+    #[arg(long, value_parser = parse_on, default_value = "queue")]
+    on: Place,
     /// Threads; all cores if not given.
     #[arg(long)]
     jobs: Option<usize>,
@@ -55,7 +58,8 @@ pub(crate) struct SwarmArgs {
 }
 
 pub(crate) fn call(args: &SwarmArgs) -> Result<bool, String> {
-    let swarm = args.swarm()?;
+    let Place(Some(on)) = args.on else { return super::on_madsim::call() };
+    let swarm = args.swarm(on)?;
     let interrupted = stop_on_ctrl_c()?;
     // Before the runs: nothing is worse than a failure that can't be written down.
     let folder = args.out.as_deref().map(Folder::new).transpose()?;
@@ -139,7 +143,10 @@ fn tell(failure: &Outcome, nth: u64) {
 
 impl SwarmArgs {
     /// What the arguments ask for, or why they ask for nothing.
-    fn swarm(&self) -> Result<Swarm, String> {
+    fn swarm(&self, on: On) -> Result<Swarm, String> {
+        if self.require_marks && on != On::Queue {
+            return Err(format!("--require-marks: no rare choice is forced on {}", on.name()));
+        }
         let (first, end) = self.range()?;
         let shard = match &self.shard {
             Some(shard) => match parse_pair(shard, "/", "--shard I/N")? {
@@ -166,7 +173,7 @@ impl SwarmArgs {
             }
             minutes => minutes.map(|minutes| Duration::from_secs_f64(minutes * 60.0)),
         };
-        let swarm = Swarm { first, end, shard, time, jobs };
+        let swarm = Swarm { first, end, shard, time, jobs, on };
         if swarm.seeds() == Some(0) {
             return Err("no seed of the range is in this shard".to_owned());
         }
@@ -205,15 +212,21 @@ impl SwarmArgs {
 
 fn report(summary: &Summary, swarm: &Swarm, args: &SwarmArgs) -> Result<bool, String> {
     say(format_args!(
-        "{} runs of {:.1} simulated s, {} failed; {} events, {} messages, each encoded and decoded",
-        summary.runs, summary.simulated_s_per_run, summary.failed, summary.events, summary.messages,
+        "{} runs on {} of {:.1} simulated s, {} failed; {} events, {} messages, each encoded and decoded",
+        summary.runs,
+        summary.harness.name(),
+        summary.simulated_s_per_run,
+        summary.failed,
+        summary.events,
+        summary.messages,
     ))?;
     if swarm.time.is_some() && summary.runs > 0 {
         let last = swarm.first + summary.runs * swarm.shard.1;
         let shard = args.shard.as_ref().map(|shard| format!(" --shard {shard}"));
         say(format_args!(
-            "the same again: {CALL} swarm --seeds {}..{last}{}",
+            "the same again: {CALL} swarm --seeds {}..{last}{}{}",
             swarm.first,
+            super::place::option(swarm.on),
             shard.unwrap_or_default()
         ))?;
     }
@@ -241,15 +254,11 @@ fn report(summary: &Summary, swarm: &Swarm, args: &SwarmArgs) -> Result<bool, St
     if !missing.is_empty() {
         say(format_args!("Marks never hit, or choices never forced: {}", missing.join(", ")))?;
     }
-    let blind = summary.blind();
-    if !blind.is_empty() {
-        say(format_args!("Checks that had nothing to look at: {}", blind.join(", ")))?;
-    }
-    let unused = summary.unused_rules();
-    if !unused.is_empty() && summary.runs < RULES_FROM {
+    tell_unused(summary)?;
+    if summary.undecided > 0 {
         say(format_args!(
-            "Rules that had nothing to look at, as is usual in fewer than {RULES_FROM} runs: {}",
-            unused.join("; ")
+            "{} runs undecided: the machine was too slow for them",
+            summary.undecided
         ))?;
     }
     let good = summary.good(args.require_marks);
@@ -257,10 +266,41 @@ fn report(summary: &Summary, swarm: &Swarm, args: &SwarmArgs) -> Result<bool, St
     Ok(good)
 }
 
+/// Says what had nothing to look at.
+fn tell_unused(summary: &Summary) -> Result<(), String> {
+    let blind = summary.blind();
+    if !blind.is_empty() {
+        say(format_args!("Checks that had nothing to look at: {}", blind.join(", ")))?;
+    }
+    let unused = summary.unused_checks();
+    if !unused.is_empty() && blind.is_empty() {
+        say(format_args!(
+            "Checks that had nothing to look at, as is usual in so few runs: {}",
+            unused.join(", ")
+        ))?;
+    }
+    let unused = summary.unused_rules();
+    if !unused.is_empty() && summary.harness != On::Queue {
+        say(format_args!("Rules that had nothing to look at: {}", unused.join("; ")))?;
+    } else if !unused.is_empty() && summary.runs < RULES_FROM {
+        say(format_args!(
+            "Rules that had nothing to look at, as is usual in fewer than {RULES_FROM} runs: {}",
+            unused.join("; ")
+        ))?;
+    }
+    Ok(())
+}
+
 /// What it came to, where it is looked for first: in the last line.
 fn last_line(summary: &Summary, good: bool) -> String {
     match (good, summary.failed) {
         (true, _) => format!("All guarantees held in all of {} runs.", summary.runs),
+        (false, 0) if summary.undecided > 0 => {
+            format!(
+                "UNDECIDED: {} of {} runs; no guarantee was broken.",
+                summary.undecided, summary.runs
+            )
+        }
         (false, 0) => "No guarantee was broken, but not everything was looked at: see above. More \
                        seeds look at more."
             .to_owned(),

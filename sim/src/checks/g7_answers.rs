@@ -42,7 +42,8 @@ static ABOUT: About = About {
            and did not die: `query_timeout` while its server starts; then, if it is about a session, that time once more or the time that \
            it names itself (a leave: `leave_timeout`, a comparison: what it was given); then `ack_timeout`, if it waits for others; and a \
            second. A second \
-           response stops the run. From 50 heartbeats after healing on, every customer that asks a \
+           response stops the run. From 50 heartbeats after healing on (on turmoil and sockets connections may be dead then: \
+           they count from when adapters have given those up, after `silence_timeout`, and have dialled anew), every customer that asks a \
            healed server is served, or told for certain that the session is over or lost: to read, and then to write or \
            to create a session, where a majority, or all if all are healed, are to have it (unless not all are, and a server holds a part of which the rest is \
            elsewhere: it acknowledges nothing beyond). If a \

@@ -94,6 +94,8 @@ impl Harness for Madsim {
     }
 
     fn start(&mut self, server: usize) {
+        // Paused while there was no process to pause.
+        self.resume(server);
         self.simulation.revive(number(server));
         self.run(number(server));
     }
@@ -147,6 +149,9 @@ impl Harness for Madsim {
                 "cut: what is sent meanwhile arrives when the link is mended, and new connections are \
                  refused at once",
             ),
+            Fault::Clog { .. } | Fault::Unclog { .. } => {
+                Some("clog: new connections are refused at once meanwhile")
+            }
             Fault::Weather { loss, repeats, corruption } => {
                 if *repeats + *corruption > 0.0 {
                     Some("weather: streams have no repeats and madsim no corruption; both left out")

@@ -335,6 +335,10 @@ impl Harness for Sockets {
         links.iter().for_each(|&link| self.proxy.swallow(link));
     }
 
+    fn streams_stay_dead(&self) -> bool {
+        true
+    }
+
     fn calm(&mut self, _longest_ms: f64) {
         // The world's network is calm, and so are the links.
     }

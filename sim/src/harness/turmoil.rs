@@ -2,15 +2,15 @@
 //! process, through the handle that services have.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
 use std::rc::Rc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use grapevine_core::{Request, RequestId, Timestamp};
 use grapevine_tokio_turmoil as adapter;
-use tokio::task::spawn_local;
 
-use super::{Harness, Told, no_adapter_can};
+use super::{Harness, Told};
 use crate::network::{Link, Network};
 use crate::scenario::{Delay, Fault, Scenario};
 use crate::turmoil::{host, network, server};
@@ -41,6 +41,8 @@ struct Shared {
     inside: Inside,
     /// Servers that are not to run yet.
     later: Rc<RefCell<Vec<bool>>>,
+    /// The process of each server, or of its last one.
+    processes: Rc<RefCell<Vec<adapter::Process>>>,
     scenario: Rc<Scenario>,
 }
 
@@ -56,6 +58,7 @@ pub(super) struct Turmoil {
     wanted: BTreeMap<(usize, usize), Wanted>,
     /// Links that lose everything until then, which ends all their streams for good.
     swallowing: BTreeMap<(usize, usize), Timestamp>,
+    paused: BTreeSet<usize>,
     loss: f64,
 }
 
@@ -75,6 +78,7 @@ impl Turmoil {
         let shared = Shared {
             inside: Inside::new(size),
             later: Rc::new(RefCell::new(later)),
+            processes: Rc::new(RefCell::new((0..size).map(|_| adapter::Process::new()).collect())),
             scenario: Rc::new(scenario.clone()),
         };
         for index in 0..size {
@@ -87,8 +91,16 @@ impl Turmoil {
         }
         let loss = scenario.network.loss;
         let pairs = (0..size).flat_map(|a| (a + 1..size).map(move |b| ((a, b), Wanted::default())));
-        let (links, swallowing) = (BTreeMap::new(), BTreeMap::new());
-        let turmoil = Self { sim, shared, size, links, wanted: pairs.collect(), swallowing, loss };
+        let turmoil = Self {
+            sim,
+            shared,
+            size,
+            links: BTreeMap::new(),
+            wanted: pairs.collect(),
+            swallowing: BTreeMap::new(),
+            paused: BTreeSet::new(),
+            loss,
+        };
         (turmoil, left_out(scenario))
     }
 
@@ -154,14 +166,30 @@ impl Harness for Turmoil {
 
     fn crash(&mut self, server: usize) -> Vec<Told> {
         self.shared.inside.dies(server);
+        let process = self.shared.processes.borrow()[server].clone();
+        process.end();
+        // Its tasks end one after another, in an order that is the seed's.
+        let told = self.step();
         self.sim.crash(name(server));
-        // All that happened was told with the step.
-        Vec::new()
+        told
     }
 
     fn start(&mut self, server: usize) {
         self.shared.later.borrow_mut()[server] = false;
+        self.paused.remove(&server);
+        self.shared.processes.borrow_mut()[server] = adapter::Process::new();
         self.sim.bounce(name(server));
+    }
+
+    fn pause(&mut self, server: usize) {
+        self.paused.insert(server);
+        self.shared.processes.borrow()[server].pause();
+    }
+
+    fn resume(&mut self, server: usize) {
+        if self.paused.remove(&server) {
+            self.shared.processes.borrow()[server].resume();
+        }
     }
 
     fn links(&mut self, network: &Network) {
@@ -191,6 +219,10 @@ impl Harness for Turmoil {
         self.pairs();
     }
 
+    fn streams_stay_dead(&self) -> bool {
+        true
+    }
+
     fn calm(&mut self, longest_ms: f64) {
         let longest = Duration::from_secs_f64(longest_ms / 1000.0);
         self.sim.set_max_message_latency(longest);
@@ -201,16 +233,8 @@ impl Harness for Turmoil {
     }
 
     fn look(&mut self) -> usize {
-        self.shared.inside.look(|_| true)
-    }
-
-    fn cannot(&self, fault: &Fault) -> Option<&'static str> {
-        match fault {
-            Fault::Pause { .. } | Fault::Resume { .. } => {
-                Some("pause: turmoil's hosts always run; left out")
-            }
-            _ => no_adapter_can(fault),
-        }
+        let paused = &self.paused;
+        self.shared.inside.look(|server| !paused.contains(&server))
     }
 
     fn otherwise(&self, fault: &Fault) -> Option<&'static str> {
@@ -265,8 +289,14 @@ async fn run(index: usize, shared: Shared) -> turmoil::Result {
     }
     let scenario = &shared.scenario;
     let builder = server(index as u16 + 1, scenario.servers, scenario.seed);
-    shared.inside.run(index, scenario, builder).await?;
+    let process = shared.processes.borrow()[index].clone();
+    process.run(shared.inside.run(index, scenario, builder)).await?;
     Ok(())
+}
+
+/// Begins a task of the process whose task this is.
+fn spawn_local(task: impl Future<Output = ()> + 'static) {
+    drop(tokio::task::spawn_local(adapter::Process::within(task)));
 }
 
 /// Turmoil's time.

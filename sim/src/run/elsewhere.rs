@@ -6,11 +6,14 @@ use std::time::Duration;
 use grapevine_core::{Event, RequestId, Response, Timestamp};
 
 use super::Run;
+use super::faults::silence;
 use crate::harness::{Elsewhere, Outcome, Told, What};
 use crate::scenario::Fault;
 
 /// Frames that found no room in the queues of adapters that ran to the end, among the figures.
 const OVERFLOW: &str = "queue_overflow";
+/// How long adapters wait, at most, between two attempts to connect, and some more for the attempt.
+const DIALS_ANEW: Duration = Duration::from_secs(3);
 /// How long servers may take to tell what they show, and to give answers that were decided.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -61,7 +64,10 @@ impl Run {
     pub(super) fn start(&mut self, server: usize) {
         match &mut self.harness {
             None => self.world.start(server),
-            Some(harness) => harness.servers.start(server),
+            Some(harness) => {
+                harness.paused.remove(&server);
+                harness.servers.start(server);
+            }
         }
     }
 
@@ -85,6 +91,17 @@ impl Run {
             self.tell_all(told);
             self.world.advance(now);
             self.look_now_and_then();
+        }
+    }
+
+    /// For how long after healing connections may still be dead, though nothing disturbs them any more: until
+    /// adapters give them up and have dialled anew.
+    pub(super) fn dead_after_healing(&self) -> Duration {
+        let Some(harness) = &self.harness else { return Duration::ZERO };
+        if self.damage.disturbed && harness.servers.streams_stay_dead() {
+            silence(self.world.farm()) + DIALS_ANEW
+        } else {
+            Duration::ZERO
         }
     }
 

@@ -180,7 +180,7 @@ impl Run {
 }
 
 /// For how long a connection may be silent until adapters give it up, unless they are told otherwise.
-fn silence(farm: &Farm) -> Duration {
+pub(super) fn silence(farm: &Farm) -> Duration {
     (farm.down_after * 5).max(Duration::from_secs(1))
 }
 

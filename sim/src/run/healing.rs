@@ -40,7 +40,8 @@ impl Run {
         self.heal();
         self.shop.close();
         let beat = self.world.farm().heartbeat_every;
-        self.run_until(self.world.now() + beat * SERVED_AFTER_BEATS);
+        let dead = self.dead_after_healing();
+        self.run_until(self.world.now() + dead + beat * SERVED_AFTER_BEATS);
         for n in 0..self.shop.len() {
             if let Some((request, flight)) = self.shop.last_look(n, self.world.now()) {
                 let at = self.rng.random_range(0..self.healed.len());

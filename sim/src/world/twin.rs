@@ -97,6 +97,7 @@ impl World {
         let Some(engine) = self.nodes[server].engine.take() else { return };
         self.obituaries.insert(engine.server(), engine.applied().clone());
         self.trace.note(self.now, server, "crash");
+        self.nodes[server].paused = false;
         self.asked.retain(|&(by, _), _| by != server);
         self.observations.push(Observation::Crashed { server });
     }

@@ -9,6 +9,9 @@ mod outside;
 #[path = "../simulated/farm.rs"]
 mod farm;
 #[cfg(madsim)]
+#[path = "../simulated/faults.rs"]
+mod faults;
+#[cfg(madsim)]
 mod net;
 #[cfg(madsim)]
 mod scenarios;

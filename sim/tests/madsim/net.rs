@@ -62,6 +62,14 @@ impl Net {
         self.simulation.crash(number);
     }
 
+    pub(crate) fn pause(&mut self, number: u16) {
+        self.simulation.pause(number);
+    }
+
+    pub(crate) fn resume(&mut self, number: u16) {
+        self.simulation.resume(number);
+    }
+
     pub(crate) fn start(&mut self, number: u16) {
         self.simulation.revive(number);
         self.run(number);

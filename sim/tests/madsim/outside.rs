@@ -5,10 +5,12 @@ use std::process::{Command, Output};
 use grapevine_sim::{FOR_MADSIM, cargo_for_madsim};
 
 /// Tests that there must be on madsim, whatever else there is.
-const NAMED: [&str; 5] = [
+const NAMED: [&str; 7] = [
     "scenarios::drawn_scenarios_hold_on_madsim",
-    "scenarios::every_scenario_file_holds_on_madsim",
+    "scenarios::every_scenario_file_holds_on_madsim_and_does_what_it_is_named_for",
+    "scenarios::no_fault_is_left_out_in_silence",
     "scenarios::what_madsim_can_not_do_is_named",
+    "stories::a_server_that_stands_still_answers_nobody_while_the_others_serve_on",
     "stories::a_stranger_who_floods_the_ports_upsets_nobody",
     "stories::both_sides_of_a_partition_serve_and_are_the_same_after_it",
 ];
@@ -90,6 +92,19 @@ fn a_seed_and_a_file_run_on_madsim_from_the_ordinary_program() {
     assert_ne!(one, other);
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios/bad-day.toml");
     assert_ne!(run(&["--scenario", file]), one);
+}
+
+#[test]
+fn a_swarm_runs_on_madsim_from_the_ordinary_program_and_compares_two_runs_of_one_seed() {
+    let summary = tempfile::NamedTempFile::new().expect("a file");
+    let mut program = Command::new(env!("CARGO_BIN_EXE_grapevine-sim"));
+    program.args(["swarm", "--on", "madsim", "--seeds", "10..12", "--json"]).arg(summary.path());
+    let output = program.output().expect("the program runs");
+    assert_eq!(output.status.code(), Some(0), "{}", told(&output));
+    let summary = std::fs::read(summary.path()).expect("a summary");
+    let summary: serde_json::Value = serde_json::from_slice(&summary).expect("JSON");
+    assert_eq!((&summary["runs"], &summary["failed"]), (&2.into(), &0.into()), "{}", told(&output));
+    assert_eq!((&summary["harness"], &summary["looked"]["G9"]), (&"madsim".into(), &1.into()));
 }
 
 #[test]

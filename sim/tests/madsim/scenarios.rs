@@ -16,21 +16,8 @@ fn held(what: &str, outcome: &Outcome) {
 }
 
 #[test]
-fn every_scenario_file_holds_on_madsim() {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");
-    let mut files = 0;
-    for entry in std::fs::read_dir(folder).expect("the folder of scenarios") {
-        let file = entry.expect("a file").path();
-        let text = std::fs::read_to_string(&file).expect("a scenario file");
-        let scenario = Scenario::from_toml(&text).expect("a scenario");
-        let outcome = run_on(&scenario, On::Madsim);
-        held(&file.display().to_string(), &outcome);
-        if file.ends_with("slow-subscriber.toml") {
-            assert!(outcome.coverage["queue_overflow"] > 0, "its queue never overflowed");
-        }
-        files += 1;
-    }
-    assert!(files >= 6, "{files} files");
+fn every_scenario_file_holds_on_madsim_and_does_what_it_is_named_for() {
+    crate::faults::every_file(On::Madsim, held);
 }
 
 #[test]
@@ -40,6 +27,11 @@ fn drawn_scenarios_hold_on_madsim() {
         let outcome = run_on(&Scenario::drawn(seed), On::Madsim);
         assert!(outcome.broken.is_none(), "seed {seed}: {:?}", outcome.broken);
     }
+}
+
+#[test]
+fn no_fault_is_left_out_in_silence() {
+    crate::faults::none_is_left_out_in_silence(On::Madsim);
 }
 
 #[test]

@@ -127,6 +127,16 @@ impl Simulated {
         self.net.start(number);
     }
 
+    /// Stops a process where it is.
+    pub(crate) fn pause(&mut self, number: u16) {
+        self.net.pause(number);
+    }
+
+    /// Has it go on.
+    pub(crate) fn resume(&mut self, number: u16) {
+        self.net.resume(number);
+    }
+
     /// Whether all servers that run hold the same.
     pub(crate) fn is_level(&mut self) -> bool {
         let handles = self.handles.all();

@@ -66,6 +66,28 @@ fn a_server_that_dies_logs_nobody_out_and_comes_back_empty() {
 }
 
 #[test]
+fn a_server_that_stands_still_answers_nobody_while_the_others_serve_on() {
+    let mut farm = Simulated::new(3, 4);
+    let token = farm.create(1);
+    farm.run_for(SECOND);
+    farm.pause(2);
+    farm.run_for(5 * SECOND);
+    let token = farm.set(1, &token, "name", "ann").unwrap().token;
+    assert!(shows(&farm.read(3, &token).unwrap(), "name", "ann"));
+    // What it has is too old for this customer, and nobody there can ask for more.
+    let (still, read) = (farm.server(2), token.clone());
+    let reading = farm.begin(async move { still.read(&read).await });
+    farm.run_for(5 * SECOND);
+    assert!(reading.borrow().is_none() && !farm.is_level());
+    farm.resume(2);
+    farm.run_for(5 * SECOND);
+    let read = reading.borrow_mut().take().expect("an answer at last");
+    assert!(read.is_err() || shows(&read.unwrap(), "name", "ann"));
+    assert!(shows(&farm.read(2, &token).unwrap(), "name", "ann"));
+    farm.level();
+}
+
+#[test]
 fn a_stranger_who_floods_the_ports_upsets_nobody() {
     let mut farm = Simulated::new(3, 21);
     let mut token = farm.create(1);

@@ -1,10 +1,11 @@
 //! What the tests of simulated farms need of turmoil.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use grapevine_sim::turmoil::{PORT, host, network, server};
+use grapevine_sim::turmoil::{PORT, Process, host, network, server};
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
@@ -18,22 +19,25 @@ type Job = Pin<Box<dyn Future<Output = ()>>>;
 pub(crate) struct Net {
     sim: turmoil::Sim<'static>,
     jobs: UnboundedSender<Job>,
+    processes: BTreeMap<u16, Process>,
 }
 
 impl Net {
     /// A network with servers that start by themselves.
     pub(crate) fn new(size: u16, seed: u64, handles: &Handles) -> Self {
         let mut sim = network(seed).build();
-        for number in 1..=size {
-            let handles = handles.clone();
+        let process = |number| (number, Process::new());
+        let processes: BTreeMap<u16, Process> = (1..=size).map(process).collect();
+        for (&number, process) in &processes {
+            let (handles, process) = (handles.clone(), process.clone());
             sim.host(host(number), move || {
                 let handles = handles.clone();
-                async move {
+                process.run(async move {
                     let started = server(number, size, seed).start().await?;
                     handles.insert(number, started.clone());
                     started.stopped().await;
                     Ok(())
-                }
+                })
             });
         }
         let (jobs, mut to_do) = unbounded_channel::<Job>();
@@ -43,7 +47,7 @@ impl Net {
             }
             Ok(())
         });
-        Self { sim, jobs }
+        Self { sim, jobs, processes }
     }
 
     pub(crate) fn elapsed(&self) -> Duration {
@@ -70,6 +74,14 @@ impl Net {
 
     pub(crate) fn crash(&mut self, number: u16) {
         self.sim.crash(host(number));
+    }
+
+    pub(crate) fn pause(&mut self, number: u16) {
+        self.processes[&number].pause();
+    }
+
+    pub(crate) fn resume(&mut self, number: u16) {
+        self.processes[&number].resume();
     }
 
     pub(crate) fn start(&mut self, number: u16) {

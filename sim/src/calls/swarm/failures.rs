@@ -64,7 +64,9 @@ impl Folder {
             summary.runs, summary.failed
         );
         write(&self.path.join("failures.txt"), &text)?;
-        for failure in summary.failures.iter().take(PICTURES) {
+        // A picture is of a run on the queue.
+        let drawn = summary.failures.iter().filter(|failure| failure.harness == "queue");
+        for failure in drawn.take(PICTURES) {
             let page = self.path.join(format!("seed-{}.html", failure.seed));
             write(&page, &report(&Scenario::drawn(failure.seed)).1)?;
         }
@@ -75,9 +77,17 @@ impl Folder {
 /// The commands that replay, shrink and draw a failure.
 pub(super) fn commands(failure: &Outcome, small: &str, page: &str) -> String {
     let seed = failure.seed;
+    let on = match failure.harness {
+        "queue" => String::new(),
+        other => format!(" --on {other}"),
+    };
     // Two runs that differ are replayed by two runs, and neither is smaller.
     if failure.broken.as_ref().is_some_and(|broken| broken.guarantee == "G9") {
-        return format!("Replay it:  {CALL} run --seed {seed} --twice");
+        return format!("Replay it:  {CALL} run --seed {seed} --twice{on}");
+    }
+    // What shrinks a run and draws it has the queue alone.
+    if !on.is_empty() {
+        return format!("Replay it:  {CALL} run --seed {seed}{on}");
     }
     format!(
         "Replay it:  {CALL} run --seed {seed}\n\
