@@ -17,16 +17,14 @@ impl Engine {
     ///
     /// Only live copies of which this server has all that they have seen are damaged: what is damaged
     /// beyond that, a repair brings again. And no copy that says of another that it is over: what
-    /// becomes of the other then nobody could tell. Nor is a copy lost at its origin: what that lacks it takes
-    /// for over, so nothing would stand in for it if another server rotates it away.
+    /// becomes of the other then nobody could tell.
     pub fn damage(&mut self, what: Memory, pick: usize) -> Option<SessionId> {
         let copies: Vec<Arc<Session>> = self.copies().cloned().collect();
         let fits = |copy: &Arc<Session>| {
             let settled = self.covered(&self.applied, &copy.seen)
                 && copy.complete
                 && copy.life == Life::Live
-                && copy.fixed.replaces.is_none()
-                && (what != Memory::LostCopy || copy.id.address.origin != self.config.server);
+                && copy.fixed.replaces.is_none();
             let damaged = if settled { damaged(copy, what) } else { None };
             damaged.map(|damaged| (copy.id, damaged))
         };

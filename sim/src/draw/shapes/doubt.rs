@@ -27,37 +27,45 @@ fn another(rng: &mut ChaCha8Rng, scenario: &Scenario, server: u16) -> u16 {
 /// servers die, stand still, leave, and can't reach each other: of most accesses few have heard.
 pub(super) fn idle(rng: &mut ChaCha8Rng, scenario: &mut Scenario) {
     calm(rng, scenario, &[Kind::Set, Kind::Idle, Kind::StaleToken], [2, 3, 3, 4]);
-    let after = rng.random_range(2..6);
+    let after = if rng.random_bool(0.4) { 2 } else { rng.random_range(4..10) };
     let workload = &mut scenario.workload;
     workload.idle_timeout_s = after;
     workload.customers = rng.random_range(3..9);
-    workload.think_ms = (50, after * 1000);
+    workload.think_ms = (50, after * 400);
     scenario.network.delay = Delay::Uniform { min_ms: 0.1, max_ms: seconds(rng, 1.0, 60.0) };
     // What is missing is fetched late.
     if rng.random_bool(0.5) {
         let points = vec!["pull_ignored".to_owned()];
-        scenario.buggify = Buggify { points, probability: seconds(rng, 0.5, 1.0) };
+        scenario.buggify = Buggify { points, probability: seconds(rng, 0.9, 1.0) };
     }
+    let after = after as f64;
     let mut at = seconds(rng, 0.5, 2.0);
     while at < scenario.duration_s - 3.0 {
         let server = rng.random_range(1..=scenario.servers);
         let other = another(rng, scenario, server);
-        let back = at + seconds(rng, 0.2, after as f64 + 3.0);
-        match rng.random_range(0..4) {
-            // It dies with what others have not heard.
-            0 => {
+        let back = at + seconds(rng, 0.2, after + 3.0);
+        match rng.random_range(0..5) {
+            // It dies with what others have not heard, and is back before they say idle.
+            0 | 1 => {
                 add(scenario, at, Fault::Clog { from: server, to: other });
-                add(scenario, at + seconds(rng, 0.0, 1.0), Fault::Crash { server });
-                add(scenario, back, Fault::Unclog { from: server, to: other });
-                add(scenario, back.max(at + 1.1), Fault::Start { server });
+                let dies = at + seconds(rng, 1.0, after);
+                add(scenario, dies, Fault::Crash { server });
+                add(scenario, dies + seconds(rng, 0.01, 1.0), Fault::Start { server });
+                add(scenario, dies + 1.0, Fault::Unclog { from: server, to: other });
+                at = dies;
             }
-            1 => {
+            2 => {
                 add(scenario, at, Fault::Pause { server });
                 add(scenario, back, Fault::Resume { server });
             }
-            2 => {
-                add(scenario, at, Fault::Leave { server });
-                add(scenario, at + seconds(rng, 4.0, 8.0), Fault::Start { server });
+            // Who has left counts nobody new, such as the next process of one that has left before.
+            3 => {
+                add(scenario, at, Fault::Leave { server: other });
+                let starts = at + seconds(rng, 4.0, 6.0);
+                add(scenario, starts, Fault::Start { server: other });
+                add(scenario, starts + seconds(rng, -1.0, 0.1), Fault::Leave { server });
+                add(scenario, starts + seconds(rng, 4.0, 8.0), Fault::Start { server });
+                at = starts;
             }
             _ => {
                 let cut = alone(rng, server, other);
