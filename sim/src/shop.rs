@@ -280,7 +280,10 @@ impl Shop {
         }
         let token = Token::decode(&carried.text, &self.key).expect("a token of this farm");
         if kind == Some(Kind::DoubleSubmit) && rng.random_bool(0.5) {
-            return if rng.random_bool(0.5) {
+            let rotates = self.workload.kinds.contains(&Kind::Rotate);
+            return if rotates && apart(rng).random_bool(0.4) {
+                self.two_new_ids(n, &token, &carried.known, now, rng)
+            } else if rng.random_bool(0.5) {
                 self.two_tabs(n, &token, &carried.known, now, rng)
             } else {
                 self.number_in_two_tabs(n, &token, &carried.known, now, rng)

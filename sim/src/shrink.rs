@@ -7,7 +7,7 @@
 use std::time::{Duration, Instant};
 
 use crate::run::{Outcome, Run};
-use crate::scenario::{Heal, Scenario, Scripted, Timed};
+use crate::scenario::{Fault, Heal, Scenario, Scripted, Timed};
 use crate::swarm::finish;
 
 mod simpler;
@@ -91,6 +91,16 @@ pub fn shrink(
     Some(Shrunk { scenario: best, guarantee, runs, minimal })
 }
 
+/// Has every damage to memory fall on the copy of this number: which one a number means depends on what was
+/// asked before, so leaving that out would move the damage to another copy.
+fn pick(scenario: &mut Scenario, number: u32) {
+    for timed in &mut scenario.faults {
+        if let Fault::CorruptMemory { pick, .. } = &mut timed.fault {
+            *pick = number;
+        }
+    }
+}
+
 /// One event of a schedule.
 #[derive(Clone)]
 enum Item {
@@ -126,6 +136,9 @@ impl Search<'_> {
             }
             // Seeds of seven digits at most: a reader sees them.
             candidate.seed = if more == 0 { seed } else { (seed + more * 7919) % 10_000_000 };
+            if let Some(picks) = more.checked_sub(1) {
+                pick(&mut candidate, picks as u32);
+            }
             self.runs += 1;
             if (self.breaks)(&candidate).is_some_and(|broken| broken == self.guarantee) {
                 let (faults, requests) = (candidate.faults.len(), candidate.requests.len());

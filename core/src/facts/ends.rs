@@ -17,8 +17,9 @@ use crate::stamp::{Timestamp, Version};
 
 impl Facts {
     /// Retires the session that this one replaced. If it isn't here yet, what stands in for it keeps
-    /// its copies from living when they come. Only its origin needs none: what that lacks is over. Nor does
-    /// one whose time is over by `now`: no copy of it is taken in any more.
+    /// its copies from living when they come. Only its origin needs none, for what that has dropped is over: but
+    /// what it has lost, by damage to its memory, it takes back when it comes. Nor does one whose time is over by
+    /// `now`: no copy of it is taken in any more.
     pub(super) fn retire_replaced(
         &mut self,
         copy: &Session,
@@ -29,8 +30,8 @@ impl Facts {
         let old = replaces.id;
         let here = self.array.get(old.address).is_some_and(|copy| copy.id == old);
         let retired = replaces.retired(copy.created());
-        let comes =
-            old.address.origin != self.me && retired.expiry(now, self.margin) != Expiry::Gone;
+        let taken_in = old.address.origin != self.me || self.slots.is_freed(old.address.slot);
+        let comes = taken_in && retired.expiry(now, self.margin) != Expiry::Gone;
         if (comes || here) && self.merge_alone(&Arc::new(retired)) == Merged::Changed {
             others.insert(old.address);
         }

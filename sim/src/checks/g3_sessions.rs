@@ -52,8 +52,8 @@ static ABOUT: About = About {
            whose process the answering server can't know counts if it has an older copy); after healing, when all is known \
            to all, one entry is left at most. No session is lost, or unknown, while no server died, \
            left, or was silent for `give_up_after`. What a lost response lacks was written by processes that \
-           are gone; it shows what the model makes of what it has seen, and keeps the context of all that \
-           are not; and after healing nothing is lost that any server has.",
+           are gone; a server that hears no majority, nor by way of others, says so only of processes that it knows to be no more; it shows what the \
+           model makes of what it has seen, and keeps the context of all that are not; and after healing nothing is lost that any server has.",
     file: "sim/src/checks/g3_sessions.rs",
     not_applied: None,
 };

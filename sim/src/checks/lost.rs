@@ -40,6 +40,8 @@ pub(super) fn in_part(scene: &Scene<'_>, answered: &Answered<'_>, served: &Serve
             return Err(format!("{id} is said to be lost in part, and nothing is missing"));
         }
     }
+    let writers = answered.flight.known.iter().chain(seen.iter()).map(|(writer, _)| writer);
+    majority_says(scene, answered, writers)?;
     let left = |copy: &Session| missing.iter().any(|(w, stamp)| copy.seen.covers_entry(w, stamp));
     nobody_has(scene, answered, &id, |copy| copy.complete && left(copy))
 }
@@ -55,6 +57,8 @@ pub(super) fn as_a_whole(scene: &Scene<'_>, answered: &Answered<'_>) -> Judgemen
     if !writers.chain([origin]).any(|writer| is_excused(scene, answered.server, writer)) {
         return Err(format!("{} is said to be lost, and all who wrote to it run", token.id));
     }
+    let writers = answered.flight.known.iter().map(|(writer, _)| writer);
+    majority_says(scene, answered, writers.chain([origin]))?;
     nobody_has(scene, answered, &token.id, |copy| copy.complete && copy.life == Life::Live)
 }
 
@@ -99,6 +103,52 @@ fn never_heard(scene: &Scene<'_>, by: usize, status: &Status, number: u16) -> bo
     !known
         && !own
         && scene.world.runs_for(by) + Duration::from_secs(1) >= scene.world.farm().give_up_after
+}
+
+/// Who hears no majority, also not by way of others, says of nothing that it is lost because its writer is silent:
+/// that one may be with the majority. Only that a process is gone for good (its number is known under a newer
+/// boot) can be known without them. Not judged where anybody left, for who is counted then are fewer, nor just after a death,
+/// nor of a server that was held up, which had its answers before.
+fn majority_says(
+    scene: &Scene<'_>,
+    answered: &Answered<'_>,
+    writers: impl Iterator<Item = ServerId>,
+) -> Judgement {
+    let by = scene.world.running(answered.server).filter(|_| answered.flight.prompt);
+    let Some(status) = by.map(Engine::status).filter(|_| !scene.world.late()) else {
+        return Ok(());
+    };
+    // Who has answered may have died since.
+    let lately = scene.world.now().before(scene.world.farm().down_after);
+    let died = scene.damage.deaths.last().is_some_and(|&death| death > lately);
+    if died || status.members.iter().any(left) {
+        return Ok(());
+    }
+    scene.tally.looked(Rule::LostByMajority);
+    let gone = |writer: ServerId| {
+        let of_number = |member: &&Member| member.server.number() == writer.number();
+        let newest = status.members.iter().find(of_number).map(|member| member.server);
+        let own = writer.number() == status.server.number();
+        if own { writer != status.server } else { newest.is_some_and(|newest| newest > writer) }
+    };
+    let majority = usize::from(scene.world.farm().majority());
+    if within_reach(scene, answered.server) < majority && !{ writers }.any(gone) {
+        let by = answered.server + 1;
+        return Err(format!(
+            "server {by} says of what silent servers wrote that it is lost, and hears no majority"
+        ));
+    }
+    Ok(())
+}
+
+/// How many servers this one has heard lately, with itself and those that they have: they ask on for it.
+fn within_reach(scene: &Scene<'_>, server: usize) -> usize {
+    let lately = scene.world.farm().down_after;
+    let hears =
+        |by: usize, other: usize| by == other || scene.world.heard_within(by, other, lately);
+    let all = 0..scene.world.size();
+    let by_way = |other| all.clone().any(|via| hears(server, via) && hears(via, other));
+    all.clone().filter(|&other| by_way(other)).count()
 }
 
 fn left(member: &Member) -> bool {

@@ -46,6 +46,7 @@ rules! {
     AtRest "G3: a token at rest carries little",
     LostInPart "G3: a part is said to be lost",
     LostAsAWhole "G3: a session is said to be lost",
+    LostByMajority "G3: who says lost hears a majority, or knows who is gone",
     LostNowhere "G3: what is said to be lost is nowhere",
     Heard "G4: what is known to be over does not live",
     NotWritten "G4: nothing is written to what is known to be over",

@@ -9,16 +9,22 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::scenario::{Buggify, Delay, Fault, Kind, OwnDelay, Scenario, Timed};
 
+mod doubt;
+
 /// A shape bends a drawn scenario into its situation.
 type Shape = fn(&mut ChaCha8Rng, &mut Scenario);
 
 /// The shapes, and how probable each is.
-const SHAPES: [(f64, Shape); 5] = [
+const SHAPES: [(f64, Shape); 9] = [
     (0.07, turnover),
     (0.04, unheard_restarts),
     (0.04, late_parts),
     (0.04, last_words),
     (0.05, left_and_back),
+    (0.04, doubt::idle),
+    (0.03, doubt::given_up),
+    (0.03, doubt::late_answers),
+    (0.02, doubt::stillborn),
 ];
 
 /// Gives a scenario a shape, or, mostly, none.

@@ -57,7 +57,7 @@ fn each_feature_is_left_out_of_some_runs() {
 #[test]
 fn farms_of_all_sizes_are_drawn_and_any_server_may_have_a_clock_far_off() {
     let (mut sizes, mut far) = (BTreeMap::<u16, u64>::new(), BTreeMap::<u16, u64>::new());
-    for seed in 0..3000 {
+    for seed in 0..4000 {
         let scenario = Scenario::drawn(seed);
         *sizes.entry(scenario.servers).or_default() += 1;
         let off = scenario.faults.iter().find_map(|timed| match timed.fault {

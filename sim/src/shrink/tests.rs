@@ -69,6 +69,25 @@ fn when_coin_flips_matter_other_seeds_are_tried() {
 }
 
 #[test]
+fn damage_to_memory_may_fall_on_another_copy_so_that_more_can_be_left_out() {
+    let picks = |scenario: &Scenario| -> Vec<u32> {
+        let pick = |timed: &Timed| match timed.fault {
+            Fault::CorruptMemory { pick, .. } => Some(pick),
+            _ => None,
+        };
+        scenario.faults.iter().filter_map(pick).collect()
+    };
+    let large = drawn(|scenario| !picks(scenario).is_empty());
+    let first = large.clone();
+    // A number means the right copy in the run as it is; where anything is left out, only this one does.
+    let mut breaks = |scenario: &Scenario| {
+        (*scenario == first || picks(scenario).contains(&1)).then(|| "G1".to_owned())
+    };
+    let shrunk = shrink(&large, &generous(), &mut breaks, &mut |_| {}).expect("broken");
+    assert_eq!((shrunk.scenario.faults.len(), shrunk.scenario.requests.len()), (1, 0));
+}
+
+#[test]
 fn shrinking_stops_after_as_many_runs_as_allowed() {
     let mut runs = 0;
     let mut breaks = |_: &Scenario| {

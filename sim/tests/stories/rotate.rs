@@ -3,6 +3,7 @@
 use core::time::Duration;
 
 use grapevine_core::command::{Batch, Write};
+use grapevine_core::rare::Memory;
 use grapevine_core::{
     Acks, Address, Change, Command, Config, Create, Engine, Event, Farm, Fixed, Life, Local,
     NotFound, Principal, ReadPolicy, Replaces, Request, RequestError, Rotation, Secret, Served,
@@ -127,6 +128,30 @@ fn a_server_that_hears_of_the_new_session_first_never_lets_the_old_one_live() {
     assert_eq!(world.read(2, &old.token), Err(ENDED));
     assert_eq!(text(&world.read(2, &new.token).expect("found"), "a").as_deref(), Some("1"));
     assert_eq!(world.differences(), Vec::<String>::new());
+}
+
+#[test]
+fn an_origin_that_lost_its_copy_takes_no_session_back_that_another_server_replaced() {
+    // Found by seed 128, when customers came to log in twice at once: its origin needs nothing that stands in for
+    // a session, for what it has dropped is over. What it has lost is not.
+    let mut world = farm(78);
+    let old = create(&mut world, 0);
+    settle(&mut world);
+    assert_eq!(world.damage(0, Memory::LostCopy, 0), Some(old.token.id));
+    world.network.cut.extend([(0, 2), (1, 2)]);
+    let new = rotate(&mut world, 1, &old.token, plain()).expect("rotated");
+    world.run_for(Duration::from_millis(50));
+    // The third server has not heard of it.
+    set(&mut world, 2, &old.token, "a", "1");
+    world.run_for(Duration::from_millis(50));
+    let life = life(&world, 0, old.token.id.address);
+    assert_eq!(life, Some(Life::Deleted), "it lives beside the one that replaced it");
+    world.network.heal();
+    settle(&mut world);
+    for server in 0..3 {
+        assert_eq!(world.read(server, &old.token), Err(ENDED));
+        world.read(server, &new.token).expect("found");
+    }
 }
 
 #[test]
