@@ -211,6 +211,7 @@ mod tests {
             differing,
             repaired: differing,
             named: (0..differing).map(|n| format!("{n:016x}")).collect(),
+            missed: why.map(|_| "no_answer".to_owned()),
             why: why.map(str::to_owned),
         };
         Report {
@@ -235,6 +236,19 @@ mod tests {
         let report = report(0, Some("it did not answer in time"));
         assert_eq!(report.verdict().code(), 2);
         assert!(report.text("u").contains("not to the end: it did not answer in time"));
+    }
+
+    #[test]
+    fn who_is_not_ready_is_asked_again_unless_something_differed() {
+        let not_ready = |differing| {
+            let mut report = report(differing, Some("it is joining"));
+            report.peers[0].missed = Some("not_ready".to_owned());
+            report.peers[0].sessions = 0;
+            report
+        };
+        assert!(not_ready(0).waits() && !not_ready(2).waits());
+        assert!(!report(0, Some("it did not answer in time")).waits());
+        assert!(not_ready(0).text("u").contains("server 2: not compared: it is joining"));
     }
 
     #[test]
