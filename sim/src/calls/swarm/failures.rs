@@ -141,6 +141,12 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_elsewhere_is_replayed_there() {
+        let failure = Outcome { harness: "turmoil", ..run_scenario(&Scenario::drawn(3)) };
+        assert!(commands(&failure, "a", "b").ends_with("run --seed 3 --on turmoil"));
+    }
+
+    #[test]
     fn two_runs_that_differ_are_replayed_by_two_runs() {
         let broken = Broken {
             guarantee: "G9".to_owned(),
