@@ -117,6 +117,11 @@ impl Network {
         links
     }
 
+    /// For how long there still are connections that swallow everything.
+    pub(crate) fn swallows_for(&self, now: Timestamp) -> Duration {
+        self.swallowed.values().map(|until| until.since(now)).max().unwrap_or_default()
+    }
+
     /// A server's process is a new one, and so are its connections.
     pub(crate) fn connects_anew(&mut self, server: usize) {
         self.swallowed.retain(|link, _| link.0 != server && link.1 != server);

@@ -97,7 +97,9 @@ impl Run {
     /// For how long after healing connections may still be dead, though nothing disturbs them any more: until
     /// adapters give them up and have dialled anew.
     pub(super) fn dead_after_healing(&self) -> Duration {
-        let Some(harness) = &self.harness else { return Duration::ZERO };
+        let Some(harness) = &self.harness else {
+            return self.world.network.swallows_for(self.world.now());
+        };
         if self.damage.disturbed && harness.servers.streams_stay_dead() {
             silence(self.world.farm()) + DIALS_ANEW
         } else {

@@ -370,6 +370,42 @@ fn a_server_that_hears_nobody_says_of_nothing_that_it_is_lost() {
 }
 
 #[test]
+fn what_a_server_said_before_it_fell_silent_makes_no_majority_for_a_crowd_that_came_later() {
+    // Found by seed 920000000022365. The third server hears the others, and they don't hear it.
+    let give_up_after = Duration::from_secs(4);
+    let mut world = World::new(182, Farm { give_up_after, ..Farm::default() });
+    settle(&mut world);
+    world.network.cut.extend([(2, 0), (2, 1)]);
+    let served = create(&mut world, 2);
+    let read = |world: &mut World| {
+        let (token, policy) = (served.token.clone(), grapevine_core::ReadPolicy::Fresh);
+        world.request(1, Request::Read { token, policy })
+    };
+    // A crowd keeps one look-up alive: there is always one who waits. The first server says that it lacks
+    // the session, and is then cut off together with the one that has it.
+    let mut asked = vec![read(&mut world)];
+    world.run_for(Duration::from_millis(100));
+    let alone = [(0, 1), (1, 0)];
+    world.network.cut.extend(alone);
+    for _ in 0..30 {
+        world.run_for(Duration::from_millis(200));
+        asked.push(read(&mut world));
+    }
+    assert_eq!(world.status(1).counters.queries, 1, "one look-up for all");
+    settle(&mut world);
+    for id in asked {
+        let answer = world.answer(id).expect("each got an answer (G7)");
+        assert!(
+            matches!(answer, Err(RequestError::Unavailable(_))),
+            "the first server may have it by now: {answer:?}"
+        );
+    }
+    world.network.heal();
+    settle(&mut world);
+    assert!(world.read(1, &served.token).is_ok(), "it had");
+}
+
+#[test]
 fn a_read_says_how_long_it_waits_and_whether_stale_is_better_than_nothing() {
     use grapevine_core::ReadPolicy;
     let mut world = farm(26);

@@ -317,13 +317,15 @@ impl Engine {
     }
 
     /// Asks everybody, and says whom it reaches: others can ask the rest. If it asks `again`, it
-    /// reaches only those that have answered.
+    /// reaches only those that have answered lately.
     fn query_all(&mut self, number: u64, lookup: &mut Lookup, again: bool) {
         let widened = lookup.first.take().is_some();
         self.counters.widened += u64::from(widened);
         self.rare.mark_if(widened, Mark::QueryWidened);
         let heard = self.members.sources().map(|(server, ..)| server);
-        let reached = heard.filter(|server| !again || lookup.said.contains_key(server));
+        let answered =
+            |server: &ServerId| lookup.said.get(server).is_some_and(|s| self.still_counts(s));
+        let reached = heard.filter(|server| !again || answered(server));
         let reaches = Some(reached.map(ServerId::number).collect());
         let (id, context) = (lookup.id, lookup.context.clone());
         let query = Query { lookup: number, id, context, reaches };
@@ -380,6 +382,7 @@ impl Engine {
         }
         let relayed = self.relay_answer(from, &answer);
         let offered = |lookup: &Lookup| lookup.fetching.is_some_and(|f| f.holder == answer.by);
+        let at = self.steady;
         match self.lookups.get(answer.lookup, &answer.id) {
             Some(lookup) => {
                 self.rare.mark_if(session.is_some() && offered(lookup), Mark::OfferFetched);
@@ -387,10 +390,11 @@ impl Engine {
                 let partial = matches!(answer.found, Found::Partial);
                 self.rare.mark_if(partial, Mark::QueryAnsweredByPartialHolder);
                 let lacks = session.is_none() && !partial;
-                let said = lookup.said.entry(answer.by).or_insert(Said { lacks, joining });
+                let said = lookup.said.entry(answer.by).or_insert(Said { lacks, joining, at });
                 // Of answers that overtook each other, what was had once counts.
                 said.lacks &= lacks;
                 said.joining &= joining;
+                said.at = at;
                 lookup.asked_on.extend(&answer.asks);
                 lookup.offers.remove(&answer.by);
                 lookup.fetching = lookup.fetching.filter(|fetching| fetching.holder != answer.by);

@@ -69,7 +69,7 @@ impl Engine {
 
     fn judge_ready(&self, copy: &Arc<Session>, token: &Token, lookup: Option<&Lookup>) -> Verdict {
         let confirmed = !self.members.joining()
-            || lookup.is_some_and(|lookup| lookup.said.values().any(|said| !said.joining))
+            || lookup.is_some_and(|lookup| self.said(lookup).any(|(_, said)| !said.joining))
             || self.all_answered(lookup, |_| true);
         if !confirmed {
             return Verdict::Ask;
@@ -122,11 +122,23 @@ impl Engine {
         if nobody || gone { Verdict::Fail(RequestError::Lost) } else { Verdict::Ask }
     }
 
+    /// Whether what a server said is of now: it was said no longer ago than a request waits for an answer.
+    /// A crowd can keep a look-up alive for much longer than that, and who has answered it may have died
+    /// since, or come to have what it lacked. While a look-up lasts, all are asked again and again.
+    pub(super) fn still_counts(&self, said: &Said) -> bool {
+        self.steady.since(said.at) <= self.config.local.query_timeout
+    }
+
+    /// What servers have said lately.
+    fn said<'a>(&'a self, lookup: &'a Lookup) -> impl Iterator<Item = (ServerId, &'a Said)> {
+        let said = lookup.said.iter().map(|(&server, said)| (server, said));
+        said.filter(|(_, said)| self.still_counts(said))
+    }
+
     /// Whether every other configured number answered, each in this way.
     fn all_answered(&self, lookup: Option<&Lookup>, way: impl Fn(&Said) -> bool) -> bool {
-        let said = lookup.map(|lookup| &lookup.said);
-        let current =
-            said.into_iter().flatten().filter(|(server, _)| self.members.counts(**server));
+        let said = lookup.into_iter().flat_map(|lookup| self.said(lookup));
+        let current = said.filter(|&(server, _)| self.members.counts(server));
         let (mut answered, mut fits) = (0, true);
         for (_, said) in current {
             answered += 1;
@@ -154,8 +166,8 @@ impl Engine {
             self.members.given_up(server, self.steady, &self.config)
                 || server != self.config.server && !self.members.counts(server) && replaced(server)
         });
-        let answered = lookup.said.keys().filter(|server| self.members.counts(**server)).count();
-        let answers = |server: ServerId| lookup.said.contains_key(&server);
+        let answered = self.said(lookup).filter(|&(server, _)| self.members.counts(server)).count();
+        let answers = |server| lookup.said.get(&server).is_some_and(|said| self.still_counts(said));
         // Also those that only others hear from.
         let all_alive = self.members.alive().chain(lookup.asked_on.iter().copied()).all(answers);
         let heard = all_alive && answered + 1 >= usize::from(self.config.farm.majority());

@@ -51,6 +51,8 @@ struct Said {
     lacks: bool,
     /// It was joining.
     joining: bool,
+    /// When it said so last, by this server's steady time.
+    at: Timestamp,
 }
 
 /// A large copy that can be had.
