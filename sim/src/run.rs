@@ -22,6 +22,7 @@ mod healing;
 mod judge;
 mod outcome;
 
+pub(crate) use healing::majority;
 pub use healing::{CONVERGED_AFTER_BEATS, SERVED_AFTER_BEATS};
 pub use outcome::{Broken, Outcome};
 
