@@ -57,7 +57,7 @@ pub use scenario::{
     Buggify, Delay, FIELDS, FarmAcks, Fault, Field, Heal, Kind, Limits, Links, Memory, OwnDelay,
     Scenario, ScenarioError, Scripted, Timed, Workload,
 };
-pub use shrink::{Effort, Progress, Shrunk, script, shrink};
+pub use shrink::{Effort, Progress, Shrunk, Tries, script, shrink};
 pub use swarm::{
     Hits, RULES_FROM, Step, Summary, Swarm, hush_runs, run_in_steps, run_on, run_scenario,
     run_twice,

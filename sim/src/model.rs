@@ -121,6 +121,8 @@ pub(crate) struct Model {
     sessions: BTreeMap<Name, Known>,
     /// All revocations, by the names of their records.
     revocations: BTreeMap<Name, Revocation>,
+    /// The sessions that a revocation was the first to end, by the name of its record.
+    ended_first: BTreeMap<Name, Vec<Name>>,
     /// How many writes there were.
     pub(crate) writes: u64,
 }
@@ -149,10 +151,35 @@ impl Model {
     }
 
     fn revoked(&mut self, record: &SessionId, revocation: Revocation) {
-        for known in self.sessions.values_mut().filter(|known| known.ends_with(&revocation)) {
-            (known.ended, known.end_asked) = (true, true);
+        let first = self.ended_first.entry(name(record)).or_default();
+        for (session, known) in &mut self.sessions {
+            if known.ends_with(&revocation) {
+                first.extend((!known.ended).then_some(*session));
+                (known.ended, known.end_asked) = (true, true);
+            }
         }
         self.revocations.insert(name(record), revocation);
+    }
+
+    /// The sessions that nobody had ended before this revocation did.
+    pub(crate) fn ended_first_by(&self, record: &SessionId) -> impl Iterator<Item = &Known> {
+        let first = self.ended_first.get(&name(record)).into_iter().flatten();
+        first.filter_map(|session| self.sessions.get(session))
+    }
+
+    /// Whether one of these writes ended a session for good, or is the record of a revocation that did and
+    /// is kept until after this time.
+    pub(crate) fn is_ended_by(
+        &self,
+        known: &Known,
+        soon: Timestamp,
+        writes: impl Fn(Version) -> bool,
+    ) -> bool {
+        let mut revocations = self.revocations.values();
+        known.writes().any(|wrote| wrote.ends && writes(wrote.version))
+            || revocations.any(|revocation| {
+                revocation.until > soon && known.ends_with(revocation) && writes(revocation.version)
+            })
     }
 
     /// Notes a write that a server made. Returns whether it ended the session for the first time.

@@ -22,6 +22,7 @@ mod healing;
 mod judge;
 mod outcome;
 
+pub(crate) use healing::majority;
 pub use healing::{CONVERGED_AFTER_BEATS, SERVED_AFTER_BEATS};
 pub use outcome::{Broken, Outcome};
 
@@ -90,6 +91,8 @@ pub struct Run {
     left_out: BTreeSet<&'static str>,
     /// The simulated second under way, what has happened in it, and how much may.
     second: (u64, u64, u64),
+    /// When the run is stopped though nothing is broken.
+    stop: Timestamp,
 }
 
 impl std::fmt::Debug for Run {
@@ -149,6 +152,7 @@ impl Run {
             harness: servers.map(Elsewhere::new),
             left_out: left_out.unwrap_or_default().into_iter().collect(),
             second: (0, 0, allowed),
+            stop: Timestamp::MAX,
         }
     }
 
@@ -267,8 +271,16 @@ impl Run {
         self.second.2 = per_second;
     }
 
-    /// Stops a run that does not come to its end.
+    /// Stops the run after this time, as broken by that.
+    pub(crate) const fn stop_after(&mut self, time: Timestamp) {
+        self.stop = time;
+    }
+
+    /// Stops a run that does not come to its end, or need not.
     fn goes_on(&mut self) {
+        if self.world.now() > self.stop {
+            self.fail("stopped", "it has held for long enough".to_owned());
+        }
         let second = self.world.now().as_millis() / 1000;
         let (current, events, allowed) = &mut self.second;
         if *current != second {

@@ -11,6 +11,12 @@ use crate::scenario::{Fault, Heal, Scenario, Scripted, Timed};
 use crate::swarm::finish;
 
 mod simpler;
+mod tries;
+
+pub use tries::Tries;
+
+/// Into so many parts a schedule is divided at most while only its own seed is tried.
+const COARSE: usize = 32;
 
 /// How hard shrinking may try.
 #[derive(Clone, Copy, Debug)]
@@ -77,10 +83,15 @@ pub fn shrink(
     let best = scenario.clone();
     let started = Instant::now();
     let effort = *effort;
-    let mut search = Search { best, guarantee, effort, started, runs: 1, breaks, progress };
+    let seeds = 0;
+    let mut search = Search { best, guarantee, effort, seeds, started, runs: 1, breaks, progress };
+    // What is long takes long to run: first large parts only, and with this seed alone.
+    search.shorter();
+    search.fewer(COARSE);
+    search.seeds = effort.seeds;
     loop {
         let before = search.best.clone();
-        search.fewer();
+        search.fewer(usize::MAX);
         search.simpler();
         if search.best == before || search.over() {
             break;
@@ -112,6 +123,8 @@ struct Search<'a> {
     best: Scenario,
     guarantee: String,
     effort: Effort,
+    /// Other seeds tried for now.
+    seeds: u64,
     started: Instant,
     runs: u64,
     breaks: &'a mut dyn FnMut(&Scenario) -> Option<String>,
@@ -130,7 +143,7 @@ impl Search<'_> {
             return false;
         }
         let seed = candidate.seed;
-        for more in 0..=self.effort.seeds {
+        for more in 0..=self.seeds {
             if self.over() {
                 return false;
             }
@@ -150,14 +163,30 @@ impl Search<'_> {
         false
     }
 
-    /// Leaves out what can be left out: first the end, then parts of all sizes down to one.
-    fn fewer(&mut self) {
+    /// Ends the first phase, and with it the schedule, as early as will do.
+    fn shorter(&mut self) {
+        for duration_s in [1.0, 3.0, 10.0, 20.0] {
+            if duration_s >= self.best.duration_s {
+                return;
+            }
+            let mut candidate = Scenario { duration_s, ..self.best.clone() };
+            candidate.faults.retain(|timed| timed.at_s <= duration_s);
+            candidate.requests.retain(|request| request.at_s <= duration_s);
+            if self.take(candidate) {
+                return;
+            }
+        }
+    }
+
+    /// Leaves out what can be left out: first the end, then parts of all sizes down to one, or to one of
+    /// so many parts.
+    fn fewer(&mut self, most: usize) {
         self.cut_the_end();
         self.without_customers();
         let mut parts = 2;
         loop {
             let items = items(&self.best);
-            if items.is_empty() || self.over() {
+            if items.is_empty() || self.over() || parts > most {
                 return;
             }
             let size = items.len().div_ceil(parts.min(items.len()));

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use grapevine_sim::{Effort, Scenario, Shrunk, run_scenario, script, shrink};
+use grapevine_sim::{Effort, Scenario, Shrunk, Tries, run_scenario, script, shrink};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{CALL, Source, check_could_be_written, check_writable, note, say, verdict, write};
@@ -44,9 +44,10 @@ pub(crate) fn call(args: &ShrinkArgs) -> Result<bool, String> {
         ..Effort::default()
     };
     let before = (scripted.faults.len(), scripted.requests.len());
+    let mut tries = Tries::default();
     let mut breaks = |candidate: &Scenario| {
         bar.tick();
-        run_scenario(candidate).broken.map(|broken| broken.guarantee)
+        tries.broken(candidate)
     };
     let mut progress = |now: grapevine_sim::Progress| {
         bar.set_message(format!(
@@ -59,7 +60,11 @@ pub(crate) fn call(args: &ShrinkArgs) -> Result<bool, String> {
     // drawn run is shrunk as it is.
     let smallest = match smallest {
         Some(shrunk) if shrunk.guarantee == broken.guarantee => Some(shrunk),
-        _ => shrink(&scenario, &effort, &mut breaks, &mut progress),
+        _ => {
+            let mut tries = Tries::default();
+            let mut breaks = |candidate: &Scenario| tries.broken(candidate);
+            shrink(&scenario, &effort, &mut breaks, &mut progress)
+        }
     };
     bar.finish_and_clear();
     let Some(shrunk) = smallest else {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use grapevine_core::{Address, Notice, Response, Session};
 
+use super::caught_up::CaughtUp;
 use super::half_heard::HalfHeard;
 use super::{About, Answered, Check, Judgement, Rule, Scene};
 use crate::model::{Known, name, shown};
@@ -11,6 +12,7 @@ use crate::model::{Known, name, shown};
 #[derive(Default)]
 pub(super) struct Convergence {
     looked: u64,
+    caught_up: CaughtUp,
 }
 
 static ABOUT: About = About {
@@ -21,6 +23,7 @@ static ABOUT: About = About {
     rule: "100 heartbeats after healing, the healed servers' copies are equal, to the last stamp; if they are not \
            by then and a server is not healed, `give_up_after` and 50 heartbeats later, for what that one wrote last may \
            have reached some only, beyond a gap (and if it runs, and is heard, as long as that lasts). \
+           What one healed server had of a running one that is not, 50 heartbeats after healing, all healed ones have after 100. \
            A session is not compared that a revocation would have ended whose record is dropped by then: who made \
            it had not heard of that for longer than any session lives (G4); nor is it an alarm if servers find it. \
            Without a death they are also what the reference model makes of all writes. At any \
@@ -68,6 +71,15 @@ impl Check for Convergence {
             }
         }
         Ok(())
+    }
+
+    fn served_again(&mut self, scene: &Scene<'_>) -> Judgement {
+        self.caught_up.note(scene);
+        Ok(())
+    }
+
+    fn converged(&mut self, scene: &Scene<'_>) -> Judgement {
+        self.caught_up.judge(scene)
     }
 
     fn end(&mut self, scene: &Scene<'_>) -> Judgement {

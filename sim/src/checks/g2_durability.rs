@@ -169,8 +169,9 @@ fn too_few(
     };
     let all = waits_for_all(scene.world, flight.acks);
     // Of all that live one may be taken for dead later in the event that answered; more of them by the time
-    // that the answer goes out.
-    let fits = if all { (asked..=members.len()).contains(&wanted) } else { wanted == asked };
+    // that the answer goes out. An end waits for one, though nobody is known.
+    let most = if all { members.len().max(asked) } else { asked };
+    let fits = (asked..=most).contains(&wanted);
     if !(fits || all && scene.world.late()) {
         return Err(format!("{said}, and it was to wait for {asked}"));
     }

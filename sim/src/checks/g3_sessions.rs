@@ -11,6 +11,7 @@ use grapevine_core::{
 };
 
 use super::asked::as_asked;
+use super::counted::Counted;
 use super::listed::as_listed;
 use super::rotated::Rotated;
 use super::{About, Answered, Check, Judgement, Rule, Scene, fixed, lost};
@@ -24,6 +25,7 @@ pub(super) struct Sessions {
     /// alone: what servers say of their writes is not believed.
     follows: BTreeMap<Name, BTreeMap<ServerId, Followed>>,
     rotated: Rotated,
+    counted: Counted,
 }
 
 static ABOUT: About = About {
@@ -41,7 +43,9 @@ static ABOUT: About = About {
            request made, and its copies, have the principal, the idle timeout and the lifetime that were asked for, \
            or what the farm says where nothing was (a new ID: what the old one had, but for the lifetime), and \
            its forerunner has the grace that was asked for, by clocks that may be off; nobody is refused for times that \
-           the farm allows; a revocation is kept for `max_lifetime`. A list of \
+           the farm allows; a revocation is kept for `max_lifetime`, and the number in its answer is that \
+           of its principal's sessions that its server had by its vector and that no write that it had had ended (what it may have had \
+           besides, or dropped, may be in it or not). A list of \
            somebody's sessions has nothing of anybody else's, and all whose create the answering server's \
            vector covers, that nobody ended and that are far from their end, unless a clock has been far off in the run. A session \
            that takes the place of another starts with exactly what that one showed where it was \
@@ -67,7 +71,8 @@ impl Check for Sessions {
         self.looked
     }
 
-    fn wrote(&mut self, scene: &Scene<'_>, _: ServerId, write: &Write, _: bool) -> Judgement {
+    fn wrote(&mut self, scene: &Scene<'_>, by: ServerId, write: &Write, _: bool) -> Judgement {
+        self.counted.wrote(scene, by, write);
         fixed::record(scene, write)
     }
 
@@ -101,6 +106,10 @@ impl Check for Sessions {
             Ok(Response::Sessions(listed)) => {
                 self.looked += 1;
                 as_listed(scene, answered, listed)
+            }
+            Ok(Response::Revoked { sessions, version }) => {
+                self.looked += 1;
+                self.counted.answered(scene, *version, *sessions)
             }
             Err(RequestError::NotReplicated { token: Some(token), .. }) => {
                 fixed::as_asked(scene, answered, &token.id)

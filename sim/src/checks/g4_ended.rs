@@ -42,7 +42,7 @@ static ABOUT: About = About {
            never serves it, writes to it or lists it. A server that has stored any part of a session never has the one that \
            it replaced alive, and serves it only in its grace and only to be read. A server that \
            has stored a revocation never has a session of that principal alive that names none as \
-           new and was made before the record's time was over, nor serves it, until that time. Who replaced and revoked what is taken from the writes, not from \
+           new and was made before the record's time was over, nor serves it, until that time (by its own clock, if it has made the record). Who replaced and revoked what is taken from the writes, not from \
            the servers' copies. At the end no healed server has a live copy of a session that \
            another healed server knows to be over, by any of these (but for what a server that is not healed, and that \
            only some of them hear, wrote beyond a gap: G1). (That an old session never \
@@ -77,12 +77,13 @@ impl Ended {
 
     /// Whether this server has heard of a revocation that ends the session, and still has it.
     fn is_revoked(&self, scene: &Scene<'_>, by: ServerId, id: &SessionId) -> bool {
-        let heard = self.revoked.get(&by).into_iter().flatten();
-        scene.model.get(id).is_some_and(|known| {
-            heard
-                .into_iter()
-                .any(|(_, revocation)| is_kept(scene, revocation) && known.ends_with(revocation))
-        })
+        let clock = scene.world.clock(usize::from(by.number()) - 1);
+        // What a server made itself is over by its own clock, and be that far ahead.
+        let dropped = |of: &Revocation| of.version.server == by && of.until <= clock;
+        let kept = |of: &Revocation| is_kept(scene, of) && !dropped(of);
+        let mut heard = self.revoked.get(&by).into_iter().flatten();
+        let known = scene.model.get(id);
+        known.is_some_and(|known| heard.any(|(_, of)| kept(of) && known.ends_with(of)))
     }
 
     fn served(&mut self, scene: &Scene<'_>, answered: &Answered<'_>, id: SessionId) -> Judgement {

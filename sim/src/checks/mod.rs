@@ -15,6 +15,8 @@ use crate::world::World;
 
 mod ahead;
 mod asked;
+mod caught_up;
+mod counted;
 mod fixed;
 mod g10_input;
 mod g1_convergence;
@@ -156,6 +158,16 @@ pub(crate) trait Check {
 
     /// Now and then, between events.
     fn now_and_then(&mut self, _: &Scene<'_>) -> Judgement {
+        Ok(())
+    }
+
+    /// Customers are served again, so long after healing.
+    fn served_again(&mut self, _: &Scene<'_>) -> Judgement {
+        Ok(())
+    }
+
+    /// So long after healing all healed servers have come to hold the same.
+    fn converged(&mut self, _: &Scene<'_>) -> Judgement {
         Ok(())
     }
 

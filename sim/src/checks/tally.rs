@@ -20,6 +20,7 @@ macro_rules! rules {
 
 rules! {
     Converged "G1: copies of healed servers are equal",
+    CaughtUp "G1: what one healed server has of the others all have",
     AllWrites "G1: copies are what all writes amount to",
     Compared "G1: servers say that they were compared",
     Applied "G2: who is said to have applied a write has it",
@@ -37,6 +38,7 @@ rules! {
     NewIdAsked "G3: a new ID changes what was asked for",
     Fixed "G3: a session's principal, times and grace are as asked",
     Records "G3: a revocation is kept for long enough",
+    Counted "G3: a revocation counts what is here",
     Listed "G3: a list has all that is here",
     Pages "G3: a page goes on where the last one ended",
     NewId "G3: a new ID starts with what the old one showed",

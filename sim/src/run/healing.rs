@@ -33,15 +33,33 @@ const BETWEEN: Duration = Duration::from_millis(300);
 /// How long nothing happens at the end.
 const REST: Duration = Duration::from_secs(3);
 
+fn coins(seed: u64) -> ChaCha8Rng {
+    ChaCha8Rng::seed_from_u64(seed ^ 0x4ea1)
+}
+
+/// Which servers of how many are healed in a run of this seed that heals a majority.
+pub(crate) fn majority(seed: u64, size: usize) -> Vec<usize> {
+    shuffled_majority(&mut coins(seed), size)
+}
+
+fn shuffled_majority(rng: &mut ChaCha8Rng, size: usize) -> Vec<usize> {
+    let mut servers: Vec<usize> = (0..size).collect();
+    servers.shuffle(rng);
+    servers.truncate(size / 2 + 1);
+    servers.sort_unstable();
+    servers
+}
+
 impl Run {
     pub(super) fn liveness(&mut self) {
         // A script replays a run to its end, though its customers flip fewer coins.
-        self.rng = ChaCha8Rng::seed_from_u64(self.scenario.seed ^ 0x4ea1);
+        self.rng = coins(self.scenario.seed);
         self.heal();
         self.shop.close();
         let beat = self.world.farm().heartbeat_every;
         let dead = self.dead_after_healing();
         self.run_until(self.world.now() + dead + beat * SERVED_AFTER_BEATS);
+        self.judge_all(|check, scene| check.served_again(scene));
         for n in 0..self.shop.len() {
             if let Some((request, flight)) = self.shop.last_look(n, self.world.now()) {
                 let at = self.rng.random_range(0..self.healed.len());
@@ -56,6 +74,7 @@ impl Run {
             self.run_until(self.world.now() + BETWEEN);
         }
         self.run_until(self.world.now() + beat * (CONVERGED_AFTER_BEATS - SERVED_AFTER_BEATS));
+        self.judge_all(|check, scene| check.converged(scene));
         self.wait_for_the_silent();
         self.verify();
         self.look();
@@ -92,12 +111,11 @@ impl Run {
 
     fn heal(&mut self) {
         self.world.note_scheduled(|| "healing".to_owned());
-        let mut servers: Vec<usize> = (0..self.world.size()).collect();
-        if self.scenario.heal == Heal::Majority {
-            servers.shuffle(&mut self.rng);
-            servers.truncate(self.world.size() / 2 + 1);
-            servers.sort_unstable();
-        }
+        let size = self.world.size();
+        let servers = match self.scenario.heal {
+            Heal::Majority => shuffled_majority(&mut self.rng, size),
+            Heal::All => (0..size).collect(),
+        };
         self.healed.clone_from(&servers);
         self.world.stop_buggify();
         let links = &mut self.world.network.links;

@@ -114,3 +114,21 @@ fn a_script_makes_the_same_run_again() {
         assert_eq!(again.trace_hash, outcome.trace_hash, "seed {seed}");
     }
 }
+
+#[test]
+fn a_schedule_is_tried_with_other_seeds_only_once_it_is_short() {
+    let large = drawn(|scenario| crashes(scenario) && scenario.workload.customers > 5);
+    let all = large.requests.len();
+    assert!(all > 200, "the run is large: {all}");
+    let (seed, last) = (large.seed, large.requests[all - 1].clone());
+    let mut longest = 0;
+    let mut breaks = |scenario: &Scenario| {
+        if scenario.seed != seed {
+            longest = longest.max(scenario.requests.len());
+        }
+        scenario.requests.contains(&last).then(|| "G2".to_owned())
+    };
+    let shrunk = shrink(&large, &generous(), &mut breaks, &mut |_| {}).expect("broken");
+    assert_eq!((shrunk.scenario.faults.len(), shrunk.scenario.requests.len()), (0, 1));
+    assert!((1..=all / 8).contains(&longest), "{longest} of {all} with another seed");
+}

@@ -191,3 +191,21 @@ fn many_sessions_are_published_again_in_parts_and_mostly_by_one_server() {
     assert_eq!(again.iter().sum::<u64>(), 150, "{again:?}");
     assert!(again.contains(&150), "{again:?}");
 }
+
+/// By such a clock the life of what waits to be published again is over; by everybody else's it is not.
+#[test]
+fn who_waits_to_publish_and_whose_clock_jumps_far_ahead_does_not_say_that_all_is_published() {
+    let mut world = farm(119);
+    let (_, token) = a_death_that_leaves_a_hole(&mut world);
+    let closed = world.status(0).counters.closed;
+    world.start(2);
+    started(&mut world, 2);
+    world.run_for(Duration::from_millis(100));
+    assert_eq!(world.status(1).counters.published_again, 0, "the story needs one that waits");
+    world.skew(1, 40 * 24 * 3_600_000_000);
+    settle(&mut world);
+    assert_eq!(world.status(0).counters.closed, closed, "one server has more of who is gone");
+    let lost = matches!(world.read(0, &token), Err(RequestError::Lost))
+        || world.read(0, &token).is_ok_and(|served| served.lost);
+    assert!(!lost, "server 1 has it");
+}

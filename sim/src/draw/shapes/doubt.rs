@@ -1,11 +1,15 @@
 //! Shapes in which a server must not be too sure: that nobody has used a session, that a part of one is
-//! lost, that a process is no more, or never was.
+//! lost, that a process is no more, or never was, what time it is, and that who is heard hears.
 
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 
 use super::{add, alone, busy, seconds};
-use crate::scenario::{Buggify, Delay, Fault, Kind, OwnDelay, Scenario};
+use crate::run::majority;
+use crate::scenario::{Buggify, Delay, Fault, Heal, Kind, OwnDelay, Scenario};
+
+/// In ms: far longer than any session lives where a clock is set ahead by this.
+const AN_HOUR: i64 = 3_600_000;
 
 /// A farm of so many, busy, where nothing goes wrong but what a shape adds.
 fn calm(rng: &mut ChaCha8Rng, scenario: &mut Scenario, kinds: &[Kind], servers: [u16; 4]) {
@@ -148,4 +152,63 @@ pub(super) fn stillborn(rng: &mut ChaCha8Rng, scenario: &mut Scenario) {
         }
         at = starts + seconds(rng, 1.0, 6.0);
     }
+}
+
+/// A server is cut off, and its clock is set ahead again and again meanwhile, by seconds each time; or it starts,
+/// far ahead, where nobody tells it the time, and its own sessions end by its clock. Then it hears the others
+/// again, whose sessions live.
+pub(super) fn ahead_alone(rng: &mut ChaCha8Rng, scenario: &mut Scenario) {
+    let kinds = [Kind::Set, Kind::StaleToken, Kind::BestEffort];
+    calm(rng, scenario, &kinds, [3, 3, 4, 5]);
+    let starts = rng.random_bool(0.5);
+    let lives = if starts { 1..4 } else { 10..25 };
+    scenario.workload.lifetime_s = rng.random_range(lives);
+    scenario.workload.think_ms = (20, 400);
+    scenario.network.delay = Delay::Uniform { min_ms: 0.1, max_ms: seconds(rng, 1.0, 20.0) };
+    let server = rng.random_range(1..=scenario.servers);
+    let mut at = seconds(rng, 2.0, 4.0);
+    while at < scenario.duration_s - 15.0 {
+        let mut ahead = 0;
+        add(scenario, at, Fault::Isolate { server });
+        let mend = at + if starts { seconds(rng, 5.0, 8.0) } else { seconds(rng, 6.0, 12.0) };
+        if starts {
+            ahead = AN_HOUR;
+            add(scenario, at, Fault::Crash { server });
+            add(scenario, at, Fault::Step { server, ms: ahead });
+            add(scenario, at + 0.1, Fault::Start { server });
+        }
+        while !starts && at < mend - 0.3 {
+            let ms = rng.random_range(1_000..3_000);
+            ahead += ms;
+            add(scenario, at, Fault::Step { server, ms });
+            at += seconds(rng, 0.1, 0.4);
+        }
+        add(scenario, mend, Fault::Mend);
+        at = mend + seconds(rng, 1.0, 3.0);
+        add(scenario, at, Fault::Crash { server });
+        add(scenario, at, Fault::Step { server, ms: -ahead });
+        add(scenario, at + seconds(rng, 0.01, 0.5), Fault::Start { server });
+        at += seconds(rng, 2.0, 4.0);
+    }
+}
+
+/// In the end one server lacks what several wrote whom it hears, and who never hear it; who has it all has
+/// written nothing since, and is not the writer of anything that is missing.
+pub(super) fn deaf_writers(rng: &mut ChaCha8Rng, scenario: &mut Scenario) {
+    calm(rng, scenario, &[Kind::Set, Kind::Add, Kind::BestEffort], [5, 5, 5, 7]);
+    scenario.network.delay = Delay::Uniform { min_ms: 0.1, max_ms: seconds(rng, 1.0, 20.0) };
+    scenario.heal = Heal::Majority;
+    let healed = majority(scenario.seed, usize::from(scenario.servers));
+    let healed: Vec<u16> = healed.into_iter().map(|server| server as u16 + 1).collect();
+    let lacks = healed[rng.random_range(0..healed.len())];
+    let ends = scenario.duration_s;
+    let cut = ends - seconds(rng, 1.5, 4.0);
+    for to in (1..=scenario.servers).filter(|server| !healed.contains(server)) {
+        add(scenario, cut, Fault::Clog { from: lacks, to });
+    }
+    for &server in healed.iter().filter(|&&server| server != lacks) {
+        add(scenario, cut, Fault::Pause { server });
+    }
+    add(scenario, cut + 0.1, Fault::Isolate { server: lacks });
+    add(scenario, ends - seconds(rng, 0.0, 0.5), Fault::Mend);
 }

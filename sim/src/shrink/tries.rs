@@ -1,0 +1,61 @@
+//! The runs of smaller schedules.
+
+use std::time::Duration;
+
+use crate::run::{Outcome, Run};
+use crate::scenario::Scenario;
+use crate::swarm::finish;
+use crate::world::START;
+
+/// A smaller schedule may break a guarantee so much later than a larger one did: what customers no longer
+/// ask for they see when they look for the last time, after healing.
+const LATER: Duration = Duration::from_secs(15);
+
+/// Runs schedules that are to break the same guarantee as the first one did. A run is stopped, and counts as one
+/// that breaks nothing, when its time is well past that at which a run before it broke.
+#[derive(Debug, Default)]
+pub struct Tries {
+    /// What is broken, and when at the earliest.
+    found: Option<(String, Duration)>,
+}
+
+impl Tries {
+    /// Which guarantee a schedule breaks, if any.
+    pub fn broken(&mut self, scenario: &Scenario) -> Option<String> {
+        let broken = self.run(scenario).broken?;
+        let at = broken.at_s.parse().ok().and_then(|at| Duration::try_from_secs_f64(at).ok());
+        match (&mut self.found, at) {
+            (Some((guarantee, earliest)), Some(at)) if *guarantee == broken.guarantee => {
+                *earliest = at.min(*earliest);
+            }
+            (None, Some(at)) => self.found = Some((broken.guarantee.clone(), at)),
+            _ => {}
+        }
+        Some(broken.guarantee)
+    }
+
+    fn run(&self, scenario: &Scenario) -> Outcome {
+        let mut run = Run::new(scenario);
+        if let Some((_, at)) = &self.found {
+            run.stop_after(START + *at + LATER);
+        }
+        finish(&mut run)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_stopped_when_it_has_held_for_longer_than_the_one_that_broke() {
+        let drawn = Scenario::drawn(3);
+        let whole = Tries::default().run(&drawn);
+        assert!(whole.broken.is_none() && whole.simulated_s > 50.0, "{}", whole.simulated_s);
+        let tries = Tries { found: Some(("G3".to_owned(), Duration::from_secs(5))) };
+        let stopped = tries.run(&drawn);
+        assert!(stopped.simulated_s < 25.0, "{}", stopped.simulated_s);
+        assert!(stopped.events * 2 < whole.events);
+        assert_eq!(stopped.broken.map(|broken| broken.guarantee).as_deref(), Some("stopped"));
+    }
+}
