@@ -45,7 +45,7 @@ static ABOUT: About = About {
            response stops the run. From 50 heartbeats after healing on (on turmoil and sockets connections may be dead then: \
            they count from when adapters have given those up, after `silence_timeout`, and have dialled anew), every customer that asks a \
            healed server is served, or told for certain that the session is over or lost: to read, and then to write or \
-           to create a session, where a majority, or all if all are healed, are to have it (unless not all are, and a server holds a part of which the rest is \
+           to create a session, where a majority, or all if all are healed and have by then what that server wrote before, are to have it (unless not all are, and a server holds a part of which the rest is \
            elsewhere: it acknowledges nothing beyond). If a \
            majority only is healed, `unavailable` counts as an answer too, but only while the copy \
            there looks idle (the rest may know better, section 9), or while no healed server has \
