@@ -8,6 +8,7 @@ use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::borrow::Borrow;
+use core::cmp::Ordering;
 use core::fmt;
 use core::marker::PhantomData;
 
@@ -150,6 +151,38 @@ impl<K: Ord + Clone, V: Clone> SortedMap<K, V> {
         entries.sort_by(|(a, _), (b, _)| a.cmp(b));
         self.0 = entries.into_boxed_slice();
         true
+    }
+}
+
+impl<K: Ord, V> SortedMap<K, V> {
+    /// The values of the keys that both have: ours and the other's.
+    #[cfg(feature = "rare")]
+    pub(crate) fn both<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = (&'a V, &'a V)> {
+        let mut mine = self.0.iter().peekable();
+        other.iter().filter_map(move |(key, theirs)| {
+            while mine.next_if(|(have, _)| have < key).is_some() {}
+            mine.peek().filter(|(have, _)| have == key).map(|(_, ours)| (ours, theirs))
+        })
+    }
+
+    /// Whether each entry of `other` that `wanted` lets in is here, and `holds` says that ours has all of it.
+    pub(crate) fn holds(
+        &self,
+        other: &Self,
+        wanted: impl Fn(&V) -> bool,
+        holds: impl Fn(&V, &V) -> bool,
+    ) -> bool {
+        // Both are sorted: one walk through both finds all.
+        let mut mine = self.0.iter();
+        let mut theirs = other.iter().filter(|(_, theirs)| wanted(theirs));
+        theirs.all(|(key, theirs)| {
+            mine.find_map(|(have, ours)| match have.cmp(key) {
+                Ordering::Less => None,
+                Ordering::Equal => Some(holds(ours, theirs)),
+                Ordering::Greater => Some(false),
+            })
+            .unwrap_or(false)
+        })
     }
 }
 

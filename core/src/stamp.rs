@@ -1,5 +1,6 @@
 //! Time, stamps and versions: when a write happened, and which of two writes is the later one.
 
+use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
@@ -182,6 +183,27 @@ impl HybridClock {
     }
 }
 
+/// The time that `nth + 1` of these have reached; `None` if there are no more than `nth`.
+pub(crate) fn nth_latest(times: impl Iterator<Item = Timestamp>, nth: usize) -> Option<Timestamp> {
+    /// Small farms ask this at each event, and it takes no memory for them.
+    const FEW: usize = 4;
+    if nth >= FEW {
+        let mut all: Vec<Timestamp> = times.collect();
+        all.sort_unstable_by(|a, b| b.cmp(a));
+        return all.get(nth).copied();
+    }
+    let (mut latest, mut count) = ([Timestamp::ZERO; FEW], 0);
+    for time in times {
+        let later = latest[..count].iter().take_while(|&&other| other >= time).count();
+        if later <= nth {
+            count = (count + 1).min(nth + 1);
+            latest[later..count].rotate_right(1);
+            latest[later] = time;
+        }
+    }
+    latest[..count].get(nth).copied()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -211,5 +233,17 @@ mod tests {
         clock.observe(Stamp::from_bits(Stamp::at(Timestamp::from_millis(7)).to_bits() | 0xffff));
         let next = clock.tick(Timestamp::from_millis(7));
         assert_eq!(next, Stamp::at(Timestamp::from_millis(8)));
+    }
+
+    #[test]
+    fn the_nth_latest_time_is_that_of_a_sorted_list() {
+        let mut times: Vec<Timestamp> = [5, 1, 4, 1, 5, 9, 2, 6].map(Timestamp::from_millis).into();
+        for nth in 0..10 {
+            let found = nth_latest(times.iter().copied(), nth);
+            let mut sorted = times.clone();
+            sorted.sort();
+            assert_eq!(found, sorted.iter().rev().nth(nth).copied(), "{nth}");
+            times.rotate_left(1);
+        }
     }
 }

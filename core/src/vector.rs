@@ -75,6 +75,7 @@ impl Vector {
         Self::of(&sorted)
     }
 
+    #[inline]
     fn place(&self, server: ServerId) -> Result<usize, usize> {
         let entries = self.entries();
         if entries.len() > 8 {
@@ -86,7 +87,10 @@ impl Vector {
 
     /// The entry of `server`, or [`Stamp::ZERO`].
     pub fn get(&self, server: ServerId) -> Stamp {
-        self.place(server).map_or(Stamp::ZERO, |at| self.entries()[at].1)
+        match self.place(server) {
+            Ok(at) => self.entries()[at].1,
+            Err(_) => Stamp::ZERO,
+        }
     }
 
     /// Moves the entry of `server` up to `stamp`. Returns whether it moved.

@@ -53,6 +53,17 @@ proptest! {
     }
 
     #[test]
+    fn a_copy_holds_what_changes_nothing_when_merged(a in held_session(), b in held_session(), raw in raw_session()) {
+        let both = merged(&a, &b);
+        prop_assert!(both.holds(&a) && both.holds(&b) && both.holds(&both));
+        for (copy, other) in [(&a, &b), (&b, &a), (&both, &raw), (&a, &raw)] {
+            let mut after = copy.clone();
+            prop_assert_eq!(copy.holds(other), !after.merge(other));
+            prop_assert!(!copy.holds(other) || after == *copy);
+        }
+    }
+
+    #[test]
     fn whatever_a_peer_sends_the_held_copy_stays_well_formed(a in held_session(), raw in raw_session()) {
         prop_assert!(is_well_formed(&merged(&a, &raw)));
     }

@@ -159,6 +159,9 @@ impl Facts {
     fn merge_alone(&mut self, session: &Arc<Session>) -> Merged {
         let next = match self.array.get(session.id.address) {
             Some(copy) if copy.id == session.id => {
+                if copy.holds(session) {
+                    return Merged::Same;
+                }
                 let mut merged = (**copy).clone();
                 if !merged.merge(session) {
                     return Merged::Same;

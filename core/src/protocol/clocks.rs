@@ -8,8 +8,6 @@
 
 use core::time::Duration;
 
-use alloc::vec::Vec;
-
 use crate::command::Command;
 use crate::config::Farm;
 use crate::engine::Engine;
@@ -18,7 +16,7 @@ use crate::member::State;
 use crate::protocol::membership::Members;
 use crate::rare::Mark;
 use crate::session::{Expiry, Session};
-use crate::stamp::{Stamp, Timestamp};
+use crate::stamp::{Stamp, Timestamp, nth_latest};
 
 impl Engine {
     /// Moves both clocks on. An engine is called at every heartbeat at least; what is longer than
@@ -87,8 +85,9 @@ impl Engine {
     /// dropped by the clock of a process that no majority has told the time yet: that clock may be far
     /// ahead, and an applied entry goes on saying that the session is here.
     pub(crate) fn is_surely_gone(&self, session: &Session) -> bool {
-        let now = self.sure_now(session.id.address.origin);
-        session.expiry(now, self.config.farm.margin()) == Expiry::Gone
+        let gone = |now| session.expiry(now, self.config.farm.margin()) == Expiry::Gone;
+        // Mostly it is not over by any clock, the own one included, and nobody need be asked.
+        gone(self.now) && gone(self.sure_now(session.id.address.origin))
     }
 
     /// A time that has surely come, for what this server made: by it that is dropped.
@@ -135,18 +134,20 @@ impl Members {
     fn trusted(&self, now: Timestamp, passed: Timestamp, farm: &Farm) -> Timestamp {
         // Where a clock stands now at the least, from its last reading and what has passed since. Of a step
         // nothing counts: a clock that is set ahead again and again would take a dead process's along.
-        let heard = self.peers.values().filter(|peer| peer.introduced && peer.state != State::Left);
-        let clocks = heard.map(|peer| peer.clock + passed.since(peer.clock_read));
-        let mut clocks: Vec<Timestamp> = clocks.collect();
+        let heard = || {
+            let peers = self.peers.values();
+            peers.filter(|peer| peer.introduced && peer.state != State::Left)
+        };
+        // With this server's own.
+        let (count, majority) = (heard().count() + 1, usize::from(farm.majority()));
         // Without a majority's word, its own such time is all that a server has, since it was told the
         // time: by processes that may be no more.
-        let alone = clocks.len() + 1 < usize::from(farm.majority());
+        let alone = count < majority;
         let since = |(time, at): (Timestamp, Timestamp)| time + passed.since(at);
         let own = if alone { now.min(self.told.map_or(passed, since)) } else { now };
-        clocks.push(own);
-        clocks.sort();
-        let reached = clocks.len().saturating_sub(usize::from(farm.majority()));
-        own.min(clocks[reached])
+        let clocks = heard().map(|peer| peer.clock + passed.since(peer.clock_read));
+        let reached = nth_latest(clocks.chain([own]), count.min(majority) - 1);
+        reached.map_or(own, |reached| own.min(reached))
     }
 
     /// A server more than `max_drift` from the majority's clocks must not expire or serve anything.

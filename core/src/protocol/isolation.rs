@@ -12,7 +12,7 @@ use crate::engine::Engine;
 use crate::error::Unavailable;
 use crate::id::ServerId;
 use crate::member::State;
-use crate::stamp::Timestamp;
+use crate::stamp::{Timestamp, nth_latest};
 
 impl Engine {
     /// A command came. (That a link came up is not enough: its other direction may be dead.)
@@ -30,9 +30,8 @@ impl Engine {
         let Some(last) = others.checked_sub(1) else { return Timestamp::MAX };
         let heard = self.members.peers.values();
         let heard = heard.filter(|peer| peer.introduced && peer.state != State::Left);
-        let mut heard: alloc::vec::Vec<Timestamp> = heard.map(|peer| peer.heard_at).collect();
-        heard.sort_unstable_by(|a, b| b.cmp(a));
-        heard.get(last).map_or(Timestamp::ZERO, |&at| at + self.config.farm.down_after)
+        let heard = nth_latest(heard.map(|peer| peer.heard_at), last);
+        heard.map_or(Timestamp::ZERO, |at| at + self.config.farm.down_after)
     }
 
     /// Whether this server hears from fewer than a majority of the configured farm.

@@ -55,7 +55,10 @@ impl Key {
         if text.len() > Self::MAX_BYTES {
             return Err(KeyError::TooLong { len: text.len() });
         }
-        if let Some(control) = text.chars().find(|c| c.is_control()) {
+        // Mostly it is plain ASCII, which is found out without reading it character by character.
+        if !text.bytes().all(|byte| (b' '..=b'~').contains(&byte))
+            && let Some(control) = text.chars().find(|c| c.is_control())
+        {
             return Err(KeyError::Control(control));
         }
         Ok(Self(Arc::from(text)))
@@ -188,6 +191,14 @@ impl Counter {
         i64::try_from(value).unwrap_or(if value < 0 { i64::MIN } else { i64::MAX })
     }
 
+    /// Whether another counter of this epoch has nothing that this one lacks.
+    fn holds(&self, other: &Self) -> bool {
+        other.base <= self.base
+            && other.subtotals.iter().all(|(server, theirs)| {
+                self.subtotals.get(server).is_some_and(|ours| theirs <= ours)
+            })
+    }
+
     fn merge(&mut self, other: &Self) -> bool {
         debug_assert_eq!(self.epoch, other.epoch, "only counters of one epoch merge");
         let mut changed = false;
@@ -241,28 +252,32 @@ impl Attribute {
         }
     }
 
-    /// Joins `other` into this. Returns whether this changed.
-    pub fn merge(&mut self, other: &Self) -> bool {
-        match (&mut *self, other) {
+    /// Whether `other` has nothing that this lacks: joining it changes nothing.
+    pub(crate) fn holds(&self, other: &Self) -> bool {
+        match (self, other) {
             (Self::Counter(ours), Self::Counter(theirs)) if ours.epoch == theirs.epoch => {
-                return ours.merge(theirs);
+                ours.holds(theirs)
             }
             (
                 Self::Register { version: a, value: ours },
                 Self::Register { version: b, value: theirs },
-            ) if a == b => {
-                if theirs <= ours {
-                    return false;
-                }
+            ) if a == b => theirs <= ours,
+            (ours, theirs) => (theirs.version(), theirs.rank()) <= (ours.version(), ours.rank()),
+        }
+    }
+
+    /// Joins `other` into this. Returns whether this changed.
+    pub fn merge(&mut self, other: &Self) -> bool {
+        match (&mut *self, other) {
+            (Self::Counter(ours), Self::Counter(theirs)) if ours.epoch == theirs.epoch => {
+                ours.merge(theirs)
             }
+            (ours, theirs) if ours.holds(theirs) => false,
             (ours, theirs) => {
-                if (theirs.version(), theirs.rank()) <= (ours.version(), ours.rank()) {
-                    return false;
-                }
+                *ours = theirs.clone();
+                true
             }
         }
-        *self = other.clone();
-        true
     }
 
     /// Whether a server with this applied vector has every write that this attribute shows.

@@ -187,9 +187,7 @@ impl Session {
     pub fn merge(&mut self, other: &Self) -> bool {
         debug_assert_eq!(self.id, other.id, "only copies of one session merge");
         let mut changed = false;
-        // What stands in for a session knows its end only, and that may be later than the deadline.
-        let known = (!other.stands_in()).cmp(&!self.stands_in());
-        if known.then_with(|| other.fixed.cmp(&self.fixed)).is_gt() {
+        if self.takes_fixed_of(other) {
             self.fixed = Arc::clone(&other.fixed);
             changed = true;
         }
@@ -213,6 +211,27 @@ impl Session {
         let floor = self.floor;
         let above = |theirs: &Attribute| theirs.version() >= floor;
         changed | self.attributes.merge(&other.attributes, above, Attribute::merge)
+    }
+
+    /// Whether what never changes is to be taken from another copy: the one knows more than the other.
+    fn takes_fixed_of(&self, other: &Self) -> bool {
+        // What stands in for a session knows its end only, and that may be later than the deadline.
+        let known = (!other.stands_in()).cmp(&!self.stands_in());
+        known.then_with(|| other.fixed.cmp(&self.fixed)).is_gt()
+    }
+
+    /// Whether another copy or delta of this session has nothing that this one lacks: merging it changes
+    /// nothing. Much comes twice, as streams, answers and repairs overlap, and this needs no memory.
+    pub fn holds(&self, other: &Self) -> bool {
+        let has = self.seen.covers(&other.seen)
+            && other.life <= self.life
+            && !self.takes_fixed_of(other);
+        let above = |theirs: &Attribute| theirs.version() >= self.floor;
+        has && (self.life == Life::Deleted
+            || other.complete <= self.complete
+                && other.accessed <= self.accessed
+                && other.floor <= self.floor
+                && self.attributes.holds(&other.attributes, above, Attribute::holds))
     }
 
     /// Whether it is as [`Session::merge`] leaves copies: nothing below its floor, a tombstone

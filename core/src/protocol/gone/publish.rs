@@ -77,6 +77,10 @@ impl Engine {
     /// anything of a writer that is gone, it is published again.
     pub(crate) fn on_told(&mut self, from: ServerId, address: Address, before: Option<&Session>) {
         let Some(copy) = self.facts.array().get(address) else { return };
+        if before.is_some_and(|before| core::ptr::eq(before, &**copy)) {
+            // It brought nothing at all.
+            return;
+        }
         let before = before.filter(|before| before.id == copy.id);
         let mut beyond = self.beyond(copy);
         if let Some((said, _)) = self.gone.offered.get(&from.number()) {

@@ -1,5 +1,6 @@
 //! The asker's half: asking, taking what comes back, and answering the requests that wait.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -76,7 +77,7 @@ impl Engine {
         let all = self.rare.force(Point::QueryAll);
         let first = if all { None } else { self.whom_first(&asker.token) };
         let patience = if first.is_some() { self.first_patience() } else { self.query_pace() };
-        let mut lookup = Lookup {
+        let mut lookup = Box::new(Lookup {
             id: asker.token.id,
             context: asker.token.context.clone(),
             askers: Vec::from([asker]),
@@ -90,7 +91,7 @@ impl Engine {
             since: self.now,
             query_at: self.now + patience,
             review: self.now,
-        };
+        });
         self.counters.queries += 1;
         let number = self.lookups.next_number();
         match lookup.first.clone() {
@@ -109,7 +110,7 @@ impl Engine {
     }
 
     /// Answers those askers that can be answered now; the others go on waiting.
-    fn settle(&mut self, number: u64, lookup: Lookup) {
+    fn settle(&mut self, number: u64, lookup: Box<Lookup>) {
         self.settle_from(number, lookup, 0, None);
     }
 
@@ -118,7 +119,7 @@ impl Engine {
     fn settle_from(
         &mut self,
         number: u64,
-        mut lookup: Lookup,
+        mut lookup: Box<Lookup>,
         waiting: usize,
         mut said: Option<Verdict>,
     ) {
@@ -183,8 +184,12 @@ impl Engine {
 
     /// Looks at all look-ups again, because what this server has changed.
     pub(crate) fn settle_lookups(&mut self) {
-        let numbers: Vec<u64> = self.lookups.by_number.keys().copied().collect();
-        for number in numbers {
+        let mut from = 0;
+        let last = self.lookups.last;
+        while from <= last
+            && let Some((&number, _)) = self.lookups.by_number.range(from..=last).next()
+        {
+            from = number + 1;
             // Mostly all go on waiting: the look-up stays where it is.
             if let Some((waiting, verdict)) = self.first_settled(number)
                 && let Some(lookup) = self.lookups.take(number)
@@ -409,7 +414,10 @@ impl Engine {
             }
         }
         self.merged(changed);
-        if let Some(mut lookup) = self.lookups.take(answer.lookup) {
+        let lookup = self.lookups.by_number.get(&answer.lookup);
+        if lookup.is_some_and(|lookup| lookup.may_fetch())
+            && let Some(mut lookup) = self.lookups.take(answer.lookup)
+        {
             self.fetch_next(answer.lookup, &mut lookup, false);
             self.lookups.put(answer.lookup, lookup);
         }

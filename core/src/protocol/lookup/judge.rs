@@ -11,8 +11,8 @@ use crate::id::ServerId;
 use crate::protocol::serve::{Grounds, Standing, standing};
 use crate::rare::Mark;
 use crate::session::Session;
+use crate::stamp::Stamp;
 use crate::token::Token;
-use crate::vector::Vector;
 
 /// What can be said to a request about a session now.
 pub(super) enum Verdict {
@@ -74,38 +74,45 @@ impl Engine {
         if !confirmed {
             return Verdict::Ask;
         }
-        let covered = |vector| self.covered(&self.applied, vector);
-        let needed = if covered(&token.context) && covered(&copy.seen) {
-            // The common case, without a copy of any vector.
-            Vector::default()
-        } else {
-            self.needed(copy, token, lookup)
-        };
-        if needed.is_empty() {
+        let missing = || self.missing(copy, token, lookup);
+        if missing().next().is_none() {
             let grounds = Grounds { context: token.context.clone(), ..Grounds::default() };
             return Verdict::Serve(Arc::clone(copy), grounds);
         }
-        if self.is_lost(&needed, lookup) {
-            let context = token.context.clone();
-            let grounds = Grounds { context, lost: needed, stale: false };
+        if self.is_lost(missing(), lookup) {
+            let (context, lost) = (token.context.clone(), missing().collect());
+            let grounds = Grounds { context, lost, stale: false };
             return Verdict::Serve(Arc::clone(copy), grounds);
         }
         Verdict::Ask
     }
 
     /// What neither this server nor those that answered cover, of the context and of what the copy has
-    /// seen.
-    fn needed(&self, copy: &Session, token: &Token, lookup: Option<&Lookup>) -> Vector {
-        let mut known = self.applied.clone();
-        if let Some(lookup) = lookup {
-            known.join(&lookup.joined);
-        }
-        let mut needed = token.context.clone();
-        needed.join(&copy.seen);
-        needed.retain(|server, stamp| !self.covered_entry(&known, server, stamp));
-        // Older than the session: about one that it came after, whose copies are dropped.
-        needed.retain(|server, stamp| stamp > token.id.created || !self.is_forgotten(server));
-        needed
+    /// seen. Mostly nothing, and asked at each answer to whoever waits: so it is made into no vector.
+    fn missing<'a>(
+        &'a self,
+        copy: &'a Session,
+        token: &'a Token,
+        lookup: Option<&'a Lookup>,
+    ) -> impl Iterator<Item = (ServerId, Stamp)> + 'a {
+        let (context, seen) = (&token.context, &copy.seen);
+        let known = move |server, stamp| {
+            self.is_of_long_ago(stamp)
+                || lookup.is_some_and(|lookup| lookup.joined.covers_entry(server, stamp))
+        };
+        let not_here = self.applied.beyond(context).map(|entry| (true, entry));
+        let not_here = not_here.chain(self.applied.beyond(seen).map(|entry| (false, entry)));
+        not_here.filter_map(move |(of_context, (server, stamp))| {
+            // Of a writer that both name, the later write.
+            let named_later = || match of_context {
+                true => seen.get(server) > stamp,
+                false => context.get(server) >= stamp,
+            };
+            // Older than the session: about one that it came after, whose copies are dropped.
+            let matters = || stamp > token.id.created || !self.is_forgotten(server);
+            let missing = !known(server, stamp) && matters() && !named_later();
+            missing.then_some((server, stamp))
+        })
     }
 
     fn judge_missing(&self, token: &Token, lookup: Option<&Lookup>) -> Verdict {
@@ -116,7 +123,7 @@ impl Engine {
         let unheard = named.any(|server| self.members.is_unheard(server));
         let nobody = !partial && !unheard && self.all_answered(lookup, |said| said.lacks);
         let created = (token.id.address.origin, token.id.created);
-        let gone = self.is_lost(&Vector::from_iter([created]), lookup);
+        let gone = self.is_lost([created].into_iter(), lookup);
         self.rare.mark_if(nobody, Mark::LostAsAllLackIt);
         self.rare.mark_if(gone && !nobody, Mark::LostWithItsOrigin);
         if nobody || gone { Verdict::Fail(RequestError::Lost) } else { Verdict::Ask }
@@ -150,27 +157,41 @@ impl Engine {
     /// Whether what is missing lies beyond closed entries; or was written by servers that are gone or
     /// given up, and a majority of the configured farm, with every server that lives, answered
     /// without it.
-    fn is_lost(&self, missing: &Vector, lookup: Option<&Lookup>) -> bool {
-        let mut missing = missing.clone();
-        missing.retain(|writer, stamp| !self.beyond_closed(writer, stamp));
-        let Some(lookup) = lookup else { return missing.is_empty() };
+    fn is_lost(
+        &self,
+        missing: impl Iterator<Item = (ServerId, Stamp)>,
+        lookup: Option<&Lookup>,
+    ) -> bool {
         // A number has one process: where another one has answered, an older one is gone, and a newer one
         // was before it, by a clock that has gone back since. Who has answered itself is there, though only
         // others may hear from it, and has written since.
-        let replaced = |writer: ServerId| {
+        let replaced = |lookup: &Lookup, writer: ServerId| {
             let mut said = lookup.said.keys().filter(|server| server.number() == writer.number());
             writer.number() == self.config.server.number()
                 || said.next().is_some() && !lookup.said.contains_key(&writer)
         };
-        let gone = missing.iter().all(|(server, _)| {
+        let gone = |lookup, server| {
             self.members.given_up(server, self.steady, &self.config)
-                || server != self.config.server && !self.members.counts(server) && replaced(server)
-        });
+                || server != self.config.server
+                    && !self.members.counts(server)
+                    && replaced(lookup, server)
+        };
+        let mut answered = None;
+        let mut lost = |lookup, writer| {
+            gone(lookup, writer)
+                && *answered.get_or_insert_with(|| self.all_that_live_answered(lookup))
+        };
+        { missing }.all(|(writer, stamp)| {
+            self.beyond_closed(writer, stamp) || lookup.is_some_and(|lookup| lost(lookup, writer))
+        })
+    }
+
+    /// Whether a majority of the configured farm, with every server that lives, answered lately.
+    fn all_that_live_answered(&self, lookup: &Lookup) -> bool {
         let answered = self.said(lookup).filter(|&(server, _)| self.members.counts(server)).count();
         let answers = |server| lookup.said.get(&server).is_some_and(|said| self.still_counts(said));
         // Also those that only others hear from.
-        let all_alive = self.members.alive().chain(lookup.asked_on.iter().copied()).all(answers);
-        let heard = all_alive && answered + 1 >= usize::from(self.config.farm.majority());
-        missing.is_empty() || gone && heard
+        let mut alive = self.members.alive().chain(lookup.asked_on.iter().copied());
+        answered + 1 >= usize::from(self.config.farm.majority()) && alive.all(answers)
     }
 }

@@ -9,6 +9,7 @@
 //! said to a request now, [`holder`] answers, and [`forward`] asks on for an asker that may not
 //! reach everybody.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
@@ -98,12 +99,20 @@ struct Lookup {
     review: Timestamp,
 }
 
+impl Lookup {
+    /// Whether there may be something to ask for next, now that something has come.
+    fn may_fetch(&self) -> bool {
+        self.fetching.is_none() && (self.first.is_some() || !self.offers.is_empty())
+    }
+}
+
 /// All look-ups under way, own ones and those for others.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Lookups {
     /// The number of the last look-up, or of the last query that was asked on.
     last: u64,
-    by_number: BTreeMap<u64, Lookup>,
+    /// In boxes, for they are taken out and put back all the time.
+    by_number: BTreeMap<u64, Box<Lookup>>,
     by_session: BTreeMap<(Address, Stamp), u64>,
     reviews: BTreeSet<(Timestamp, u64)>,
     waiting: usize,
@@ -126,7 +135,7 @@ impl Lookups {
         self.last
     }
 
-    fn take(&mut self, number: u64) -> Option<Lookup> {
+    fn take(&mut self, number: u64) -> Option<Box<Lookup>> {
         let lookup = self.by_number.remove(&number)?;
         self.by_session.remove(&(lookup.id.address, lookup.id.created));
         self.reviews.remove(&(lookup.review, number));
@@ -134,7 +143,7 @@ impl Lookups {
         Some(lookup)
     }
 
-    fn put(&mut self, number: u64, mut lookup: Lookup) {
+    fn put(&mut self, number: u64, mut lookup: Box<Lookup>) {
         let patience = lookup.askers.iter().map(|asker| asker.until).min();
         lookup.review = patience.unwrap_or(lookup.query_at).min(lookup.query_at);
         self.by_session.insert((lookup.id.address, lookup.id.created), number);
@@ -144,7 +153,8 @@ impl Lookups {
     }
 
     fn get(&mut self, number: u64, id: &SessionId) -> Option<&mut Lookup> {
-        self.by_number.get_mut(&number).filter(|lookup| lookup.id == *id)
+        let lookup = self.by_number.get_mut(&number)?;
+        (lookup.id == *id).then_some(lookup)
     }
 
     pub(crate) fn check_invariants(&self, requests: u32, forwards: u32) {

@@ -116,14 +116,13 @@ impl Engine {
     /// entry all have alike that have closed it.) And close to its deadline, or to the end of its grace,
     /// a copy may have ended at the one and not yet at the other.
     fn is_left_out(&self, copy: &Session, terms: &Terms) -> bool {
-        let mut seen = copy.seen.iter();
         let retires = matches!(copy.life, Life::Retired { until } if until <= terms.until);
         let ends = copy.fixed.deadline <= terms.until;
         ends || retires
-            || seen.any(|(writer, stamp)| {
+            || terms.base.beyond(&copy.seen).any(|(writer, _)| {
                 let closed =
                     |&first: &ServerId| first.number() == writer.number() && writer < first;
-                !terms.base.covers_entry(writer, stamp) && !terms.closed.iter().any(closed)
+                !terms.closed.iter().any(closed)
             })
     }
 }

@@ -103,10 +103,8 @@ fn met_live(copy: &Session, delta: &Session, now: Timestamp, mark: &mut dyn FnMu
     if copy.floor != delta.floor && copy.floor.stamp == delta.floor.stamp {
         mark(Mark::EqualStampTie);
     }
-    for (key, theirs) in &delta.attributes {
-        if let Some(ours) = copy.attributes.get(key) {
-            met_attribute((copy, ours), (delta, theirs), mark);
-        }
+    for (ours, theirs) in copy.attributes.both(&delta.attributes) {
+        met_attribute((copy, ours), (delta, theirs), mark);
     }
 }
 
