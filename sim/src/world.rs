@@ -33,6 +33,8 @@ pub(crate) const ACTIONS_PER_EVENT: usize = 200_000;
 /// Where all of an engine's state is looked at now and then: at least so many events for each of its copies
 /// from one look to the next, so that farms of many sessions don't spend all their time on it.
 pub(crate) const EVENTS_PER_COPY: u64 = 4;
+/// The same where it is looked at after every event: no more copies than these for each event.
+pub(crate) const COPIES_PER_EVENT: u64 = 8;
 
 /// When every world starts.
 pub const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -145,8 +147,8 @@ pub struct World {
     /// Whether engines are checked after every event; see [`grapevine_core::Engine::check_changed`].
     pub checked: bool,
     /// After how many events all of an engine's state is checked, not only what changed: 1 for after
-    /// every one, more for no sooner than after so many and as many as the engine has copies, so that
-    /// it costs each event one copy; see [`grapevine_core::Engine::check_invariants`].
+    /// every one (every second one from 16 copies on, and so on), more for no sooner than after so many and
+    /// four times as many as the engine has copies; see [`grapevine_core::Engine::check_invariants`].
     pub whole_state_every: u64,
     next_whole_state: u64,
     /// Whether reads are answered without the engine where its rule allows that. Set it before anything

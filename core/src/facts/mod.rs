@@ -3,6 +3,7 @@
 
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::time::Duration;
 
 mod array;
@@ -239,15 +240,18 @@ impl Facts {
         self.deadlines.first().map(|&(due, _)| due)
     }
 
-    /// Takes the next copy whose deadline has come up off the list. The caller drops it, or calls
-    /// [`Facts::rearm`].
-    pub(crate) fn take_due(&mut self, now: Timestamp) -> Option<Address> {
-        let &(due, address) = self.deadlines.first()?;
-        if due > now {
-            return None;
+    /// Takes the copies whose deadlines have come up off the list, the earliest first and at most so many. The
+    /// caller drops each, or calls [`Facts::rearm`]: then it comes up at the next call at the earliest.
+    pub(crate) fn take_due(&mut self, now: Timestamp, most: usize) -> Vec<Address> {
+        let mut due = Vec::new();
+        while due.len() < most
+            && let Some(&(at, address)) = self.deadlines.first()
+            && at <= now
+        {
+            self.deadlines.pop_first();
+            due.push(address);
         }
-        self.deadlines.pop_first();
-        Some(address)
+        due
     }
 
     /// Has the copy at this address come up again, not before `due`.

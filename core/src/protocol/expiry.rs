@@ -41,12 +41,11 @@ impl Engine {
         self.sweep_until(self.now);
     }
 
-    /// Looks at the copies whose deadlines come up until then. One that is looked at early comes up
-    /// again.
+    /// Looks at the copies whose deadlines come up until then, each once. One that is looked at early comes
+    /// up again another time.
     pub(crate) fn sweep_until(&mut self, until: Timestamp) {
         let most = if self.rare.force(Point::SweepOne) { 1 } else { SWEEP };
-        for _ in 0..most {
-            let Some(address) = self.facts.take_due(until) else { return };
+        for address in self.facts.take_due(until, most) {
             let Some(copy) = self.facts.array().get(address).cloned() else { continue };
             let beat = self.now + self.config.farm.heartbeat_every;
             if self.members.self_skewed() {

@@ -223,9 +223,8 @@ impl Session {
     /// Whether another copy or delta of this session has nothing that this one lacks: merging it changes
     /// nothing. Much comes twice, as streams, answers and repairs overlap, and this needs no memory.
     pub fn holds(&self, other: &Self) -> bool {
-        let has = self.seen.covers(&other.seen)
-            && other.life <= self.life
-            && !self.takes_fixed_of(other);
+        let has =
+            self.seen.covers(&other.seen) && other.life <= self.life && !self.takes_fixed_of(other);
         let above = |theirs: &Attribute| theirs.version() >= self.floor;
         has && (self.life == Life::Deleted
             || other.complete <= self.complete

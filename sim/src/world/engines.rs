@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use grapevine_core::{Action, Command, Engine, Event, Life, Notice, ServerId, Session, To, wire};
 
-use super::{ACTIONS_PER_EVENT, EVENTS_PER_COPY, Happening, Observation, World};
+use super::{ACTIONS_PER_EVENT, COPIES_PER_EVENT, EVENTS_PER_COPY, Happening, Observation, World};
 use crate::coins::Coins;
 use crate::network::{Extra, Fate, Link};
 use crate::rare::{HarnessMark, HarnessPoint};
@@ -105,9 +105,11 @@ impl World {
             engine.check_changed(self.changed.iter().copied());
             if self.events >= self.next_whole_state {
                 engine.check_invariants();
-                let copies = if self.whole_state_every > 1 { engine.copies().count() } else { 0 };
-                let copies = EVENTS_PER_COPY * copies as u64;
-                self.next_whole_state = self.events + self.whole_state_every.max(copies);
+                let copies = engine.copies().count() as u64;
+                let often = self.whole_state_every == 1;
+                let least =
+                    if often { copies / COPIES_PER_EVENT } else { EVENTS_PER_COPY * copies };
+                self.next_whole_state = self.events + self.whole_state_every.max(least);
             }
         }
         self.changed.clear();
