@@ -63,14 +63,17 @@ impl World {
         }
     }
 
-    /// Does something as of an answer that is made now, whatever the engine has not given out yet.
-    pub(crate) fn as_answered_now(&mut self, server: usize) -> Timestamp {
+    /// Does something as of an answer that a request thread makes now, whatever the engine has not given out
+    /// yet: and so by what was there before an event whose outcome has not been shown.
+    pub(crate) fn as_answered_now(&mut self, server: usize) -> (Timestamp, bool) {
         let now = self.clock(server);
-        std::mem::replace(&mut self.nodes[server].answered_from, now)
+        let node = &mut self.nodes[server];
+        let late = std::mem::replace(&mut self.late, node.undrained);
+        (std::mem::replace(&mut node.answered_from, now), late)
     }
 
     /// Takes back what [`World::as_answered_now`] changed.
-    pub(crate) fn answered_from(&mut self, server: usize, from: Timestamp) {
-        self.nodes[server].answered_from = from;
+    pub(crate) fn answered_from(&mut self, server: usize, (from, late): (Timestamp, bool)) {
+        (self.nodes[server].answered_from, self.late) = (from, late);
     }
 }

@@ -113,3 +113,17 @@ fn what_a_twin_did_before_the_last_of_several_events_is_observed_as_late() {
     assert_eq!(after(&[&command, &Event::Timer]), (true, true));
     assert_eq!(after(&[&Event::Timer]), (false, false));
 }
+
+/// Seed 1608: a server had been told of a new process, and a request thread dropped from a token what
+/// all had that were known before.
+#[test]
+fn a_request_thread_answers_by_what_was_shown_before_an_event_whose_outcome_is_not_out_yet() {
+    let mut world = farm();
+    for undrained in [false, true] {
+        world.nodes[0].undrained = undrained;
+        let before = world.as_answered_now(0);
+        assert_eq!(world.late(), undrained);
+        world.answered_from(0, before);
+        assert!(!world.late());
+    }
+}
