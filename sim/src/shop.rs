@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use grapevine_core::{
     Acks, Address, Change, Create, Key, Principal, Request, RequestError, RequestId, Response,
-    SessionId, Timestamp, Token, TokenKey, Value, Vector,
+    Timestamp, Token, TokenKey, Value, Vector,
 };
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
@@ -13,11 +13,13 @@ use rand_chacha::ChaCha8Rng;
 use crate::scenario::{Kind, Scenario, Scripted, Workload};
 
 mod again;
+mod carry;
 mod flights;
 mod last;
 mod login;
 mod several;
 mod tabs;
+use carry::Carried;
 pub(crate) use flights::errand;
 use flights::{best_effort, flight, policy, within};
 pub(crate) use login::LOGIN;
@@ -71,15 +73,6 @@ pub(crate) struct Flight {
     pub(crate) last: bool,
 }
 
-/// A token, and what the customer had read and written when it got it.
-#[derive(Clone, Debug)]
-struct Carried {
-    /// The session that the token is of, to know answers about another by.
-    session: SessionId,
-    text: String,
-    known: Vector,
-}
-
 #[derive(Clone, Debug, Default)]
 struct Customer {
     next: Timestamp,
@@ -98,6 +91,8 @@ struct Customer {
 pub(crate) struct Shop {
     workload: Workload,
     key: TokenKey,
+    /// How many tokens customers got.
+    issued: u64,
     customers: Vec<Customer>,
     /// Requests to come, the next one last.
     script: Vec<(Timestamp, Scripted)>,
@@ -122,6 +117,7 @@ impl Shop {
         Self {
             workload: workload.clone(),
             key: crate::harness::token_key(),
+            issued: 0,
             customers: (0..workload.customers + more).map(customer).collect(),
             script: script.map(|scripted| (at(scripted), scripted.clone())).collect(),
             closed: false,
@@ -275,18 +271,18 @@ impl Shop {
             carried = earlier[rng.random_range(0..earlier.len())].clone();
         }
         if kind == Some(Kind::Forge) {
-            self.forge(&carried.text, rng);
+            self.forge(&carried.token, rng);
             return Vec::new();
         }
-        let token = Token::decode(&carried.text, &self.key).expect("a token of this farm");
+        let token = carried.token;
         if kind == Some(Kind::DoubleSubmit) && rng.random_bool(0.5) {
             let rotates = self.workload.kinds.contains(&Kind::Rotate);
             return if rotates && apart(rng).random_bool(0.4) {
-                self.two_new_ids(n, &token, &carried.known, now, rng)
+                self.two_new_ids(n, (&token, &carried.known), now, rng)
             } else if rng.random_bool(0.5) {
-                self.two_tabs(n, &token, &carried.known, now, rng)
+                self.two_tabs(n, (&token, &carried.known), now, rng)
             } else {
-                self.number_in_two_tabs(n, &token, &carried.known, now, rng)
+                self.number_in_two_tabs(n, (&token, &carried.known), now, rng)
             };
         }
         let acks = if kind == Some(Kind::Acks) { self.acks(rng) } else { Acks::Local };
@@ -309,28 +305,6 @@ impl Shop {
             return vec![(request.clone(), flight.clone()), (request, flight)];
         }
         vec![(request, flight)]
-    }
-
-    /// Two writes of different values to one item, at once, at two servers.
-    fn two_tabs(
-        &mut self,
-        n: usize,
-        token: &Token,
-        known: &Vector,
-        now: Timestamp,
-        rng: &mut ChaCha8Rng,
-    ) -> Vec<(Request, Flight)> {
-        self.customers[n].waits = 2;
-        let tab = rng.clone();
-        let submit = |_| {
-            // The same coins: the same item.
-            let set =
-                self.request(n, Some(Kind::Set), token.clone(), Acks::Local, &mut tab.clone());
-            let (intent, request) = set.expect("a write");
-            let flight = flight(n, intent, Acks::Local, Some(token.clone()), known.clone(), now);
-            (request, flight)
-        };
-        (0..2).map(submit).collect()
     }
 
     /// A write of this kind; `None` for reads.
@@ -383,27 +357,6 @@ impl Shop {
         })
     }
 
-    /// A forger's token: a letter changed, or all of it made with another key. No server gets it: who
-    /// decodes it refuses it (G10).
-    fn forge(&mut self, text: &str, rng: &mut ChaCha8Rng) {
-        let forged = if rng.random_bool(0.3) {
-            let token = Token::decode(text, &self.key).expect("a token of this farm");
-            token.encode(&TokenKey::new(&[41; 32]))
-        } else {
-            let mut bytes = text.as_bytes().to_vec();
-            let at = rng.random_range(0..bytes.len());
-            let good = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-            bytes[at] = good[rng.random_range(0..good.len())];
-            String::from_utf8(bytes).expect("letters")
-        };
-        if forged != text {
-            match Token::decode(&forged, &self.key) {
-                Err(_) => self.forged.0 += 1,
-                Ok(_) => self.forged.1 += 1,
-            }
-        }
-    }
-
     /// A customer gets the answer to a request, and carries on.
     pub(crate) fn take(
         &mut self,
@@ -416,8 +369,8 @@ impl Shop {
         self.soonest = None;
         let (from, to) = self.workload.think_ms;
         let customer = &mut self.customers[n];
-        if customer.carried.as_ref().map(|carried| carried.session)
-            != flight.token.as_ref().map(|token| token.id)
+        if customer.carried.as_ref().map(Carried::session)
+            != flight.token.as_ref().map(|token| &token.id)
         {
             // The answer to a request about a session that it has given up.
             return;
@@ -434,10 +387,10 @@ impl Shop {
                 } else {
                     served.session.seen.clone()
                 };
-                let text = served.token.encode(&self.key);
+                let carried = self.carry(&served.token, known);
+                let customer = &mut self.customers[n];
                 customer.earlier.truncate(4);
-                customer.earlier.extend(customer.carried.take());
-                customer.carried = Some(Carried { session: served.token.id, text, known });
+                customer.earlier.extend(customer.carried.replace(carried));
             }
             Ok(Response::Deleted) | Err(RequestError::NotFound(_) | RequestError::Lost) => {
                 (customer.carried, customer.earlier, customer.last) = (None, Vec::new(), None);
@@ -446,8 +399,7 @@ impl Shop {
                 let fresh = *lost || matches!(flight.intent, Intent::Rotate(_));
                 let mut known = if fresh { Vector::default() } else { flight.known.clone() };
                 known.join(&token.context);
-                let text = token.encode(&self.key);
-                customer.carried = Some(Carried { session: token.id, text, known });
+                self.customers[n].carried = Some(self.carry(token, known));
             }
             Err(RequestError::NotReplicated { token: None, .. }) => customer.carried = None,
             Ok(Response::Sessions(listed)) => {
@@ -457,6 +409,7 @@ impl Shop {
             }
             _ => {}
         }
+        let customer = &mut self.customers[n];
         customer.waits = customer.waits.saturating_sub(1);
         if customer.waits == 0 {
             customer.next = now + Duration::from_millis(rng.random_range(from..=to));
