@@ -19,6 +19,8 @@ mod view;
 
 use view::View;
 
+use crate::named::Named;
+
 /// What names a session in the model.
 pub(crate) type Name = (Address, Stamp);
 
@@ -109,20 +111,21 @@ impl Revocation {
     /// Whether it ends this session, wherever both are known: one of its principal that was made by who had
     /// not heard of it, and before its own time was over. Afterwards nobody can know of it any more.
     pub(crate) fn ends(&self, id: &SessionId, fixed: &Fixed) -> bool {
-        fixed.principal.as_ref() == Some(&self.principal)
-            && fixed.revocation < Some(self.version)
+        // Last what takes longest: principals are texts.
+        fixed.revocation < Some(self.version)
             && id.created.time() < self.until
+            && fixed.principal.as_ref() == Some(&self.principal)
     }
 }
 
 /// The model of the whole farm.
 #[derive(Debug, Default)]
 pub(crate) struct Model {
-    sessions: BTreeMap<Name, Known>,
+    sessions: Named<Known>,
     /// All revocations, by the names of their records.
-    revocations: BTreeMap<Name, Revocation>,
+    revocations: Named<Revocation>,
     /// The sessions that a revocation was the first to end, by the name of its record.
-    ended_first: BTreeMap<Name, Vec<Name>>,
+    ended_first: Named<Vec<Name>>,
     /// How many writes there were.
     pub(crate) writes: u64,
 }
@@ -151,10 +154,10 @@ impl Model {
     }
 
     fn revoked(&mut self, record: &SessionId, revocation: Revocation) {
-        let first = self.ended_first.entry(name(record)).or_default();
-        for (session, known) in &mut self.sessions {
+        let first = self.ended_first.or_insert_with(name(record), Vec::new);
+        for known in self.sessions.values_mut() {
             if known.ends_with(&revocation) {
-                first.extend((!known.ended).then_some(*session));
+                first.extend((!known.ended).then_some(name(&known.id)));
                 (known.ended, known.end_asked) = (true, true);
             }
         }
@@ -176,10 +179,14 @@ impl Model {
         writes: impl Fn(Version) -> bool,
     ) -> bool {
         let mut revocations = self.revocations.values();
-        known.writes().any(|wrote| wrote.ends && writes(wrote.version))
-            || revocations.any(|revocation| {
-                revocation.until > soon && known.ends_with(revocation) && writes(revocation.version)
-            })
+        // Nobody need look for what ended one that nothing ended.
+        known.ended
+            && (known.writes().any(|wrote| wrote.ends && writes(wrote.version))
+                || revocations.any(|revocation| {
+                    revocation.until > soon
+                        && known.ends_with(revocation)
+                        && writes(revocation.version)
+                }))
     }
 
     /// Notes a write that a server made. Returns whether it ended the session for the first time.
@@ -197,7 +204,7 @@ impl Model {
             (old.ended, old.end_asked) = (true, true);
         }
         let revocations = &self.revocations;
-        let known = self.sessions.entry(name(&delta.id)).or_insert_with(|| {
+        let known = self.sessions.or_insert_with(name(&delta.id), || {
             let mut known = Known::new(delta, by, now);
             // Made by a server that had not heard of it.
             known.ended = revocations.values().any(|revocation| known.ends_with(revocation));
