@@ -1,7 +1,7 @@
 //! What the whole state of a world must be: no applied vector lies, and servers that could talk are
 //! the same.
 
-use grapevine_core::{Address, Engine, Life, Session, Stamp, Timestamp, Version};
+use grapevine_core::{Address, Engine, Life, ServerId, Session, Stamp, Timestamp, Version};
 
 use crate::world::World;
 
@@ -32,29 +32,31 @@ impl World {
     /// For each server, what it holds of its own writes: the copies with its stamp of them. None
     /// for a server that doesn't run; and none where all that run show the same writes, as most
     /// copies do: there nobody lacks any.
-    fn own_writes(&self) -> Vec<Vec<(Stamp, &Session)>> {
+    fn own_writes<'a>(&'a self) -> Vec<Vec<(Stamp, &'a Session)>> {
         let mut own = vec![Vec::new(); self.size()];
         let running = (0..self.size()).filter_map(|server| Some((server, self.running(server)?)));
-        // What is left of each server's copies, all by address.
-        let mut rest: Vec<_> = running
-            .map(|(server, engine)| {
-                let mut copies: Vec<&Session> = Vec::new();
-                engine.copies().for_each(|copy| copies.push(copy));
-                (server, engine.server(), copies.into_iter().peekable())
-            })
-            .collect();
+        let by_address = |(server, engine): (usize, &'a Engine)| {
+            let mut copies: Vec<&Session> = Vec::new();
+            engine.copies().for_each(|copy| copies.push(copy));
+            (server, engine.server(), copies)
+        };
+        let all: Vec<_> = running.map(by_address).collect();
+        // What is left of them.
+        let mut rest: Vec<(usize, ServerId, &[&Session])> =
+            all.iter().map(|(server, id, copies)| (*server, *id, &copies[..])).collect();
         loop {
-            let next = rest.iter_mut().filter_map(|(.., copies)| copies.peek());
+            if are_alike(&rest) {
+                rest.iter_mut().for_each(|(.., copies)| *copies = &copies[1..]);
+                continue;
+            }
+            let next = rest.iter().filter_map(|(.., copies)| copies.first());
             let Some(address) = next.map(|copy| copy.id.address).min() else { return own };
-            let mut all = rest.iter_mut().map(|(.., copies)| {
-                copies.peek().filter(|copy| copy.id.address == address).map(|copy| &copy.seen)
-            });
-            let first = all.next().flatten();
-            let alike = first.is_some() && all.all(|seen| seen == first);
             for (server, id, copies) in &mut rest {
-                let Some(copy) = copies.next_if(|copy| copy.id.address == address) else { continue };
-                if !alike && copy.seen.get(*id) != Stamp::ZERO {
-                    own[*server].push((copy.seen.get(*id), copy));
+                let Some((copy, others)) = copies.split_first() else { continue };
+                if copy.id.address == address {
+                    *copies = others;
+                    let wrote = copy.seen.get(*id);
+                    own[*server].extend((wrote != Stamp::ZERO).then_some((wrote, *copy)));
                 }
             }
         }
@@ -115,6 +117,14 @@ impl World {
         }
         differences
     }
+}
+
+/// Whether the first copies of all servers are of one session, at least by address, and show the same writes.
+fn are_alike(servers: &[(usize, ServerId, &[&Session])]) -> bool {
+    let mut firsts = servers.iter().map(|(.., copies)| copies.first());
+    let Some(Some(first)) = firsts.next() else { return false };
+    let same = |copy: &&Session| copy.id.address == first.id.address && copy.seen == first.seen;
+    firsts.all(|copy| copy.is_some_and(same))
 }
 
 /// Whether this is no write to the session but a revocation that ends it, known here: a session that

@@ -70,13 +70,13 @@ impl Trace {
         at: Timestamp,
         from: ServerId,
         link: Link,
-        command: &Command,
+        name: &str,
         bytes: &[u8],
     ) {
         self.mix(at.as_micros());
         self.mix(from.to_bits());
         self.mix((link.0 as u64) << 32 | link.1 as u64);
-        self.mix(command.name().len() as u64);
+        self.mix(name.len() as u64);
         let (words, rest) = bytes.as_chunks::<8>();
         words.iter().for_each(|word| self.mix(u64::from_le_bytes(*word)));
         rest.iter().for_each(|&byte| self.mix(u64::from(byte)));

@@ -6,15 +6,15 @@ use std::time::Duration;
 
 use grapevine_core::{Action, Command, Engine, Event, Life, Notice, ServerId, Session, To, wire};
 
-use super::{ACTIONS_PER_EVENT, EVENTS_PER_COPY, Happening, Observation, World};
+use super::{ACTIONS_PER_EVENT, EVENTS_PER_COPY, Happening, Observation, Sent, World};
 use crate::coins::Coins;
 use crate::network::{Extra, Fate, Link};
 use crate::rare::{HarnessMark, HarnessPoint};
 
 impl World {
-    pub(super) fn receive(&mut self, from: ServerId, link: Link, bytes: &[u8], flipped: bool) {
+    pub(super) fn receive(&mut self, from: ServerId, link: Link, sent: Rc<Sent>, flipped: bool) {
         if flipped {
-            let mut sealed = bytes.to_vec();
+            let mut sealed = sent.bytes().to_vec();
             wire::seal(&mut sealed);
             let mut bytes = sealed.clone();
             let about = [link.0 as u64, link.1 as u64, self.now.as_micros()];
@@ -32,9 +32,9 @@ impl World {
             }
             return;
         }
-        let command = wire::decode(bytes, &self.farm).expect("own bytes decode");
         self.messages += 1;
-        self.trace.message(self.now, from, link, &command, bytes);
+        self.trace.message(self.now, from, link, sent.name(), sent.bytes());
+        let command = Sent::command(sent, &self.farm);
         self.nodes[link.1].heard[link.0] = self.clock(link.1);
         self.handle(link.1, Event::Command { from, command });
     }
@@ -138,14 +138,13 @@ impl World {
                 self.buffer.clear();
                 wire::encode(&command, &mut self.buffer);
                 assert!(self.buffer.len() <= self.farm.frame_bytes as usize, "too long (G8)");
-                // Encoded once, and shared by all that get it.
-                let bytes = Rc::from(&self.buffer[..]);
+                let sent = Rc::new(Sent::new(command.name(), &self.buffer));
                 match to {
                     To::All => {
                         for other in (0..self.nodes.len()).filter(|&other| other != server) {
                             let link = (server, other);
                             if self.nodes[other].engine.is_some() {
-                                self.transmit(from, link, &command, &bytes);
+                                self.transmit(from, link, &command, &sent);
                             } else {
                                 self.trace.lost(self.now, link, &command, "down");
                             }
@@ -159,7 +158,7 @@ impl World {
                             self.trace.lost(self.now, link, &command, "gone");
                             return;
                         }
-                        self.transmit(from, link, &command, &bytes);
+                        self.transmit(from, link, &command, &sent);
                     }
                 }
                 if let Command::Batch(batch) = command {
@@ -270,7 +269,7 @@ impl World {
         from: ServerId,
         link: Link,
         command: &Command,
-        bytes: &Rc<[u8]>,
+        sent: &Rc<Sent>,
     ) {
         self.link_up(link);
         let life = self.nodes[link.1].life;
@@ -279,14 +278,14 @@ impl World {
             Fate::Arrives(once, again) => {
                 for (due, flipped) in [Some(once), again].into_iter().flatten() {
                     self.trace.sent(self.now, due, link, command, flipped);
-                    let bytes = Rc::clone(bytes);
-                    let happening = Happening::Message { from, link, life, bytes, flipped };
+                    let sent = Rc::clone(sent);
+                    let happening = Happening::Message { from, link, life, sent, flipped };
                     self.schedule(due, happening);
                 }
             }
             Fate::Waits => {
                 self.trace.waits(self.now, link, command);
-                self.clogged.entry(link).or_default().push((from, life, Rc::clone(bytes)));
+                self.clogged.entry(link).or_default().push((from, life, Rc::clone(sent)));
             }
             Fate::Lost(why) => {
                 if let Command::Batch(batch) = command {
