@@ -64,7 +64,7 @@ impl Run {
             return self
                 .fail("G7", "a request was answered twice, or after its server died".into());
         };
-        let answered = Answered { server, flight: &flight, outcome };
+        let answered = Answered::new(server, &flight, outcome);
         let about = flight.token.as_ref().map(|token| token.id);
         let damaged = about.is_some_and(|id| self.is_damaged(&id));
         self.judge_all(|check, scene| {
