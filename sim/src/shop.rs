@@ -322,10 +322,10 @@ impl Shop {
         let item = |rng: &mut ChaCha8Rng| {
             Key::new(&format!("cart/{}", rng.random_range(0..6))).expect("a good key")
         };
-        let value = Value::new(format!("{n}.{writes}").as_bytes());
+        let value = || Value::new(format!("{n}.{writes}").as_bytes());
         let update = |token, change| Request::Update { token, changes: vec![change], acks };
         Some(match kind? {
-            Kind::Set | Kind::Acks => (Intent::Write, update(token, Change::Set(item(rng), value))),
+            Kind::Set | Kind::Acks => (Intent::Write, update(token, Change::Set(item(rng), value()))),
             Kind::Large => {
                 let large = Value::new(&[7; 900]);
                 (Intent::Write, update(token, Change::Set(item(rng), large)))
@@ -337,7 +337,7 @@ impl Shop {
                 (Intent::Add(amount), update(token, Change::Add(key, amount)))
             }
             Kind::Replace => {
-                let attributes = vec![(item(rng), value)];
+                let attributes = vec![(item(rng), value())];
                 (Intent::Replace, Request::Replace { token, attributes, acks })
             }
             Kind::Delete if rng.random_bool(0.3) => {
@@ -347,11 +347,11 @@ impl Shop {
                 (Intent::Delete, Request::Delete { token, acks })
             }
             Kind::Several => {
-                let (amount, changes) = several::changes(&item(rng), &item(rng), &value, rng);
+                let (amount, changes) = several::changes(&item(rng), &item(rng), &value(), rng);
                 (Intent::Add(amount), Request::Update { token, changes, acks })
             }
             Kind::List => (Intent::List, login::list(customer.page.as_ref(), rng)),
-            Kind::Rotate => self.new_id(token, value, rng),
+            Kind::Rotate => self.new_id(token, value(), rng),
             Kind::Revoke if rng.random_bool(0.3) => Self::sign_out_everywhere(rng),
             _ => return None,
         })

@@ -134,8 +134,8 @@ pub struct World {
     undetected: u64,
     /// Addresses whose copies the event under way has changed.
     changed: Vec<Address>,
-    /// The bytes of a command, for the next one to be encoded in the same place.
-    buffer: Vec<u8>,
+    /// Where commands were encoded, for the next ones to be encoded in the same places.
+    free: Vec<Vec<u8>>,
     trace: Trace,
     /// What servers have said, and whether each message had its reason.
     pub(crate) traffic: Traffic,
@@ -220,7 +220,7 @@ impl World {
             refused: 0,
             undetected: 0,
             changed: Vec::new(),
-            buffer: Vec::new(),
+            free: Vec::new(),
             trace: Trace::default(),
             traffic: Traffic::default(),
             rare: Rare::none(),

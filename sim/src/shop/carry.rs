@@ -8,7 +8,7 @@ use super::Shop;
 
 /// Of so many tokens one goes the whole way, written as text and read again. A run has thousands, and two
 /// MACs for each would be a tenth of its time; that they are read as they were written shows in a few.
-const WRITTEN: u64 = 16;
+const WRITTEN: u64 = 64;
 
 /// A token, and what the customer had read and written when it got it.
 #[derive(Clone, Debug)]

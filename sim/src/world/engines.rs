@@ -34,7 +34,7 @@ impl World {
         }
         self.messages += 1;
         self.trace.message(self.now, from, link, sent.name(), sent.bytes());
-        let command = Sent::command(sent, &self.farm);
+        let command = Sent::command(sent, &self.farm, &mut self.free);
         self.nodes[link.1].heard[link.0] = self.clock(link.1);
         self.handle(link.1, Event::Command { from, command });
     }
@@ -42,6 +42,9 @@ impl World {
     /// Hands an event to a server, and does what it wants done.
     pub fn handle(&mut self, server: usize, event: Event) {
         let now = self.clock(server);
+        if self.rare.forces_around() {
+            self.show_drained(server);
+        }
         let Some(mut engine) = self.nodes[server].engine.take() else { return };
         self.events += 1;
         if !self.nodes[server].undrained {
@@ -86,9 +89,6 @@ impl World {
             self.arm(server, wait);
         }
         let node = &mut self.nodes[server];
-        if self.local_reads && !late {
-            node.shown.show(&engine);
-        }
         node.undrained = late;
         node.latest = now;
         node.busy = self.now + node.cost;
@@ -131,22 +131,23 @@ impl World {
         }
     }
 
-    pub(super) fn act(&mut self, server: usize, from: ServerId, action: Action) {
+    pub(super) fn act(&mut self, server: usize, from: ServerId, mut action: Action) {
         match action {
-            Action::Publish { to, command } => {
-                self.has_reason(server, to, &command);
-                self.buffer.clear();
-                wire::encode(&command, &mut self.buffer);
-                assert!(self.buffer.len() <= self.farm.frame_bytes as usize, "too long (G8)");
-                let sent = Rc::new(Sent::new(command.name(), &self.buffer));
+            Action::Publish { to, ref mut command } => {
+                self.has_reason(server, to, command);
+                let mut bytes = self.free.pop().unwrap_or_default();
+                bytes.clear();
+                wire::encode(command, &mut bytes);
+                assert!(bytes.len() <= self.farm.frame_bytes as usize, "too long (G8)");
+                let sent = Rc::new(Sent::new(command.name(), bytes));
                 match to {
                     To::All => {
                         for other in (0..self.nodes.len()).filter(|&other| other != server) {
                             let link = (server, other);
                             if self.nodes[other].engine.is_some() {
-                                self.transmit(from, link, &command, &sent);
+                                self.transmit(from, link, command, &sent);
                             } else {
-                                self.trace.lost(self.now, link, &command, "down");
+                                self.trace.lost(self.now, link, command, "down");
                             }
                         }
                     }
@@ -155,14 +156,14 @@ impl World {
                         if self.running(link.1).map(Engine::server) != Some(id) {
                             // No connection leads from one process's end to its successor.
                             self.rare.mark(HarnessMark::SentToDead);
-                            self.trace.lost(self.now, link, &command, "gone");
+                            self.trace.lost(self.now, link, command, "gone");
                             return;
                         }
-                        self.transmit(from, link, &command, &sent);
+                        self.transmit(from, link, command, &sent);
                     }
                 }
                 if let Command::Batch(batch) = command {
-                    self.wrote(from, batch.writes);
+                    self.wrote(from, std::mem::take(&mut batch.writes));
                 }
             }
             Action::Respond { id, outcome } => {
