@@ -330,9 +330,13 @@ impl World {
         &self.local
     }
 
-    /// What was observed since the last call. Hand the list back to [`World::reuse`].
-    pub(crate) fn take_observations(&mut self) -> Vec<Observation> {
-        std::mem::take(&mut self.observations)
+    /// What was observed since the last call, if anything was. Hand the list back to [`World::reuse`].
+    pub(crate) fn take_observations(&mut self) -> Option<Vec<Observation>> {
+        if self.observations.is_empty() {
+            (self.late, self.ended) = (false, 0);
+            return None;
+        }
+        Some(std::mem::take(&mut self.observations))
     }
 
     /// Takes back a list of observations, for its memory.

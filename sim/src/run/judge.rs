@@ -16,7 +16,7 @@ impl Run {
 
     /// Tells the model, the customers and the checks what has happened.
     pub(super) fn observe(&mut self) {
-        let mut observations = self.world.take_observations();
+        let Some(mut observations) = self.world.take_observations() else { return };
         for observation in observations.drain(..) {
             if self.broken.is_some() {
                 return;

@@ -41,16 +41,18 @@ impl World {
 
     /// Hands an event to a server, and does what it wants done.
     pub fn handle(&mut self, server: usize, event: Event) {
-        let now = self.clock(server);
         if self.rare.forces_around() {
             self.show_drained(server);
         }
-        let Some(mut engine) = self.nodes[server].engine.take() else { return };
+        let shows = self.bare_clock(server);
+        let node = &mut self.nodes[server];
+        let now = shows.max(node.latest);
+        let Some(mut engine) = node.engine.take() else { return };
         self.events += 1;
-        if !self.nodes[server].undrained {
-            self.nodes[server].answered_from = now;
+        if !node.undrained {
+            node.answered_from = now;
         }
-        self.late |= self.nodes[server].undrained;
+        self.late |= node.undrained;
         self.by_command = matches!(event, Event::Command { .. });
         if self.checked {
             self.traffic.heard(server, engine.server(), &event);
@@ -70,13 +72,15 @@ impl World {
             self.traffic.drained(server, engine.starting());
         }
         self.rare.see(server, &engine);
-        self.trace.state(self.now, server, &engine, Some(&self.changed));
+        if self.trace.recording() {
+            self.trace.state(self.now, server, &engine, Some(&self.changed));
+        }
         self.trace.changed(&engine, &self.changed);
         self.check(&engine);
         self.trace.handled(self.now, server, engine.fingerprint());
         if let Some((due, _)) = engine.poll_timeout() {
             // A clock that was set back stands until the time that it showed has come again.
-            let stands = now.since(self.bare_clock(server));
+            let stands = now.since(shows);
             if !stands.is_zero() {
                 self.rare.mark(HarnessMark::ClockStoodStill);
             }
