@@ -99,7 +99,7 @@ pub(crate) struct Shop {
     closed: bool,
     /// What [`Shop::next`] said, until a customer changes its plans.
     soonest: Option<Option<(Timestamp, usize)>>,
-    pub(crate) flights: BTreeMap<RequestId, Flight>,
+    pub(crate) flights: BTreeMap<RequestId, Box<Flight>>,
     /// Forged tokens that were refused, and those that were not.
     pub(crate) forged: (u64, u64),
 }
@@ -197,7 +197,7 @@ impl Shop {
         kind: Kind,
         now: Timestamp,
         rng: &mut ChaCha8Rng,
-    ) -> Vec<(Request, Flight)> {
+    ) -> Vec<(Request, Box<Flight>)> {
         let asked = match self.customers[n].carried.clone() {
             Some(carried) if kind == Kind::LogIn => self.log_in(n, &carried, now, rng),
             Some(carried) if kind == Kind::Retry && self.customers[n].last.is_some() => {
@@ -223,7 +223,7 @@ impl Shop {
         self.script.pop_if(|_| due).map(|(_, scripted)| scripted)
     }
 
-    fn create(&self, n: usize, now: Timestamp, rng: &mut ChaCha8Rng) -> (Request, Flight) {
+    fn create(&self, n: usize, now: Timestamp, rng: &mut ChaCha8Rng) -> (Request, Box<Flight>) {
         let acks = self.acks(rng);
         let (lifetime, idle_timeout) = self.times(rng);
         let user = Key::new("user").expect("a good key");
@@ -264,7 +264,7 @@ impl Shop {
         carried: Carried,
         now: Timestamp,
         rng: &mut ChaCha8Rng,
-    ) -> Vec<(Request, Flight)> {
+    ) -> Vec<(Request, Box<Flight>)> {
         let mut carried = carried;
         if kind == Some(Kind::StaleToken) && !self.customers[n].earlier.is_empty() {
             let earlier = &self.customers[n].earlier;

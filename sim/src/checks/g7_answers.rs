@@ -149,7 +149,7 @@ impl Check for Answers {
     }
 
     fn end(&mut self, scene: &Scene<'_>) -> Judgement {
-        let healed = |flight: &&Flight| scene.healed.contains(&flight.server);
+        let healed = |flight: &&Box<Flight>| scene.healed.contains(&flight.server);
         match scene.flights.values().find(healed) {
             Some(flight) => Err(format!(
                 "a request at server {} never got a response: {:?} sent at {:?}",

@@ -107,7 +107,7 @@ pub(crate) struct Scene<'a> {
     /// them, nobody can promise; only that all servers hold the same in the end.
     pub(crate) damaged: &'a BTreeSet<Name>,
     /// Requests without an answer yet.
-    pub(crate) flights: &'a BTreeMap<grapevine_core::RequestId, Flight>,
+    pub(crate) flights: &'a BTreeMap<grapevine_core::RequestId, Box<Flight>>,
     /// What each rule has looked at.
     pub(crate) tally: &'a Tally,
 }

@@ -7,7 +7,7 @@ use super::{Flight, Intent, Shop, flight};
 
 impl Shop {
     /// What does a customer see, after healing? `None` if it has no session.
-    pub(crate) fn last_look(&mut self, n: usize, now: Timestamp) -> Option<(Request, Flight)> {
+    pub(crate) fn last_look(&mut self, n: usize, now: Timestamp) -> Option<(Request, Box<Flight>)> {
         let carried = self.customers[n].carried.clone()?;
         let token = carried.token;
         let policy = ReadPolicy::Fresh;
@@ -24,7 +24,7 @@ impl Shop {
         acks: Acks,
         now: Timestamp,
         rng: &ChaCha8Rng,
-    ) -> (Request, Flight) {
+    ) -> (Request, Box<Flight>) {
         let Some(carried) = self.customers[n].carried.clone() else {
             let (mut request, mut flight) = self.create(n, now, &mut rng.clone());
             if let Request::Create(create) = &mut request {

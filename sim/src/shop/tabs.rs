@@ -22,7 +22,7 @@ impl Shop {
         (token, known): (&Token, &Vector),
         now: Timestamp,
         mut request: impl FnMut(&mut Self) -> (Intent, Request),
-    ) -> Vec<(Request, Flight)> {
+    ) -> Vec<(Request, Box<Flight>)> {
         self.customers[n].waits = 2;
         let submit = |_| {
             let (intent, request) = request(self);
@@ -39,7 +39,7 @@ impl Shop {
         has: (&Token, &Vector),
         now: Timestamp,
         rng: &mut ChaCha8Rng,
-    ) -> Vec<(Request, Flight)> {
+    ) -> Vec<(Request, Box<Flight>)> {
         // The same coins: the same item.
         let tab = rng.clone();
         self.twice(n, has, now, |shop| {
@@ -55,7 +55,7 @@ impl Shop {
         has: (&Token, &Vector),
         now: Timestamp,
         rng: &mut ChaCha8Rng,
-    ) -> Vec<(Request, Flight)> {
+    ) -> Vec<(Request, Box<Flight>)> {
         self.twice(n, has, now, |_| {
             let change = change(rng);
             let removes = matches!(change, Change::Remove(_));
@@ -72,7 +72,7 @@ impl Shop {
         has: (&Token, &Vector),
         now: Timestamp,
         rng: &mut ChaCha8Rng,
-    ) -> Vec<(Request, Flight)> {
+    ) -> Vec<(Request, Box<Flight>)> {
         self.twice(n, has, now, |shop| {
             let (intent, mut request) = shop.new_id(has.0.clone(), Value::new(b"tab"), rng);
             if let Request::Rotate { rotation, .. } = &mut request {
