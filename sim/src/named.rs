@@ -125,10 +125,7 @@ mod tests {
             assert_eq!(named.contains(&name), sorted.contains_key(&name));
             match rng.random_range(0..4) {
                 0 => assert_eq!(named.remove(&name), sorted.remove(&name)),
-                1 => assert_eq!(
-                    named.or_insert_with(name, || n),
-                    sorted.entry(name).or_insert(n)
-                ),
+                1 => assert_eq!(named.or_insert_with(name, || n), sorted.entry(name).or_insert(n)),
                 2 => {
                     named.insert(name, n);
                     sorted.insert(name, n);

@@ -73,8 +73,10 @@ pub(crate) struct Flight {
     pub(crate) last: bool,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 struct Customer {
+    /// What its sessions begin with: under `user`, who it is.
+    name: (Key, Value),
     next: Timestamp,
     carried: Option<Carried>,
     earlier: Vec<Carried>,
@@ -106,9 +108,16 @@ pub(crate) struct Shop {
 
 impl Shop {
     pub(crate) fn new(scenario: &Scenario, now: Timestamp) -> Self {
+        let user = Key::new("user").expect("a good key");
         let customer = |n: u32| Customer {
+            name: (user.clone(), Value::new(format!("customer {n}").as_bytes())),
             next: now + Duration::from_millis(u64::from(n)),
-            ..Customer::default()
+            carried: None,
+            earlier: Vec::new(),
+            last: None,
+            page: None,
+            waits: 0,
+            writes: 0,
         };
         let workload = &scenario.workload;
         let at = |scripted: &Scripted| now + Duration::from_secs_f64(scripted.at_s.max(0.0));
@@ -226,9 +235,8 @@ impl Shop {
     fn create(&self, n: usize, now: Timestamp, rng: &mut ChaCha8Rng) -> (Request, Box<Flight>) {
         let acks = self.acks(rng);
         let (lifetime, idle_timeout) = self.times(rng);
-        let user = Key::new("user").expect("a good key");
         let create = Create {
-            attributes: vec![(user, Value::new(format!("customer {n}").as_bytes()))],
+            attributes: vec![self.customers[n].name.clone()],
             idle_timeout,
             lifetime,
             principal: rng.random_bool(0.5).then(|| login::somebody(rng)),
@@ -325,7 +333,9 @@ impl Shop {
         let value = || Value::new(format!("{n}.{writes}").as_bytes());
         let update = |token, change| Request::Update { token, changes: vec![change], acks };
         Some(match kind? {
-            Kind::Set | Kind::Acks => (Intent::Write, update(token, Change::Set(item(rng), value()))),
+            Kind::Set | Kind::Acks => {
+                (Intent::Write, update(token, Change::Set(item(rng), value())))
+            }
             Kind::Large => {
                 let large = Value::new(&[7; 900]);
                 (Intent::Write, update(token, Change::Set(item(rng), large)))

@@ -82,7 +82,8 @@ impl Trace {
         self.mix((link.0 as u64) << 32 | link.1 as u64);
         self.mix(name.len() as u64);
         let (words, rest) = bytes.as_chunks::<8>();
-        let hash = words.iter().fold(self.hash, |hash, word| mixed(hash, u64::from_le_bytes(*word)));
+        let hash =
+            words.iter().fold(self.hash, |hash, word| mixed(hash, u64::from_le_bytes(*word)));
         self.hash = rest.iter().fold(hash, |hash, &byte| mixed(hash, u64::from(byte)));
     }
 

@@ -330,24 +330,6 @@ impl World {
         &self.local
     }
 
-    /// What was observed since the last call, if anything was. Hand the list back to [`World::reuse`].
-    pub(crate) fn take_observations(&mut self) -> Option<Vec<Observation>> {
-        if self.observations.is_empty() {
-            (self.late, self.ended) = (false, 0);
-            return None;
-        }
-        Some(std::mem::take(&mut self.observations))
-    }
-
-    /// Takes back a list of observations, for its memory.
-    pub(crate) fn reuse(&mut self, mut observations: Vec<Observation>) {
-        (self.late, self.ended) = (false, 0);
-        if self.observations.is_empty() {
-            observations.clear();
-            self.observations = observations;
-        }
-    }
-
     /// Whether a server had heard from a majority of the farm within `down_after`, by its own clock,
     /// when it made what it answers now.
     pub(crate) fn hears_majority(&self, server: usize) -> bool {

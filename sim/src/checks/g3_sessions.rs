@@ -363,6 +363,5 @@ fn out_of_the_count(
     let knows = |member: &Member| member.server == other.server() && !scene.world.late();
     // What is there in part is not shown before somebody gave the rest.
     let harmless = |copy: &Session| copy.id != id || !copy.complete || copy.seen.covers(dropped);
-    !peers.iter().any(knows)
-        && other.copy(id.address).is_none_or(|copy| harmless(copy))
+    !peers.iter().any(knows) && other.copy(id.address).is_none_or(|copy| harmless(copy))
 }

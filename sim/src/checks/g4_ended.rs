@@ -113,7 +113,9 @@ impl Ended {
         if self.is_revoked(scene, by, &id) {
             return Err(format!("{id} is revoked and was served"));
         }
-        let Some(until) = self.knows(by, &id).and_then(|known| known.rotated) else { return Ok(()) };
+        let Some(until) = self.knows(by, &id).and_then(|known| known.rotated) else {
+            return Ok(());
+        };
         self.looked += 1;
         scene.tally.looked(Rule::Grace);
         let off = Duration::from_micros(2 * scene.damage.skew) + SLACK;
