@@ -305,8 +305,11 @@ fn beside_its_end<'a>(scene: &Scene<'_>, engine: &'a Engine) -> Option<&'a Sessi
     // Memory that lost a copy and got it back may have had what ended it meanwhile.
     let judged =
         |copy: &Session| copy.life == Life::Live && !scene.damaged.contains(&name(&copy.id));
+    // Looked for once: most slots of an array are free.
+    let mut copies: Vec<&Session> = Vec::new();
+    engine.copies().for_each(|copy| copies.push(copy));
     let mut revoked = BTreeMap::new();
-    for copy in engine.copies() {
+    for copy in &copies {
         if let Some(replaces) = &copy.fixed.replaces
             && let Some(old) = engine.copy(replaces.id.address)
             && name(&old.id) == name(&replaces.id)
@@ -327,8 +330,9 @@ fn beside_its_end<'a>(scene: &Scene<'_>, engine: &'a Engine) -> Option<&'a Sessi
         let of = copy.fixed.principal.as_ref().and_then(|whose| revoked.get(whose));
         of.is_some_and(|revocation| revocation.ends(&copy.id, &copy.fixed))
     };
-    let copies = engine.copies().map(|copy| &**copy);
-    { copies }.find(|copy| copy.fixed.revocation < Some(newest) && judged(copy) && ends(copy))
+    copies
+        .into_iter()
+        .find(|copy| copy.fixed.revocation < Some(newest) && judged(copy) && ends(copy))
 }
 
 fn over<'a>(copies: impl Iterator<Item = &'a Session>) -> Over {
