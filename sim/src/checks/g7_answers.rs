@@ -149,8 +149,8 @@ impl Check for Answers {
     }
 
     fn end(&mut self, scene: &Scene<'_>) -> Judgement {
-        let healed = |flight: &&Box<Flight>| scene.healed.contains(&flight.server);
-        match scene.flights.values().find(healed) {
+        let mut flights = scene.flights.values();
+        match flights.find(|flight| scene.healed.contains(&flight.server)) {
             Some(flight) => Err(format!(
                 "a request at server {} never got a response: {:?} sent at {:?}",
                 flight.server + 1,
