@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use serde::Serialize;
 
+use crate::engine::Engine;
 use crate::id::ServerId;
 use crate::member::Member;
 use crate::session::Session;
@@ -233,4 +234,22 @@ pub struct View {
     pub hears_majority_until: Timestamp,
     /// Whether it serves nothing while it is isolated.
     pub refuses_when_isolated: bool,
+}
+
+/// Parts of a [`Status`], for who needs no more and asks often.
+impl Engine {
+    /// The others: [`Status::members`].
+    pub fn peers(&self) -> Vec<Member> {
+        self.members.show(self.now, self.steady)
+    }
+
+    /// Whether it is leaving or has left: [`Status::leaving`].
+    pub const fn is_leaving(&self) -> bool {
+        self.leaving.is_some()
+    }
+
+    /// Copies held whose create has not come yet: [`Status::partial`].
+    pub fn partial(&self) -> u64 {
+        self.facts.totals().partial
+    }
 }

@@ -1,7 +1,7 @@
 //! What the whole state of a world must be: no applied vector lies, and servers that could talk are
 //! the same.
 
-use grapevine_core::{Address, Engine, Life, Session, Stamp, Timestamp, Version};
+use grapevine_core::{Address, Engine, Life, ServerId, Session, Stamp, Timestamp, Version};
 
 use crate::world::World;
 
@@ -23,23 +23,43 @@ impl World {
     }
 
     /// A lie of any running server's applied vector, if there is one. The copies of each server are
-    /// searched for its own writes once, not once for each of the others: in a large farm most
-    /// copies have no write of a given server.
+    /// searched for its own writes once, not once for each of the others.
     pub(crate) fn any_false_claim(&self) -> Option<String> {
         let own = self.own_writes();
         (0..self.size()).find_map(|server| self.false_claim_about(server, &own))
     }
 
     /// For each server, what it holds of its own writes: the copies with its stamp of them. None
-    /// for a server that doesn't run.
-    fn own_writes(&self) -> Vec<Vec<(Stamp, &Session)>> {
-        let of = |server| {
-            let Some(writer) = self.running(server) else { return Vec::new() };
-            let id = writer.server();
-            let wrote = writer.copies().map(|copy| (copy.seen.get(id), &**copy));
-            wrote.filter(|&(wrote, _)| wrote != Stamp::ZERO).collect()
+    /// for a server that doesn't run; and none where all that run show the same writes, as most
+    /// copies do: there nobody lacks any.
+    fn own_writes<'a>(&'a self) -> Vec<Vec<(Stamp, &'a Session)>> {
+        let mut own = vec![Vec::new(); self.size()];
+        let running = (0..self.size()).filter_map(|server| Some((server, self.running(server)?)));
+        let by_address = |(server, engine): (usize, &'a Engine)| {
+            let mut copies: Vec<&Session> = Vec::new();
+            engine.copies().for_each(|copy| copies.push(copy));
+            (server, engine.server(), copies)
         };
-        (0..self.size()).map(of).collect()
+        let all: Vec<_> = running.map(by_address).collect();
+        // What is left of them.
+        let mut rest: Vec<(usize, ServerId, &[&Session])> =
+            all.iter().map(|(server, id, copies)| (*server, *id, &copies[..])).collect();
+        loop {
+            if are_alike(&rest) {
+                rest.iter_mut().for_each(|(.., copies)| *copies = &copies[1..]);
+                continue;
+            }
+            let next = rest.iter().filter_map(|(.., copies)| copies.first());
+            let Some(address) = next.map(|copy| copy.id.address).min() else { return own };
+            for (server, id, copies) in &mut rest {
+                let Some((copy, others)) = copies.split_first() else { continue };
+                if copy.id.address == address {
+                    *copies = others;
+                    let wrote = copy.seen.get(*id);
+                    own[*server].extend((wrote != Stamp::ZERO).then_some((wrote, *copy)));
+                }
+            }
+        }
     }
 
     fn false_claim_about(&self, server: usize, own: &[Vec<(Stamp, &Session)>]) -> Option<String> {
@@ -97,6 +117,14 @@ impl World {
         }
         differences
     }
+}
+
+/// Whether the first copies of all servers are of one session, at least by address, and show the same writes.
+fn are_alike(servers: &[(usize, ServerId, &[&Session])]) -> bool {
+    let mut firsts = servers.iter().map(|(.., copies)| copies.first());
+    let Some(Some(first)) = firsts.next() else { return false };
+    let same = |copy: &&Session| copy.id.address == first.id.address && copy.seen == first.seen;
+    firsts.all(|copy| copy.is_some_and(same))
 }
 
 /// Whether this is no write to the session but a revocation that ends it, known here: a session that

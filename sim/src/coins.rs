@@ -8,8 +8,13 @@ pub(crate) struct Coins(u64);
 
 impl Coins {
     /// The coins about something: a seed, and what names the thing.
-    pub(crate) fn about(seed: u64, what: [u64; 3]) -> Self {
-        Self(what.into_iter().fold(mix(seed), |state, word| mix(state ^ mix(word))))
+    pub(crate) fn about<const N: usize>(seed: u64, what: [u64; N]) -> Self {
+        what.into_iter().fold(Self(mix(seed)), |coins, word| coins.and(word))
+    }
+
+    /// The coins about a part of it.
+    pub(crate) const fn and(&self, word: u64) -> Self {
+        Self(mix(self.0 ^ mix(word)))
     }
 
     /// 64 fair coins (the SplitMix64 of Steele, Lea and Flood, 2014).

@@ -28,6 +28,7 @@ mod harness;
 #[cfg(madsim)]
 pub mod madsim;
 mod model;
+mod named;
 mod network;
 mod on_madsim;
 mod rare;

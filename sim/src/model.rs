@@ -19,6 +19,8 @@ mod view;
 
 use view::View;
 
+use crate::named::Named;
+
 /// What names a session in the model.
 pub(crate) type Name = (Address, Stamp);
 
@@ -109,20 +111,23 @@ impl Revocation {
     /// Whether it ends this session, wherever both are known: one of its principal that was made by who had
     /// not heard of it, and before its own time was over. Afterwards nobody can know of it any more.
     pub(crate) fn ends(&self, id: &SessionId, fixed: &Fixed) -> bool {
-        fixed.principal.as_ref() == Some(&self.principal)
-            && fixed.revocation < Some(self.version)
+        // Last what takes longest: principals are texts.
+        fixed.revocation < Some(self.version)
             && id.created.time() < self.until
+            && fixed.principal.as_ref() == Some(&self.principal)
     }
 }
 
 /// The model of the whole farm.
 #[derive(Debug, Default)]
 pub(crate) struct Model {
-    sessions: BTreeMap<Name, Known>,
+    sessions: Named<Known>,
     /// All revocations, by the names of their records.
-    revocations: BTreeMap<Name, Revocation>,
+    revocations: Named<Revocation>,
+    /// The same, each principal's as they were written.
+    by_principal: BTreeMap<Principal, Vec<Revocation>>,
     /// The sessions that a revocation was the first to end, by the name of its record.
-    ended_first: BTreeMap<Name, Vec<Name>>,
+    ended_first: Named<Vec<Name>>,
     /// How many writes there were.
     pub(crate) writes: u64,
 }
@@ -144,21 +149,23 @@ impl Model {
     /// Whether a revocation ends this session whose record nobody need have any more by this time: who had not
     /// heard of it before has missed it, and what that one made since may live here and be over there.
     pub(crate) fn missed_revocation(&self, id: &SessionId, now: Timestamp) -> bool {
-        let missed = |revocation: &&Revocation| revocation.until <= now;
-        let known = self.get(id);
-        let mut missed = self.revocations.values().filter(missed);
-        known.is_some_and(|known| missed.any(|revocation| known.ends_with(revocation)))
+        let missed = |revocation: &Revocation| revocation.until <= now;
+        self.get(id).is_some_and(|known| revokes(&self.by_principal, known, missed))
     }
 
     fn revoked(&mut self, record: &SessionId, revocation: Revocation) {
-        let first = self.ended_first.entry(name(record)).or_default();
-        for (session, known) in &mut self.sessions {
+        let first = self.ended_first.or_insert_with(name(record), Vec::new);
+        for known in self.sessions.values_mut() {
             if known.ends_with(&revocation) {
-                first.extend((!known.ended).then_some(*session));
+                first.extend((!known.ended).then_some(name(&known.id)));
                 (known.ended, known.end_asked) = (true, true);
             }
         }
-        self.revocations.insert(name(record), revocation);
+        if !self.revocations.contains(&name(record)) {
+            let of = self.by_principal.entry(revocation.principal.clone()).or_default();
+            of.push(revocation.clone());
+            self.revocations.insert(name(record), revocation);
+        }
     }
 
     /// The sessions that nobody had ended before this revocation did.
@@ -175,11 +182,11 @@ impl Model {
         soon: Timestamp,
         writes: impl Fn(Version) -> bool,
     ) -> bool {
-        let mut revocations = self.revocations.values();
-        known.writes().any(|wrote| wrote.ends && writes(wrote.version))
-            || revocations.any(|revocation| {
-                revocation.until > soon && known.ends_with(revocation) && writes(revocation.version)
-            })
+        let kept = |revocation: &Revocation| revocation.until > soon && writes(revocation.version);
+        // Nobody need look for what ended one that nothing ended.
+        known.ended
+            && (known.writes().any(|wrote| wrote.ends && writes(wrote.version))
+                || revokes(&self.by_principal, known, kept))
     }
 
     /// Notes a write that a server made. Returns whether it ended the session for the first time.
@@ -196,11 +203,11 @@ impl Model {
         {
             (old.ended, old.end_asked) = (true, true);
         }
-        let revocations = &self.revocations;
-        let known = self.sessions.entry(name(&delta.id)).or_insert_with(|| {
+        let revocations = &self.by_principal;
+        let known = self.sessions.or_insert_with(name(&delta.id), || {
             let mut known = Known::new(delta, by, now);
             // Made by a server that had not heard of it.
-            known.ended = revocations.values().any(|revocation| known.ends_with(revocation));
+            known.ended = revokes(revocations, &known, |_| true);
             known.end_asked = known.ended;
             known
         });
@@ -225,6 +232,18 @@ impl Model {
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Known> {
         self.sessions.values()
     }
+}
+
+/// Whether one of these revocations, such as `which` says, ends a session. The latest are tried first, for mostly
+/// they do.
+fn revokes(
+    revocations: &BTreeMap<Principal, Vec<Revocation>>,
+    known: &Known,
+    which: impl Fn(&Revocation) -> bool,
+) -> bool {
+    let of = known.principal.as_ref().and_then(|whose| revocations.get(whose));
+    let mut latest = of.into_iter().flatten().rev();
+    latest.any(|revocation| known.ends_with(revocation) && which(revocation))
 }
 
 /// What a delta's attribute says that this write did.

@@ -59,8 +59,10 @@ pub struct Network {
 }
 
 /// What one link has carried.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Flow {
+    /// The coins about this link, once a message has left.
+    coins: Option<Coins>,
     /// How many messages have left.
     left: u64,
     last_arrival: Timestamp,
@@ -187,7 +189,8 @@ impl Flow {
     /// The coins about the next message.
     fn coins(&mut self, seed: u64, link: Link) -> Coins {
         self.left += 1;
-        Coins::about(seed, [link.0 as u64, link.1 as u64, self.left])
+        let about = || Coins::about(seed, [link.0 as u64, link.1 as u64]);
+        self.coins.get_or_insert_with(about).and(self.left)
     }
 
     /// When a message that leaves now arrives. It is in flight until then.

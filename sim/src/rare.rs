@@ -90,6 +90,7 @@ type Dropped = (ServerId, Stamp, HarnessMark);
 /// What did not arrive at one server.
 #[derive(Clone, Debug, Default)]
 struct Missed {
+    /// By publisher.
     dropped: Vec<Dropped>,
     /// At which of its engine's states it was last seen what it has by now.
     seen: Option<u64>,
@@ -191,7 +192,8 @@ impl Rare {
         }
         let missed = &mut self.missed[server];
         if missed.dropped.len() < REMEMBERED {
-            missed.dropped.push((publisher, last, mark));
+            let at = missed.dropped.partition_point(|&(of, ..)| of <= publisher);
+            missed.dropped.insert(at, (publisher, last, mark));
             missed.seen = None;
         }
     }
@@ -205,8 +207,13 @@ impl Rare {
             return;
         }
         missed.seen = state;
+        // Those of one publisher lie together.
+        let mut has = (ServerId::ZERO, Stamp::ZERO);
         let mended = |&mut (publisher, last, _): &mut Dropped| {
-            engine.applied().covers_entry(publisher, last)
+            if has.0 != publisher {
+                has = (publisher, engine.applied().get(publisher));
+            }
+            last <= has.1
         };
         for (_, _, mark) in missed.dropped.extract_if(.., mended) {
             self.marks[mark as usize] += 1;

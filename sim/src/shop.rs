@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use grapevine_core::{
     Acks, Address, Change, Create, Key, Principal, Request, RequestError, RequestId, Response,
-    SessionId, Timestamp, Token, TokenKey, Value, Vector,
+    Timestamp, Token, TokenKey, Value, Vector,
 };
 use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
@@ -13,11 +13,13 @@ use rand_chacha::ChaCha8Rng;
 use crate::scenario::{Kind, Scenario, Scripted, Workload};
 
 mod again;
+mod carry;
 mod flights;
 mod last;
 mod login;
 mod several;
 mod tabs;
+use carry::Carried;
 pub(crate) use flights::errand;
 use flights::{best_effort, flight, policy, within};
 pub(crate) use login::LOGIN;
@@ -71,17 +73,10 @@ pub(crate) struct Flight {
     pub(crate) last: bool,
 }
 
-/// A token, and what the customer had read and written when it got it.
 #[derive(Clone, Debug)]
-struct Carried {
-    /// The session that the token is of, to know answers about another by.
-    session: SessionId,
-    text: String,
-    known: Vector,
-}
-
-#[derive(Clone, Debug, Default)]
 struct Customer {
+    /// What its sessions begin with: under `user`, who it is.
+    name: (Key, Value),
     next: Timestamp,
     carried: Option<Carried>,
     earlier: Vec<Carried>,
@@ -98,22 +93,31 @@ struct Customer {
 pub(crate) struct Shop {
     workload: Workload,
     key: TokenKey,
+    /// How many tokens customers got.
+    issued: u64,
     customers: Vec<Customer>,
     /// Requests to come, the next one last.
     script: Vec<(Timestamp, Scripted)>,
     closed: bool,
     /// What [`Shop::next`] said, until a customer changes its plans.
     soonest: Option<Option<(Timestamp, usize)>>,
-    pub(crate) flights: BTreeMap<RequestId, Flight>,
+    pub(crate) flights: BTreeMap<RequestId, Box<Flight>>,
     /// Forged tokens that were refused, and those that were not.
     pub(crate) forged: (u64, u64),
 }
 
 impl Shop {
     pub(crate) fn new(scenario: &Scenario, now: Timestamp) -> Self {
+        let user = Key::new("user").expect("a good key");
         let customer = |n: u32| Customer {
+            name: (user.clone(), Value::new(format!("customer {n}").as_bytes())),
             next: now + Duration::from_millis(u64::from(n)),
-            ..Customer::default()
+            carried: None,
+            earlier: Vec::new(),
+            last: None,
+            page: None,
+            waits: 0,
+            writes: 0,
         };
         let workload = &scenario.workload;
         let at = |scripted: &Scripted| now + Duration::from_secs_f64(scripted.at_s.max(0.0));
@@ -122,6 +126,7 @@ impl Shop {
         Self {
             workload: workload.clone(),
             key: crate::harness::token_key(),
+            issued: 0,
             customers: (0..workload.customers + more).map(customer).collect(),
             script: script.map(|scripted| (at(scripted), scripted.clone())).collect(),
             closed: false,
@@ -201,7 +206,7 @@ impl Shop {
         kind: Kind,
         now: Timestamp,
         rng: &mut ChaCha8Rng,
-    ) -> Vec<(Request, Flight)> {
+    ) -> Vec<(Request, Box<Flight>)> {
         let asked = match self.customers[n].carried.clone() {
             Some(carried) if kind == Kind::LogIn => self.log_in(n, &carried, now, rng),
             Some(carried) if kind == Kind::Retry && self.customers[n].last.is_some() => {
@@ -227,12 +232,11 @@ impl Shop {
         self.script.pop_if(|_| due).map(|(_, scripted)| scripted)
     }
 
-    fn create(&self, n: usize, now: Timestamp, rng: &mut ChaCha8Rng) -> (Request, Flight) {
+    fn create(&self, n: usize, now: Timestamp, rng: &mut ChaCha8Rng) -> (Request, Box<Flight>) {
         let acks = self.acks(rng);
         let (lifetime, idle_timeout) = self.times(rng);
-        let user = Key::new("user").expect("a good key");
         let create = Create {
-            attributes: vec![(user, Value::new(format!("customer {n}").as_bytes()))],
+            attributes: vec![self.customers[n].name.clone()],
             idle_timeout,
             lifetime,
             principal: rng.random_bool(0.5).then(|| login::somebody(rng)),
@@ -268,25 +272,25 @@ impl Shop {
         carried: Carried,
         now: Timestamp,
         rng: &mut ChaCha8Rng,
-    ) -> Vec<(Request, Flight)> {
+    ) -> Vec<(Request, Box<Flight>)> {
         let mut carried = carried;
         if kind == Some(Kind::StaleToken) && !self.customers[n].earlier.is_empty() {
             let earlier = &self.customers[n].earlier;
             carried = earlier[rng.random_range(0..earlier.len())].clone();
         }
         if kind == Some(Kind::Forge) {
-            self.forge(&carried.text, rng);
+            self.forge(&carried.token, rng);
             return Vec::new();
         }
-        let token = Token::decode(&carried.text, &self.key).expect("a token of this farm");
+        let token = carried.token;
         if kind == Some(Kind::DoubleSubmit) && rng.random_bool(0.5) {
             let rotates = self.workload.kinds.contains(&Kind::Rotate);
             return if rotates && apart(rng).random_bool(0.4) {
-                self.two_new_ids(n, &token, &carried.known, now, rng)
+                self.two_new_ids(n, (&token, &carried.known), now, rng)
             } else if rng.random_bool(0.5) {
-                self.two_tabs(n, &token, &carried.known, now, rng)
+                self.two_tabs(n, (&token, &carried.known), now, rng)
             } else {
-                self.number_in_two_tabs(n, &token, &carried.known, now, rng)
+                self.number_in_two_tabs(n, (&token, &carried.known), now, rng)
             };
         }
         let acks = if kind == Some(Kind::Acks) { self.acks(rng) } else { Acks::Local };
@@ -311,28 +315,6 @@ impl Shop {
         vec![(request, flight)]
     }
 
-    /// Two writes of different values to one item, at once, at two servers.
-    fn two_tabs(
-        &mut self,
-        n: usize,
-        token: &Token,
-        known: &Vector,
-        now: Timestamp,
-        rng: &mut ChaCha8Rng,
-    ) -> Vec<(Request, Flight)> {
-        self.customers[n].waits = 2;
-        let tab = rng.clone();
-        let submit = |_| {
-            // The same coins: the same item.
-            let set =
-                self.request(n, Some(Kind::Set), token.clone(), Acks::Local, &mut tab.clone());
-            let (intent, request) = set.expect("a write");
-            let flight = flight(n, intent, Acks::Local, Some(token.clone()), known.clone(), now);
-            (request, flight)
-        };
-        (0..2).map(submit).collect()
-    }
-
     /// A write of this kind; `None` for reads.
     fn request(
         &mut self,
@@ -348,10 +330,12 @@ impl Shop {
         let item = |rng: &mut ChaCha8Rng| {
             Key::new(&format!("cart/{}", rng.random_range(0..6))).expect("a good key")
         };
-        let value = Value::new(format!("{n}.{writes}").as_bytes());
+        let value = || Value::new(format!("{n}.{writes}").as_bytes());
         let update = |token, change| Request::Update { token, changes: vec![change], acks };
         Some(match kind? {
-            Kind::Set | Kind::Acks => (Intent::Write, update(token, Change::Set(item(rng), value))),
+            Kind::Set | Kind::Acks => {
+                (Intent::Write, update(token, Change::Set(item(rng), value())))
+            }
             Kind::Large => {
                 let large = Value::new(&[7; 900]);
                 (Intent::Write, update(token, Change::Set(item(rng), large)))
@@ -363,7 +347,7 @@ impl Shop {
                 (Intent::Add(amount), update(token, Change::Add(key, amount)))
             }
             Kind::Replace => {
-                let attributes = vec![(item(rng), value)];
+                let attributes = vec![(item(rng), value())];
                 (Intent::Replace, Request::Replace { token, attributes, acks })
             }
             Kind::Delete if rng.random_bool(0.3) => {
@@ -373,35 +357,14 @@ impl Shop {
                 (Intent::Delete, Request::Delete { token, acks })
             }
             Kind::Several => {
-                let (amount, changes) = several::changes(&item(rng), &item(rng), &value, rng);
+                let (amount, changes) = several::changes(&item(rng), &item(rng), &value(), rng);
                 (Intent::Add(amount), Request::Update { token, changes, acks })
             }
             Kind::List => (Intent::List, login::list(customer.page.as_ref(), rng)),
-            Kind::Rotate => self.new_id(token, value, rng),
+            Kind::Rotate => self.new_id(token, value(), rng),
             Kind::Revoke if rng.random_bool(0.3) => Self::sign_out_everywhere(rng),
             _ => return None,
         })
-    }
-
-    /// A forger's token: a letter changed, or all of it made with another key. No server gets it: who
-    /// decodes it refuses it (G10).
-    fn forge(&mut self, text: &str, rng: &mut ChaCha8Rng) {
-        let forged = if rng.random_bool(0.3) {
-            let token = Token::decode(text, &self.key).expect("a token of this farm");
-            token.encode(&TokenKey::new(&[41; 32]))
-        } else {
-            let mut bytes = text.as_bytes().to_vec();
-            let at = rng.random_range(0..bytes.len());
-            let good = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-            bytes[at] = good[rng.random_range(0..good.len())];
-            String::from_utf8(bytes).expect("letters")
-        };
-        if forged != text {
-            match Token::decode(&forged, &self.key) {
-                Err(_) => self.forged.0 += 1,
-                Ok(_) => self.forged.1 += 1,
-            }
-        }
     }
 
     /// A customer gets the answer to a request, and carries on.
@@ -416,8 +379,8 @@ impl Shop {
         self.soonest = None;
         let (from, to) = self.workload.think_ms;
         let customer = &mut self.customers[n];
-        if customer.carried.as_ref().map(|carried| carried.session)
-            != flight.token.as_ref().map(|token| token.id)
+        if customer.carried.as_ref().map(Carried::session)
+            != flight.token.as_ref().map(|token| &token.id)
         {
             // The answer to a request about a session that it has given up.
             return;
@@ -434,10 +397,10 @@ impl Shop {
                 } else {
                     served.session.seen.clone()
                 };
-                let text = served.token.encode(&self.key);
+                let carried = self.carry(&served.token, known);
+                let customer = &mut self.customers[n];
                 customer.earlier.truncate(4);
-                customer.earlier.extend(customer.carried.take());
-                customer.carried = Some(Carried { session: served.token.id, text, known });
+                customer.earlier.extend(customer.carried.replace(carried));
             }
             Ok(Response::Deleted) | Err(RequestError::NotFound(_) | RequestError::Lost) => {
                 (customer.carried, customer.earlier, customer.last) = (None, Vec::new(), None);
@@ -446,8 +409,7 @@ impl Shop {
                 let fresh = *lost || matches!(flight.intent, Intent::Rotate(_));
                 let mut known = if fresh { Vector::default() } else { flight.known.clone() };
                 known.join(&token.context);
-                let text = token.encode(&self.key);
-                customer.carried = Some(Carried { session: token.id, text, known });
+                self.customers[n].carried = Some(self.carry(token, known));
             }
             Err(RequestError::NotReplicated { token: None, .. }) => customer.carried = None,
             Ok(Response::Sessions(listed)) => {
@@ -457,6 +419,7 @@ impl Shop {
             }
             _ => {}
         }
+        let customer = &mut self.customers[n];
         customer.waits = customer.waits.saturating_sub(1);
         if customer.waits == 0 {
             customer.next = now + Duration::from_millis(rng.random_range(from..=to));

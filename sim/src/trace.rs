@@ -35,6 +35,11 @@ struct State {
     copies: BTreeMap<Address, Arc<Session>>,
 }
 
+/// A multiply and a rotation per word: enough that any difference changes all that follows.
+const fn mixed(hash: u64, word: u64) -> u64 {
+    (hash.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
 impl Trace {
     pub(crate) const fn hash(&self) -> u64 {
         self.hash
@@ -61,8 +66,7 @@ impl Trace {
     }
 
     fn mix(&mut self, word: u64) {
-        // A multiply and a rotation per word: enough that any difference changes all that follows.
-        self.hash = (self.hash.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        self.hash = mixed(self.hash, word);
     }
 
     pub(crate) fn message(
@@ -70,16 +74,17 @@ impl Trace {
         at: Timestamp,
         from: ServerId,
         link: Link,
-        command: &Command,
+        name: &str,
         bytes: &[u8],
     ) {
         self.mix(at.as_micros());
         self.mix(from.to_bits());
         self.mix((link.0 as u64) << 32 | link.1 as u64);
-        self.mix(command.name().len() as u64);
+        self.mix(name.len() as u64);
         let (words, rest) = bytes.as_chunks::<8>();
-        words.iter().for_each(|word| self.mix(u64::from_le_bytes(*word)));
-        rest.iter().for_each(|&byte| self.mix(u64::from(byte)));
+        let hash =
+            words.iter().fold(self.hash, |hash, word| mixed(hash, u64::from_le_bytes(*word)));
+        self.hash = rest.iter().fold(hash, |hash, &byte| mixed(hash, u64::from(byte)));
     }
 
     /// Takes in the copies that an event has changed: with the fingerprint of all else, a digest of the

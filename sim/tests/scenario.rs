@@ -264,3 +264,10 @@ fn a_server_remembers_the_time_that_processes_told_it_which_are_no_more() {
     let broken = run_scenario(&Scenario::from_toml(text).expect("a good scenario")).broken;
     assert!(broken.is_none(), "{broken:?}");
 }
+
+#[test]
+fn a_session_was_made_when_its_server_was_asked_though_that_was_paused_before_it_told_anybody() {
+    let text = include_str!("found/made-before-a-pause.toml");
+    let broken = run_scenario(&Scenario::from_toml(text).expect("a good scenario")).broken;
+    assert!(broken.is_none(), "{broken:?}");
+}

@@ -96,7 +96,7 @@ fn is_ahead(scene: &Scene<'_>, server: usize) -> bool {
     let lately = farm.heartbeat_every * SILENT_BEATS;
     let behind = |&other: &usize| {
         other != server
-            && scene.world.running(other).is_some_and(|engine| !engine.status().leaving)
+            && scene.world.running(other).is_some_and(|engine| !engine.is_leaving())
             && scene.world.clock(other) + far < scene.world.clock(server)
             && scene.world.heard_within(server, other, lately)
     };

@@ -161,10 +161,10 @@ fn too_few(
 ) -> Judgement {
     let flight = answered.flight;
     let Some(engine) = scene.world.running(answered.server) else { return Ok(()) };
-    let (by, members) = (engine.server(), engine.status().members);
+    let (by, members) = (engine.server(), answered.peers(scene).unwrap_or_default());
     let said = format!("{by} says of {:?} that {acked} of {wanted} have it", flight.intent);
     scene.tally.looked(Rule::NotReplicated);
-    let Some(asked) = self::wanted(scene.world, &flight.intent, flight.acks, &members) else {
+    let Some(asked) = self::wanted(scene.world, &flight.intent, flight.acks, members) else {
         return Err(format!("{said}, and it was to wait for nobody"));
     };
     let all = waits_for_all(scene.world, flight.acks);
@@ -270,19 +270,19 @@ impl Check for Durability {
             }
             _ => return Ok(()),
         };
-        let status = engine.status();
         let all = waits_for_all(scene.world, answered.flight.acks);
-        if all && (status.joining || scene.world.late()) {
+        if all && (engine.joining() || scene.world.late()) {
             // Who starts knows at first of nobody who lives, and may hear of the first in this very event;
             // and so may anybody between an answer and the event after which it goes out.
             return Ok(());
         }
-        let members = status.members;
-        let Some(copies) =
-            wanted(scene.world, &answered.flight.intent, answered.flight.acks, &members)
-        else {
+        let (intent, acks) = (&answered.flight.intent, answered.flight.acks);
+        // Most wait for nobody, whoever there is.
+        if wanted(scene.world, intent, acks, &[]).is_none() {
             return Ok(());
-        };
+        }
+        let members = answered.peers(scene).unwrap_or_default();
+        let Some(copies) = wanted(scene.world, intent, acks, members) else { return Ok(()) };
         let applied = |member: &Member| {
             let vector = scene.world.applied_by(member.server);
             vector.is_some_and(|applied| applied.covers_entry(by, stamp))

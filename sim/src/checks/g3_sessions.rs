@@ -292,7 +292,7 @@ fn needlessly_stale(scene: &Scene<'_>, answered: &Answered<'_>, served: &Served)
     let covers = |vector| engine.applied().covers(vector);
     // A look-up that is forced may end before anybody is asked.
     let forced = scene.world.traffic.may(Point::QueryUnneeded);
-    let level = !engine.status().joining && !scene.world.late() && !forced;
+    let level = !engine.joining() && !scene.world.late() && !forced;
     if level && context.is_none_or(covers) && covers(&served.session.seen) {
         return Err(format!(
             "{} was served stale, and nothing of it is missing",
@@ -358,11 +358,10 @@ fn out_of_the_count(
     other: &Engine,
 ) -> bool {
     let id = served.session.id;
-    let Some(by) = scene.world.running(answered.server) else { return false };
+    let Some(peers) = answered.peers(scene) else { return false };
     // Who is known now may have come after an answer that goes out late.
     let knows = |member: &Member| member.server == other.server() && !scene.world.late();
     // What is there in part is not shown before somebody gave the rest.
     let harmless = |copy: &Session| copy.id != id || !copy.complete || copy.seen.covers(dropped);
-    !by.status().members.iter().any(knows)
-        && other.copy(id.address).is_none_or(|copy| harmless(copy))
+    !peers.iter().any(knows) && other.copy(id.address).is_none_or(|copy| harmless(copy))
 }

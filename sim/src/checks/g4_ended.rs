@@ -13,20 +13,27 @@ use grapevine_core::{
 use super::half_heard::HalfHeard;
 use super::{About, Answered, Check, Judgement, Rule, Scene};
 use crate::model::{Name, Revocation, name};
+use crate::named::Named;
 use crate::shop::Intent;
 
 #[derive(Default)]
 pub(super) struct Ended {
     looked: u64,
-    /// Which server has heard that which session is over.
-    heard: BTreeSet<(ServerId, Name)>,
-    /// Which server's copy of which session does not live any more, and the server's own last write in it.
-    over: BTreeMap<(ServerId, Name), Stamp>,
-    /// Which server has heard that which session was rotated away, and when its grace ends, if it
-    /// has one.
-    rotated: BTreeMap<(ServerId, Name), Option<Timestamp>>,
+    /// What each server knows of sessions that are over.
+    known: BTreeMap<ServerId, Named<Known>>,
     /// The newest revocation that a server has heard of.
     revoked: BTreeMap<ServerId, BTreeMap<Principal, Revocation>>,
+}
+
+/// What one server knows of a session's end.
+#[derive(Default)]
+struct Known {
+    /// Whether it has heard that it is over.
+    heard: bool,
+    /// If its copy does not live any more: its own last write in it.
+    over: Option<Stamp>,
+    /// If it has heard that it was rotated away: when its grace ends, if it has one.
+    rotated: Option<Option<Timestamp>>,
 }
 
 /// How long after its grace a session may still be there, besides what clocks are off by.
@@ -58,8 +65,9 @@ impl Ended {
     /// Notes what a server hears by storing a part of this session.
     fn hear(&mut self, scene: &Scene<'_>, by: ServerId, id: &SessionId) {
         if let Some(revocation) = scene.model.revocation(id) {
-            note_newest(self.revoked.entry(by).or_default(), revocation.clone());
+            note_newest(self.revoked.entry(by).or_default(), revocation);
         }
+        let Some(replaces) = scene.model.get(id).and_then(|known| known.replaces) else { return };
         // What stands in for the middle of a chain of new IDs doesn't say what that one replaced.
         let stands_in = |copy: &Session| copy.id == *id && copy.stands_in();
         let index = usize::from(by.number()) - 1;
@@ -67,36 +75,47 @@ impl Ended {
         if copy.is_some_and(|copy| stands_in(copy)) {
             return;
         }
-        if let Some(replaces) = scene.model.get(id).and_then(|known| known.replaces) {
-            let until = replaces.until;
-            let earliest = self.rotated.entry((by, name(&replaces.id))).or_insert(until);
-            // No grace is the shortest.
-            *earliest = (*earliest).min(until);
-        }
+        let earliest = &mut self.known(by, &replaces.id).rotated;
+        // No grace is the shortest.
+        *earliest = Some(earliest.map_or(replaces.until, |before| before.min(replaces.until)));
+    }
+
+    /// What a server knows of a session's end, to be noted.
+    fn known(&mut self, by: ServerId, id: &SessionId) -> &mut Known {
+        self.known.entry(by).or_default().or_insert_with(name(id), Known::default)
+    }
+
+    /// What a server knows of a session's end, if anything.
+    fn knows(&self, by: ServerId, id: &SessionId) -> Option<&Known> {
+        self.known.get(&by)?.get(&name(id))
     }
 
     /// Whether this server has heard of a revocation that ends the session, and still has it.
     fn is_revoked(&self, scene: &Scene<'_>, by: ServerId, id: &SessionId) -> bool {
+        let Some(heard) = self.revoked.get(&by) else { return false };
+        let Some(known) = scene.model.get(id) else { return false };
+        // One of its principal, or it would not end it.
+        let Some(of) = known.principal.as_ref().and_then(|whose| heard.get(whose)) else {
+            return false;
+        };
         let clock = scene.world.clock(usize::from(by.number()) - 1);
         // What a server made itself is over by its own clock, and be that far ahead.
-        let dropped = |of: &Revocation| of.version.server == by && of.until <= clock;
-        let kept = |of: &Revocation| is_kept(scene, of) && !dropped(of);
-        let mut heard = self.revoked.get(&by).into_iter().flatten();
-        let known = scene.model.get(id);
-        known.is_some_and(|known| heard.any(|(_, of)| kept(of) && known.ends_with(of)))
+        let dropped = of.version.server == by && of.until <= clock;
+        is_kept(scene, of) && !dropped && known.ends_with(of)
     }
 
     fn served(&mut self, scene: &Scene<'_>, answered: &Answered<'_>, id: SessionId) -> Judgement {
         let Some(engine) = scene.world.running(answered.server) else { return Ok(()) };
         let by = engine.server();
-        let entry = (by, name(&id));
-        if self.heard.contains(&entry) {
+        if self.knows(by, &id).is_some_and(|known| known.heard) {
             return Err(format!("{id} is over and was served"));
         }
         if self.is_revoked(scene, by, &id) {
             return Err(format!("{id} is revoked and was served"));
         }
-        let Some(&until) = self.rotated.get(&entry) else { return Ok(()) };
+        let Some(until) = self.knows(by, &id).and_then(|known| known.rotated) else {
+            return Ok(());
+        };
         self.looked += 1;
         scene.tally.looked(Rule::Grace);
         let off = Duration::from_micros(2 * scene.damage.skew) + SLACK;
@@ -135,8 +154,8 @@ impl Ended {
         for copy in &listed.sessions {
             self.looked += 1;
             scene.tally.looked(Rule::ListedOver);
-            let over = self.heard.contains(&(by, name(&copy.id)))
-                || self.rotated.contains_key(&(by, name(&copy.id)));
+            let known = self.knows(by, &copy.id);
+            let over = known.is_some_and(|known| known.heard || known.rotated.is_some());
             if over || self.is_revoked(scene, by, &copy.id) {
                 return Err(format!("{} is over and was listed by {by}", copy.id));
             }
@@ -158,7 +177,9 @@ impl Check for Ended {
         // What waits for acknowledgements is served when it is written.
         let Write::Update(delta) = write else { return Ok(()) };
         scene.tally.looked(Rule::NotWritten);
-        let Some(&last) = self.over.get(&(by, name(&delta.id))) else { return Ok(()) };
+        let Some(last) = self.knows(by, &delta.id).and_then(|known| known.over) else {
+            return Ok(());
+        };
         if delta.seen.get(by) > last {
             return Err(format!("{by} wrote to {}, which it knows to be over", delta.id));
         }
@@ -167,28 +188,28 @@ impl Check for Ended {
 
     fn stored(&mut self, scene: &Scene<'_>, by: ServerId, copy: &Arc<Session>) -> Judgement {
         let (id, life) = (copy.id, copy.life);
-        let entry = (by, name(&id));
         self.hear(scene, by, &id);
         if life != Life::Live {
-            self.over.entry(entry).or_insert(copy.seen.get(by));
-        }
-        if life == Life::Deleted {
-            self.heard.insert(entry);
-            self.looked += 1;
-            scene.tally.looked(Rule::Heard);
-            return Ok(());
-        }
-        if life != Life::Live {
+            let known = self.known(by, &id);
+            known.over.get_or_insert_with(|| copy.seen.get(by));
+            if life == Life::Deleted {
+                known.heard = true;
+                self.looked += 1;
+                scene.tally.looked(Rule::Heard);
+            }
             // What stands in for a session that was rotated away may be put where its tombstone was
             // dropped, and doesn't say whose it is; it has nothing to show. If it is ever served,
             // `served` judges it by what is heard.
             return Ok(());
         }
-        if self.heard.contains(&entry) {
-            return Err(format!("{id} came back to life at {by}"));
-        }
-        if self.rotated.contains_key(&entry) {
-            return Err(format!("{id} was rotated away and lives at {by}"));
+        match self.knows(by, &id) {
+            Some(known) if known.heard => {
+                return Err(format!("{id} came back to life at {by}"));
+            }
+            Some(known) if known.rotated.is_some() => {
+                return Err(format!("{id} was rotated away and lives at {by}"));
+            }
+            _ => {}
         }
         if self.is_revoked(scene, by, &id) {
             return Err(format!("{id} was revoked and lives at {by}"));
@@ -212,28 +233,13 @@ impl Check for Ended {
 
     fn now_and_then(&mut self, scene: &Scene<'_>) -> Judgement {
         for server in 0..scene.world.size() {
-            let copies = || scene.world.running(server).into_iter().flat_map(Engine::copies);
-            // What ended others and is there beside them; few are.
-            let over = over(
-                copies()
-                    .map(|copy| &**copy)
-                    .filter(|copy| copy.fixed.replaces.is_some() || copy.is_revocation()),
-            );
-            if over.rotated.is_empty() && over.revoked.is_empty() {
-                continue;
-            }
-            let judged = |copy: &&Arc<Session>| {
-                // Memory that lost a copy and got it back may have had what ended it meanwhile.
-                copy.life == Life::Live && !scene.damaged.contains(&name(&copy.id))
-            };
-            for copy in copies().filter(judged) {
-                if over.rotated.contains_key(&name(&copy.id)) || over.revoked(scene, copy) {
-                    return Err(format!(
-                        "{} lives at server {} beside what ended it",
-                        copy.id,
-                        server + 1
-                    ));
-                }
+            let Some(engine) = scene.world.running(server) else { continue };
+            if let Some(copy) = beside_its_end(scene, engine) {
+                return Err(format!(
+                    "{} lives at server {} beside what ended it",
+                    copy.id,
+                    server + 1
+                ));
             }
         }
         Ok(())
@@ -286,12 +292,47 @@ fn is_kept(scene: &Scene<'_>, revocation: &Revocation) -> bool {
 }
 
 /// Keeps each principal's newest revocation: it ends whatever an older one ends that is kept for a shorter time.
-fn note_newest(of: &mut BTreeMap<Principal, Revocation>, revocation: Revocation) {
+fn note_newest(of: &mut BTreeMap<Principal, Revocation>, revocation: &Revocation) {
     match of.get_mut(&revocation.principal) {
         Some(newest) if newest.version >= revocation.version => {}
-        Some(newest) => *newest = revocation,
-        None => drop(of.insert(revocation.principal.clone(), revocation)),
+        Some(newest) => newest.clone_from(revocation),
+        None => drop(of.insert(revocation.principal.clone(), revocation.clone())),
     }
+}
+
+/// A live copy of a server that has, beside it, what ended it.
+fn beside_its_end<'a>(scene: &Scene<'_>, engine: &'a Engine) -> Option<&'a Session> {
+    // Memory that lost a copy and got it back may have had what ended it meanwhile.
+    let judged =
+        |copy: &Session| copy.life == Life::Live && !scene.damaged.contains(&name(&copy.id));
+    // Looked for once: most slots of an array are free.
+    let mut copies: Vec<&Session> = Vec::new();
+    engine.copies().for_each(|copy| copies.push(copy));
+    let mut revoked = BTreeMap::new();
+    for copy in &copies {
+        if let Some(replaces) = &copy.fixed.replaces
+            && let Some(old) = engine.copy(replaces.id.address)
+            && name(&old.id) == name(&replaces.id)
+            && judged(old)
+        {
+            return Some(old);
+        }
+        if copy.is_revocation()
+            && let Some(revocation) = Revocation::of(copy)
+        {
+            note_newest(&mut revoked, &revocation);
+        }
+    }
+    revoked.retain(|_, newest| is_kept(scene, newest));
+    // Mostly all sessions were made by who knew of all of them: then no principal need be looked up.
+    let newest = revoked.values().map(|revocation| revocation.version).max()?;
+    let ends = |copy: &Session| {
+        let of = copy.fixed.principal.as_ref().and_then(|whose| revoked.get(whose));
+        of.is_some_and(|revocation| revocation.ends(&copy.id, &copy.fixed))
+    };
+    copies
+        .into_iter()
+        .find(|copy| copy.fixed.revocation < Some(newest) && judged(copy) && ends(copy))
 }
 
 fn over<'a>(copies: impl Iterator<Item = &'a Session>) -> Over {
@@ -304,7 +345,7 @@ fn over<'a>(copies: impl Iterator<Item = &'a Session>) -> Over {
             over.rotated.insert(name(&replaces.id), replaces.until);
         }
         if let Some(revocation) = Revocation::of(copy) {
-            note_newest(&mut over.revoked, revocation);
+            note_newest(&mut over.revoked, &revocation);
         }
     }
     over

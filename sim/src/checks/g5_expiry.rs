@@ -88,7 +88,7 @@ fn used_elsewhere(scene: &Scene<'_>, id: &SessionId, by: ServerId) -> Judgement 
     let latest = scene.world.now() + slack(scene) + scene.world.farm().max_drift;
     for other in (0..scene.world.size()).filter_map(|server| scene.world.running(server)) {
         let Some(copy) = other.copy(id.address) else { continue };
-        let leaves = other.status().leaving;
+        let leaves = other.is_leaving();
         if copy.id == *id && copy.life == Life::Live && !leaves && copy.idle_deadline() > latest {
             return Err(format!(
                 "{id} was ended by {by} as idle, and {} has an access at {} that lets it live until {:?}",
@@ -112,7 +112,7 @@ fn knows_time(scene: &Scene<'_>, server: usize) -> bool {
 /// Whether a process runs and is not leaving: what it alone knows is not lost.
 fn is_there(scene: &Scene<'_>, process: ServerId) -> bool {
     let runs = scene.world.running(index(process));
-    runs.is_some_and(|runs| runs.server() == process && !runs.status().leaving)
+    runs.is_some_and(|runs| runs.server() == process && !runs.is_leaving())
 }
 
 fn slack(scene: &Scene<'_>) -> Duration {

@@ -86,7 +86,7 @@ fn may_be_elsewhere(scene: &Scene<'_>, answered: &Answered<'_>) -> bool {
 /// the one that it got in part is acknowledged until then (section 7).
 fn holds_parts(scene: &Scene<'_>) -> bool {
     let engines = scene.healed.iter().filter_map(|&server| scene.world.running(server));
-    scene.healed.len() < scene.world.size() && { engines }.any(|engine| engine.status().partial > 0)
+    scene.healed.len() < scene.world.size() && { engines }.any(|engine| engine.partial() > 0)
 }
 
 impl Check for Answers {
@@ -149,8 +149,8 @@ impl Check for Answers {
     }
 
     fn end(&mut self, scene: &Scene<'_>) -> Judgement {
-        let healed = |flight: &&Flight| scene.healed.contains(&flight.server);
-        match scene.flights.values().find(healed) {
+        let mut flights = scene.flights.values();
+        match flights.find(|flight| scene.healed.contains(&flight.server)) {
             Some(flight) => Err(format!(
                 "a request at server {} never got a response: {:?} sent at {:?}",
                 flight.server + 1,

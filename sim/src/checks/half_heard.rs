@@ -15,13 +15,13 @@ impl HalfHeard {
         let longest = scene.world.farm().give_up_after;
         let mut heard = Vec::new();
         for &server in scene.healed {
-            let status = scene.world.running(server).map(Engine::status);
+            let peers = scene.world.running(server).map(Engine::peers);
             let now = scene.world.clock(server);
             let half = |member: &Member| {
                 let rest = !scene.healed.contains(&(usize::from(member.server.number()) - 1));
                 rest && now.since(member.heard) < longest
             };
-            let members = status.into_iter().flat_map(|status| status.members);
+            let members = peers.into_iter().flatten();
             heard.extend(members.filter(half).map(|member| member.server));
         }
         Self(heard)

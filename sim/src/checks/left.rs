@@ -29,7 +29,7 @@ pub(super) fn as_said(scene: &Scene<'_>, answered: &Answered<'_>, complete: bool
     }
     scene.tally.looked(Rule::Left);
     let end = engine.applied().get(by);
-    let members = engine.status().members;
+    let members = engine.peers();
     let live = || members.iter().filter(|m| !matches!(m.state, State::Down | State::Left));
     let lacks = |member: &&Member| {
         let applied = scene.world.applied_by(member.server);

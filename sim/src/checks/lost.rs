@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grapevine_core::{
-    Acks, Engine, Life, Member, Served, ServerId, Session, SessionId, State, Status, Vector,
+    Acks, Engine, Life, Member, Served, ServerId, Session, SessionId, State, Vector,
 };
 
 use super::{Answered, Judgement, Rule, Scene};
@@ -25,7 +25,7 @@ pub(super) fn in_part(scene: &Scene<'_>, answered: &Answered<'_>, served: &Serve
     scene.tally.looked(Rule::LostInPart);
     let rotates = matches!(answered.flight.intent, Intent::Rotate(_));
     missing.retain(|server, stamp| !rotates && !seen.covers_entry(server, stamp));
-    let living = missing.iter().find(|&(writer, _)| !is_excused(scene, answered.server, writer));
+    let living = missing.iter().find(|&(writer, _)| !is_excused(scene, answered, writer));
     if let Some((writer, stamp)) = living {
         return Err(format!(
             "{id}: {writer}'s write {stamp} is said to be lost, and that process runs"
@@ -54,7 +54,7 @@ pub(super) fn as_a_whole(scene: &Scene<'_>, answered: &Answered<'_>) -> Judgemen
     scene.tally.looked(Rule::LostAsAWhole);
     let origin = token.id.address.origin;
     let writers = answered.flight.known.iter().map(|(writer, _)| writer);
-    if !writers.chain([origin]).any(|writer| is_excused(scene, answered.server, writer)) {
+    if !writers.chain([origin]).any(|writer| is_excused(scene, answered, writer)) {
         return Err(format!("{} is said to be lost, and all who wrote to it run", token.id));
     }
     let writers = answered.flight.known.iter().map(|(writer, _)| writer);
@@ -64,7 +64,7 @@ pub(super) fn as_a_whole(scene: &Scene<'_>, answered: &Answered<'_>) -> Judgemen
 
 /// Whether all who wrote what a copy has seen are there.
 pub(super) fn all_writers_live(scene: &Scene<'_>, answered: &Answered<'_>, seen: &Vector) -> bool {
-    seen.iter().all(|(writer, _)| !is_excused(scene, answered.server, writer))
+    seen.iter().all(|(writer, _)| !is_excused(scene, answered, writer))
 }
 
 /// What of a vector is not written by processes that are gone: a lost response owes it all the same.
@@ -72,13 +72,14 @@ pub(super) fn owed(scene: &Scene<'_>, answered: &Answered<'_>, vector: &Vector) 
     let mut owed = vector.clone();
     // Of what waited for others nobody knows who was given up when it was done.
     let waited = answered.flight.acks != Acks::Local;
-    owed.retain(|writer, _| !waited && !is_excused(scene, answered.server, writer));
+    owed.retain(|writer, _| !waited && !is_excused(scene, answered, writer));
     owed
 }
 
 /// Whether what a process wrote may be lost: it does not run any more, left, or was given up by the
 /// server that answers.
-fn is_excused(scene: &Scene<'_>, by: usize, writer: ServerId) -> bool {
+fn is_excused(scene: &Scene<'_>, answered: &Answered<'_>, writer: ServerId) -> bool {
+    let by = answered.server;
     let runs = scene.world.running(usize::from(writer.number()) - 1);
     let Some(runs) = runs.filter(|engine| engine.server() == writer) else { return true };
     let gone = |member: &Member| {
@@ -87,18 +88,17 @@ fn is_excused(scene: &Scene<'_>, by: usize, writer: ServerId) -> bool {
             || member.server == writer && left(member)
     };
     let gone = |member: &Member| member.server.number() == writer.number() && gone(member);
-    let status = scene.world.running(by).map(Engine::status);
-    runs.status().leaving
-        || status.is_none_or(|status| {
-            status.members.iter().any(gone)
-                || never_heard(scene, by, &status, writer.number())
-                || status.server.number() == writer.number() && status.server != writer
+    let own = |id: ServerId| id.number() == writer.number() && id != writer;
+    runs.is_leaving()
+        || scene.world.running(by).map(Engine::server).is_some_and(own)
+        || answered.peers(scene).is_none_or(|peers| {
+            peers.iter().any(gone) || never_heard(scene, by, peers, writer.number())
         })
 }
 
 /// Whether a server runs for `give_up_after` and has not heard of a number in all that time.
-fn never_heard(scene: &Scene<'_>, by: usize, status: &Status, number: u16) -> bool {
-    let known = status.members.iter().any(|member| member.server.number() == number);
+fn never_heard(scene: &Scene<'_>, by: usize, peers: &[Member], number: u16) -> bool {
+    let known = peers.iter().any(|member| member.server.number() == number);
     let own = usize::from(number) == by + 1;
     !known
         && !own
@@ -115,21 +115,20 @@ fn majority_says(
     writers: impl Iterator<Item = ServerId>,
 ) -> Judgement {
     let by = scene.world.running(answered.server).filter(|_| answered.flight.prompt);
-    let Some(status) = by.map(Engine::status).filter(|_| !scene.world.late()) else {
-        return Ok(());
-    };
+    let Some(by) = by.filter(|_| !scene.world.late()).map(Engine::server) else { return Ok(()) };
+    let peers = answered.peers(scene).unwrap_or_default();
     // Who has answered may have died since.
     let lately = scene.world.now().before(scene.world.farm().down_after);
     let died = scene.damage.deaths.last().is_some_and(|&death| death > lately);
-    if died || status.members.iter().any(left) {
+    if died || peers.iter().any(left) {
         return Ok(());
     }
     scene.tally.looked(Rule::LostByMajority);
     let gone = |writer: ServerId| {
         let of_number = |member: &&Member| member.server.number() == writer.number();
-        let newest = status.members.iter().find(of_number).map(|member| member.server);
-        let own = writer.number() == status.server.number();
-        if own { writer != status.server } else { newest.is_some_and(|newest| newest > writer) }
+        let newest = peers.iter().find(of_number).map(|member| member.server);
+        let own = writer.number() == by.number();
+        if own { writer != by } else { newest.is_some_and(|newest| newest > writer) }
     };
     let majority = usize::from(scene.world.farm().majority());
     if within_reach(scene, answered.server) < majority && !{ writers }.any(gone) {
@@ -187,15 +186,15 @@ fn nobody_has(
 /// asks for was written by a server that is gone or silent for `give_up_after`" may be said to be lost
 /// (section 5), where one that left is gone (section 6), though it may have stopped only later.
 fn somebody_is_gone(scene: &Scene<'_>, answered: &Answered<'_>, what: &str) -> Judgement {
-    let by = scene.world.running(answered.server);
     let silent = |member: &Member| silent(scene, answered.server, member);
-    let given_up = by.is_some_and(|engine| {
-        let status = engine.status();
-        let numbers = 1..=scene.world.size() as u16;
-        status.members.iter().any(silent) || { numbers }
-            .any(|number| never_heard(scene, answered.server, &status, number))
-    });
-    if scene.damage.deaths.is_empty() && !scene.damage.left && !given_up {
+    let given_up = || {
+        let peers = answered.peers(scene).unwrap_or_default();
+        let numbers = || 1..=scene.world.size() as u16;
+        scene.world.is_up(answered.server)
+            && (peers.iter().any(silent)
+                || numbers().any(|number| never_heard(scene, answered.server, peers, number)))
+    };
+    if scene.damage.deaths.is_empty() && !scene.damage.left && !given_up() {
         return Err(format!("{what} is said to be lost, and no server died, left or was given up"));
     }
     Ok(())

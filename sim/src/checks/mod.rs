@@ -2,12 +2,13 @@
 //! a run is judged. Each check counts what it looked at: one that never had anything to look at
 //! has shown nothing.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use grapevine_core::command::Write;
-use grapevine_core::{RequestError, Response, ServerId, Session, Timestamp};
+use grapevine_core::{Engine, Member, RequestError, Response, ServerId, Session, Timestamp};
 
 use crate::model::{Model, Name};
 use crate::shop::Flight;
@@ -106,7 +107,7 @@ pub(crate) struct Scene<'a> {
     /// them, nobody can promise; only that all servers hold the same in the end.
     pub(crate) damaged: &'a BTreeSet<Name>,
     /// Requests without an answer yet.
-    pub(crate) flights: &'a BTreeMap<grapevine_core::RequestId, Flight>,
+    pub(crate) flights: &'a BTreeMap<grapevine_core::RequestId, Box<Flight>>,
     /// What each rule has looked at.
     pub(crate) tally: &'a Tally,
 }
@@ -116,6 +117,24 @@ pub(crate) struct Answered<'a> {
     pub(crate) server: usize,
     pub(crate) flight: &'a Flight,
     pub(crate) outcome: &'a Result<Response, RequestError>,
+    peers: OnceCell<Option<Vec<Member>>>,
+}
+
+impl<'a> Answered<'a> {
+    pub(crate) const fn new(
+        server: usize,
+        flight: &'a Flight,
+        outcome: &'a Result<Response, RequestError>,
+    ) -> Self {
+        Self { server, flight, outcome, peers: OnceCell::new() }
+    }
+
+    /// The others as the server that answers sees them; `None` if it does not run. Many rules ask for them,
+    /// and no event comes between.
+    fn peers(&self, scene: &Scene<'_>) -> Option<&[Member]> {
+        let peers = || scene.world.running(self.server).map(Engine::peers);
+        self.peers.get_or_init(peers).as_deref()
+    }
 }
 
 /// What a check says: nothing, or how the promise was broken.

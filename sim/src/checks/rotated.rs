@@ -7,17 +7,18 @@ use grapevine_core::{Life, ServerId, Session, SessionId};
 
 use super::{Judgement, Rule, Tally};
 use crate::model::{Contents, Name, name, shown};
+use crate::named::Named;
 use crate::shop::LOGIN;
 
 /// Follows what each server keeps, to know what a session was like when it was rotated.
 #[derive(Default)]
 pub(super) struct Rotated {
     /// The last copy of each live session that each server kept.
-    live: BTreeMap<(ServerId, Name), Arc<Session>>,
+    live: BTreeMap<ServerId, Named<Arc<Session>>>,
     /// Sessions that were rotated by this server just now: the old copy comes next.
     replaced: BTreeMap<(ServerId, Name), Contents>,
     /// What each new ID's old session was like where it was rotated.
-    before: BTreeMap<Name, Arc<Session>>,
+    before: Named<Arc<Session>>,
 }
 
 impl Rotated {
@@ -34,21 +35,22 @@ impl Rotated {
         damaged: &BTreeSet<Name>,
         tally: &Tally,
     ) -> Judgement {
-        let entry = (by, name(&copy.id));
+        let id = name(&copy.id);
+        let live = self.live.entry(by).or_default();
         if let Some(replaces) = &copy.fixed.replaces
             && by == copy.id.address.origin
             && copy.life == Life::Live
-            && !self.live.contains_key(&entry)
+            && !live.contains(&id)
             && !damaged.contains(&name(&replaces.id))
         {
-            let old = (by, name(&replaces.id));
-            let Some(before) = self.live.get(&old) else {
+            let old = name(&replaces.id);
+            let Some(before) = live.get(&old) else {
                 return Err(format!("{by} rotated {}, which did not live there", replaces.id));
             };
-            self.before.insert(name(&copy.id), Arc::clone(before));
+            self.before.insert(id, Arc::clone(before));
             let mut started = shown(copy);
             let mut had = shown(before);
-            self.replaced.insert(old, had.clone());
+            self.replaced.insert((by, old), had.clone());
             // What customers change when they log in.
             started.retain(|key, _| key.as_str() != LOGIN);
             had.retain(|key, _| key.as_str() != LOGIN);
@@ -60,7 +62,7 @@ impl Rotated {
                 ));
             }
         }
-        if let Some(had) = self.replaced.remove(&entry)
+        if let Some(had) = self.replaced.remove(&(by, id))
             && copy.life != Life::Deleted
         {
             tally.looked(Rule::OldId);
@@ -73,9 +75,9 @@ impl Rotated {
             }
         }
         if copy.life == Life::Live {
-            self.live.insert(entry, Arc::clone(copy));
+            live.insert(id, Arc::clone(copy));
         } else {
-            self.live.remove(&entry);
+            live.remove(&id);
         }
         Ok(())
     }

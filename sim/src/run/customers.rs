@@ -69,7 +69,7 @@ impl Run {
     }
 
     /// Hands a request to a server.
-    pub(super) fn submit(&mut self, server: usize, request: Request, mut flight: Flight) {
+    pub(super) fn submit(&mut self, server: usize, request: Request, mut flight: Box<Flight>) {
         flight.server = server;
         // A slow server may take its timers only, and leave what comes waiting.
         let runs = self.world.is_up(server) && !self.world.is_paused(server);

@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::Run;
 use crate::scenario::{Delay, Heal};
-use crate::shop::{Flight, Intent, errand};
+use crate::shop::{Intent, errand};
 
 /// So many heartbeats after healing every customer is served, or gets an answer that is as good (G7 says
 /// which).
@@ -113,8 +113,8 @@ impl Run {
         let rest = self.world.size() - self.healed.len();
         let within = VERIFY + UNANSWERED * rest as u32;
         for server in self.healed.clone() {
-            let flight = errand(server, Intent::Verify, self.world.now());
-            let flight = Flight { last: true, ..flight };
+            let mut flight = errand(server, Intent::Verify, self.world.now());
+            flight.last = true;
             self.submit(server, Request::Verify { within }, flight);
         }
         self.run_until(self.world.now() + within);

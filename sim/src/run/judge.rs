@@ -16,7 +16,7 @@ impl Run {
 
     /// Tells the model, the customers and the checks what has happened.
     pub(super) fn observe(&mut self) {
-        let mut observations = self.world.take_observations();
+        let Some(mut observations) = self.world.take_observations() else { return };
         for observation in observations.drain(..) {
             if self.broken.is_some() {
                 return;
@@ -25,7 +25,7 @@ impl Run {
                 Observation::Wrote { .. } | Observation::Stored { .. }
                     if self.checks.is_empty() => {}
                 Observation::Wrote { by, write } => {
-                    let first = self.model.wrote(by, &write, self.world.now());
+                    let first = self.model.wrote(by, &write, self.world.done_since(by));
                     if self.is_damaged(&write.session().id) {
                         continue;
                     }
@@ -64,7 +64,7 @@ impl Run {
             return self
                 .fail("G7", "a request was answered twice, or after its server died".into());
         };
-        let answered = Answered { server, flight: &flight, outcome };
+        let answered = Answered::new(server, &flight, outcome);
         let about = flight.token.as_ref().map(|token| token.id);
         let damaged = about.is_some_and(|id| self.is_damaged(&id));
         self.judge_all(|check, scene| {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use grapevine_core::{Acks, Create, Key, Request, Timestamp, Token, Value, Vector};
+use grapevine_core::{Acks, Create, Key, Request, Timestamp, Value, Vector};
 use rand_chacha::ChaCha8Rng;
 
 use super::login::somebody;
@@ -16,9 +16,9 @@ impl Shop {
         n: usize,
         carried: &Carried,
         now: Timestamp,
-    ) -> Vec<(Request, Flight)> {
+    ) -> Vec<(Request, Box<Flight>)> {
         let Some((intent, mut request)) = self.customers[n].last.clone() else { return Vec::new() };
-        let own = Token::decode(&carried.text, &self.key).expect("a token of this farm");
+        let own = carried.token.clone();
         let mut stale_will_do = false;
         let acks = match &mut request {
             Request::Update { token, acks, .. }
@@ -52,12 +52,12 @@ impl Shop {
         carried: &Carried,
         now: Timestamp,
         rng: &mut ChaCha8Rng,
-    ) -> Vec<(Request, Flight)> {
+    ) -> Vec<(Request, Box<Flight>)> {
         let (mut create, made) = self.create(n, now, rng);
         if let Request::Create(create) = &mut create {
             create.principal = Some(somebody(rng));
         }
-        let token = Token::decode(&carried.text, &self.key).expect("a token of this farm");
+        let token = carried.token.clone();
         let acks = Acks::Peers(1);
         let known = carried.known.clone();
         let ended = flight(n, Intent::Delete, acks, Some(token.clone()), known, now);
@@ -67,7 +67,7 @@ impl Shop {
     }
 
     /// A new session that nobody comes back to.
-    pub(crate) fn nobody(&self, bytes: usize, now: Timestamp) -> (Request, Flight) {
+    pub(crate) fn nobody(&self, bytes: usize, now: Timestamp) -> (Request, Box<Flight>) {
         let key = Key::new("page").expect("a good key");
         let create = Create {
             attributes: vec![(key, Value::new(&vec![b'x'; bytes]))],
@@ -82,7 +82,7 @@ impl Shop {
     }
 
     /// Notes what a customer asks, so that it can ask it again.
-    pub(super) fn note(&mut self, n: usize, asked: &[(Request, Flight)]) {
+    pub(super) fn note(&mut self, n: usize, asked: &[(Request, Box<Flight>)]) {
         if let Some((request, flight)) = asked.first()
             && !matches!(flight.intent, Intent::Create | Intent::List)
         {

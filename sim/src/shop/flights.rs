@@ -24,7 +24,7 @@ pub(super) fn policy(kind: Option<Kind>, rng: &mut ChaCha8Rng) -> ReadPolicy {
     policies[rng.random_range(0..policies.len())]
 }
 
-/// A request of a customer, about the session of this token.
+/// A request of a customer, about the session of this token. In a box: it is handed on several times.
 pub(super) fn flight(
     customer: usize,
     intent: Intent,
@@ -32,8 +32,8 @@ pub(super) fn flight(
     token: Option<Token>,
     known: Vector,
     sent: Timestamp,
-) -> Flight {
-    Flight {
+) -> Box<Flight> {
+    Box::new(Flight {
         customer: Some(customer),
         server: 0,
         intent,
@@ -47,13 +47,14 @@ pub(super) fn flight(
         within: None,
         named: false,
         last: false,
-    }
+    })
 }
 
 /// What no customer asks for, but whoever runs the farm.
-pub(crate) fn errand(server: usize, intent: Intent, sent: Timestamp) -> Flight {
-    let flight = flight(0, intent, Acks::Local, None, Vector::default(), sent);
-    Flight { customer: None, server, ..flight }
+pub(crate) fn errand(server: usize, intent: Intent, sent: Timestamp) -> Box<Flight> {
+    let mut flight = flight(0, intent, Acks::Local, None, Vector::default(), sent);
+    (flight.customer, flight.server) = (None, server);
+    flight
 }
 
 /// How long this read waits, if it says so itself.

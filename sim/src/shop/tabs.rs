@@ -9,54 +9,79 @@ use rand::RngExt as _;
 use rand_chacha::ChaCha8Rng;
 
 use super::{Flight, Intent, Shop, flight};
+use crate::scenario::Kind;
 
 /// The number that they change. It is never anything but a whole number, a counter, or nothing.
 const STOCK: &str = "stock";
 
 impl Shop {
-    /// Two changes of one number, at once, each for a server of its own.
-    pub(super) fn number_in_two_tabs(
+    /// Two requests about one session, at once, each for a server of its own.
+    fn twice(
         &mut self,
         n: usize,
-        token: &Token,
-        known: &Vector,
+        (token, known): (&Token, &Vector),
         now: Timestamp,
-        rng: &mut ChaCha8Rng,
-    ) -> Vec<(Request, Flight)> {
+        mut request: impl FnMut(&mut Self) -> (Intent, Request),
+    ) -> Vec<(Request, Box<Flight>)> {
         self.customers[n].waits = 2;
         let submit = |_| {
-            let change = change(rng);
-            let removes = matches!(change, Change::Remove(_));
-            let intent = if removes { Intent::Remove } else { Intent::Write };
-            let changes = vec![change];
-            let (token, acks) = (token.clone(), Acks::Local);
-            let request = Request::Update { token: token.clone(), changes, acks };
-            (request, flight(n, intent, acks, Some(token), known.clone(), now))
+            let (intent, request) = request(self);
+            let acks = if let Intent::Rotate(acks) = intent { acks } else { Acks::Local };
+            (request, flight(n, intent, acks, Some(token.clone()), known.clone(), now))
         };
         (0..2).map(submit).collect()
     }
 
-    /// Two new IDs for one session, at once, each from a server of its own.
+    /// Two writes of different values to one item.
+    pub(super) fn two_tabs(
+        &mut self,
+        n: usize,
+        has: (&Token, &Vector),
+        now: Timestamp,
+        rng: &mut ChaCha8Rng,
+    ) -> Vec<(Request, Box<Flight>)> {
+        // The same coins: the same item.
+        let tab = rng.clone();
+        self.twice(n, has, now, |shop| {
+            let (token, rng) = (has.0.clone(), &mut tab.clone());
+            shop.request(n, Some(Kind::Set), token, Acks::Local, rng).expect("a write")
+        })
+    }
+
+    /// Two changes of one number.
+    pub(super) fn number_in_two_tabs(
+        &mut self,
+        n: usize,
+        has: (&Token, &Vector),
+        now: Timestamp,
+        rng: &mut ChaCha8Rng,
+    ) -> Vec<(Request, Box<Flight>)> {
+        self.twice(n, has, now, |_| {
+            let change = change(rng);
+            let removes = matches!(change, Change::Remove(_));
+            let intent = if removes { Intent::Remove } else { Intent::Write };
+            let (token, changes, acks) = (has.0.clone(), vec![change], Acks::Local);
+            (intent, Request::Update { token, changes, acks })
+        })
+    }
+
+    /// Two new IDs for one session.
     pub(super) fn two_new_ids(
         &mut self,
         n: usize,
-        token: &Token,
-        known: &Vector,
+        has: (&Token, &Vector),
         now: Timestamp,
         rng: &mut ChaCha8Rng,
-    ) -> Vec<(Request, Flight)> {
-        self.customers[n].waits = 2;
-        let submit = |_| {
-            let (intent, mut request) = self.new_id(token.clone(), Value::new(b"tab"), rng);
-            let Intent::Rotate(acks) = intent else { unreachable!("a new ID") };
+    ) -> Vec<(Request, Box<Flight>)> {
+        self.twice(n, has, now, |shop| {
+            let (intent, mut request) = shop.new_id(has.0.clone(), Value::new(b"tab"), rng);
             if let Request::Rotate { rotation, .. } = &mut request {
                 // So far apart that it is seen which of them counts.
                 let ms = [100..600, 2_000..8_000][rng.random_range(0..2)].clone();
                 rotation.grace = Duration::from_millis(rng.random_range(ms));
             }
-            (request, flight(n, intent, acks, Some(token.clone()), known.clone(), now))
-        };
-        (0..2).map(submit).collect()
+            (intent, request)
+        })
     }
 }
 

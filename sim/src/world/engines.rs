@@ -6,15 +6,17 @@ use std::time::Duration;
 
 use grapevine_core::{Action, Command, Engine, Event, Life, Notice, ServerId, Session, To, wire};
 
-use super::{ACTIONS_PER_EVENT, COPIES_PER_EVENT, EVENTS_PER_COPY, Happening, Observation, World};
+use super::{
+    ACTIONS_PER_EVENT, COPIES_PER_EVENT, EVENTS_PER_COPY, Happening, Observation, Sent, World,
+};
 use crate::coins::Coins;
 use crate::network::{Extra, Fate, Link};
 use crate::rare::{HarnessMark, HarnessPoint};
 
 impl World {
-    pub(super) fn receive(&mut self, from: ServerId, link: Link, bytes: &[u8], flipped: bool) {
+    pub(super) fn receive(&mut self, from: ServerId, link: Link, sent: Rc<Sent>, flipped: bool) {
         if flipped {
-            let mut sealed = bytes.to_vec();
+            let mut sealed = sent.bytes().to_vec();
             wire::seal(&mut sealed);
             let mut bytes = sealed.clone();
             let about = [link.0 as u64, link.1 as u64, self.now.as_micros()];
@@ -32,22 +34,27 @@ impl World {
             }
             return;
         }
-        let command = wire::decode(bytes, &self.farm).expect("own bytes decode");
         self.messages += 1;
-        self.trace.message(self.now, from, link, &command, bytes);
+        self.trace.message(self.now, from, link, sent.name(), sent.bytes());
+        let command = Sent::command(sent, &self.farm, &mut self.free);
         self.nodes[link.1].heard[link.0] = self.clock(link.1);
         self.handle(link.1, Event::Command { from, command });
     }
 
     /// Hands an event to a server, and does what it wants done.
     pub fn handle(&mut self, server: usize, event: Event) {
-        let now = self.clock(server);
-        let Some(mut engine) = self.nodes[server].engine.take() else { return };
-        self.events += 1;
-        if !self.nodes[server].undrained {
-            self.nodes[server].answered_from = now;
+        if self.rare.forces_around() {
+            self.show_drained(server);
         }
-        self.late |= self.nodes[server].undrained;
+        let shows = self.bare_clock(server);
+        let node = &mut self.nodes[server];
+        let now = shows.max(node.latest);
+        let Some(mut engine) = node.engine.take() else { return };
+        self.events += 1;
+        if !node.undrained {
+            (node.answered_from, node.given_at) = (now, self.now);
+        }
+        self.late |= node.undrained;
         self.by_command = matches!(event, Event::Command { .. });
         if self.checked {
             self.traffic.heard(server, engine.server(), &event);
@@ -67,13 +74,15 @@ impl World {
             self.traffic.drained(server, engine.starting());
         }
         self.rare.see(server, &engine);
-        self.trace.state(self.now, server, &engine, Some(&self.changed));
+        if self.trace.recording() {
+            self.trace.state(self.now, server, &engine, Some(&self.changed));
+        }
         self.trace.changed(&engine, &self.changed);
         self.check(&engine);
         self.trace.handled(self.now, server, engine.fingerprint());
         if let Some((due, _)) = engine.poll_timeout() {
             // A clock that was set back stands until the time that it showed has come again.
-            let stands = now.since(self.bare_clock(server));
+            let stands = now.since(shows);
             if !stands.is_zero() {
                 self.rare.mark(HarnessMark::ClockStoodStill);
             }
@@ -86,9 +95,6 @@ impl World {
             self.arm(server, wait);
         }
         let node = &mut self.nodes[server];
-        if self.local_reads && !late {
-            node.shown.show(&engine);
-        }
         node.undrained = late;
         node.latest = now;
         node.busy = self.now + node.cost;
@@ -133,23 +139,23 @@ impl World {
         }
     }
 
-    pub(super) fn act(&mut self, server: usize, from: ServerId, action: Action) {
+    pub(super) fn act(&mut self, server: usize, from: ServerId, mut action: Action) {
         match action {
-            Action::Publish { to, command } => {
-                self.has_reason(server, to, &command);
-                self.buffer.clear();
-                wire::encode(&command, &mut self.buffer);
-                assert!(self.buffer.len() <= self.farm.frame_bytes as usize, "too long (G8)");
-                // Encoded once, and shared by all that get it.
-                let bytes = Rc::from(&self.buffer[..]);
+            Action::Publish { to, ref mut command } => {
+                self.has_reason(server, to, command);
+                let mut bytes = self.free.pop().unwrap_or_default();
+                bytes.clear();
+                wire::encode(command, &mut bytes);
+                assert!(bytes.len() <= self.farm.frame_bytes as usize, "too long (G8)");
+                let sent = Rc::new(Sent::new(command.name(), bytes));
                 match to {
                     To::All => {
                         for other in (0..self.nodes.len()).filter(|&other| other != server) {
                             let link = (server, other);
                             if self.nodes[other].engine.is_some() {
-                                self.transmit(from, link, &command, &bytes);
+                                self.transmit(from, link, command, &sent);
                             } else {
-                                self.trace.lost(self.now, link, &command, "down");
+                                self.trace.lost(self.now, link, command, "down");
                             }
                         }
                     }
@@ -158,14 +164,14 @@ impl World {
                         if self.running(link.1).map(Engine::server) != Some(id) {
                             // No connection leads from one process's end to its successor.
                             self.rare.mark(HarnessMark::SentToDead);
-                            self.trace.lost(self.now, link, &command, "gone");
+                            self.trace.lost(self.now, link, command, "gone");
                             return;
                         }
-                        self.transmit(from, link, &command, &bytes);
+                        self.transmit(from, link, command, &sent);
                     }
                 }
                 if let Command::Batch(batch) = command {
-                    self.wrote(from, batch.writes);
+                    self.wrote(from, std::mem::take(&mut batch.writes));
                 }
             }
             Action::Respond { id, outcome } => {
@@ -272,7 +278,7 @@ impl World {
         from: ServerId,
         link: Link,
         command: &Command,
-        bytes: &Rc<[u8]>,
+        sent: &Rc<Sent>,
     ) {
         self.link_up(link);
         let life = self.nodes[link.1].life;
@@ -281,14 +287,14 @@ impl World {
             Fate::Arrives(once, again) => {
                 for (due, flipped) in [Some(once), again].into_iter().flatten() {
                     self.trace.sent(self.now, due, link, command, flipped);
-                    let bytes = Rc::clone(bytes);
-                    let happening = Happening::Message { from, link, life, bytes, flipped };
+                    let sent = Rc::clone(sent);
+                    let happening = Happening::Message { from, link, life, sent, flipped };
                     self.schedule(due, happening);
                 }
             }
             Fate::Waits => {
                 self.trace.waits(self.now, link, command);
-                self.clogged.entry(link).or_default().push((from, life, Rc::clone(bytes)));
+                self.clogged.entry(link).or_default().push((from, life, Rc::clone(sent)));
             }
             Fate::Lost(why) => {
                 if let Command::Batch(batch) = command {

@@ -244,16 +244,16 @@ impl World {
     /// Lets a clogged link flow again: everything that waited leaves now.
     pub fn unclog(&mut self, link: Link) {
         self.network.clogged.remove(&link);
-        for (from, life, bytes) in self.clogged.remove(&link).unwrap_or_default() {
+        for (from, life, sent) in self.clogged.remove(&link).unwrap_or_default() {
             self.rare.mark(HarnessMark::CloggedLinkFlushed);
             let due = self.network.go_on(link, self.now);
             if self.trace.recording()
-                && let Ok(command) = wire::decode(&bytes, &self.farm)
+                && let Ok(command) = wire::decode(sent.bytes(), &self.farm)
             {
                 self.trace.sent(self.now, due, link, &command, false);
             }
             let flipped = false;
-            self.schedule(due, Happening::Message { from, link, life, bytes, flipped });
+            self.schedule(due, Happening::Message { from, link, life, sent, flipped });
         }
     }
 }

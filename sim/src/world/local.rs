@@ -31,7 +31,7 @@ impl Shown {
     }
 
     /// All that an engine wanted done is done: its view may be seen.
-    pub(super) fn show(&mut self, engine: &Engine) {
+    fn show(&mut self, engine: &Engine) {
         let generation = Some(engine.view_generation());
         if self.generation != generation {
             (self.generation, self.view) = (generation, engine.view());
@@ -47,6 +47,7 @@ impl World {
         request: &Request,
     ) -> Option<Result<Response, RequestError>> {
         let Request::Read { token, .. } = request else { return None };
+        self.show_drained(server);
         let node = &self.nodes[server];
         let runs = self.local_reads && node.engine.is_some() && !node.paused;
         let (copy, settled) = node.shown.copies.get(&token.id.address).filter(|_| runs)?;
@@ -60,6 +61,16 @@ impl World {
                 Some(outcome)
             }
             Locally::Ask => None,
+        }
+    }
+
+    /// Has a server's view seen by its request threads, if all that it wanted done is done: before they look,
+    /// and before an event after which something may be left to do. (A view takes long to make, and few are
+    /// looked at.)
+    pub(super) fn show_drained(&mut self, server: usize) {
+        let node = &mut self.nodes[server];
+        if let (Some(engine), true) = (&node.engine, self.local_reads && !node.undrained) {
+            node.shown.show(engine);
         }
     }
 

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use grapevine_core::{Request, RequestId, ServerId, Timestamp};
 
 use super::World;
+use super::sent::Sent;
 use crate::network::Link;
 
 /// Something that may happen to a server.
@@ -17,7 +18,7 @@ pub(super) enum Happening {
         from: ServerId,
         link: Link,
         life: u64,
-        bytes: Rc<[u8]>,
+        sent: Rc<Sent>,
         flipped: bool,
     },
     Timer {

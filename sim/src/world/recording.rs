@@ -1,8 +1,9 @@
-//! What a world keeps of what happened: a hash always, records and steps on demand.
+//! What a world keeps of what happened: a hash always, records and steps on demand, and what was observed until
+//! somebody takes it.
 
 use grapevine_core::Timestamp;
 
-use super::World;
+use super::{Observation, World};
 use crate::trace::Record;
 
 impl World {
@@ -39,5 +40,23 @@ impl World {
     /// After every event: its time, its server, and the hash so far.
     pub fn steps(&self) -> &[(Timestamp, usize, u64)] {
         self.trace.steps()
+    }
+
+    /// What was observed since the last call, if anything was. Hand the list back to [`World::reuse`].
+    pub(crate) fn take_observations(&mut self) -> Option<Vec<Observation>> {
+        if self.observations.is_empty() {
+            (self.late, self.ended) = (false, 0);
+            return None;
+        }
+        Some(std::mem::take(&mut self.observations))
+    }
+
+    /// Takes back a list of observations, for its memory.
+    pub(crate) fn reuse(&mut self, mut observations: Vec<Observation>) {
+        (self.late, self.ended) = (false, 0);
+        if self.observations.is_empty() {
+            observations.clear();
+            self.observations = observations;
+        }
     }
 }

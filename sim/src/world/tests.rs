@@ -104,7 +104,7 @@ fn what_a_twin_did_before_the_last_of_several_events_is_observed_as_late() {
         world.twin_carries_out(0);
         let observed = (world.late(), world.by_command());
         let observations = world.take_observations();
-        world.reuse(observations);
+        world.reuse(observations.unwrap_or_default());
         assert!(!world.late(), "all of that has been looked at");
         observed
     };

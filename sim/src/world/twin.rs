@@ -41,7 +41,7 @@ impl World {
         self.events += 1;
         let node = &mut self.nodes[server];
         if !node.undrained {
-            node.answered_from = now;
+            (node.answered_from, node.given_at) = (now, self.now);
             node.given = (false, false);
         }
         node.given.0 |= node.undrained;
