@@ -189,8 +189,8 @@ pub(crate) fn nth_latest(times: impl Iterator<Item = Timestamp>, nth: usize) -> 
     const FEW: usize = 4;
     if nth >= FEW {
         let mut all: Vec<Timestamp> = times.collect();
-        all.sort_unstable_by(|a, b| b.cmp(a));
-        return all.get(nth).copied();
+        let enough = nth < all.len();
+        return enough.then(|| *all.select_nth_unstable_by(nth, |a, b| b.cmp(a)).1);
     }
     let (mut latest, mut count) = ([Timestamp::ZERO; FEW], 0);
     for time in times {

@@ -102,7 +102,15 @@ impl Facts {
             assert!(names(old, copy.created()), "a session was replaced and doesn't say by what");
         }
         if let Some(principal) = &copy.fixed.principal {
-            for cause in self.owners.revocations(principal).filter(|&c| self.revokes(c, copy)) {
+            // Of each server the newest: who names that one names those before it, and if that one ends nothing, they
+            // don't.
+            let mut servers = Vec::new();
+            let newest = self.owners.revocations(principal).rev();
+            for cause in newest.take_while(|&cause| self.revokes(cause, copy)) {
+                if servers.contains(&cause.server) {
+                    continue;
+                }
+                servers.push(cause.server);
                 assert!(copy.life == Life::Deleted, "a revoked session lives");
                 assert!(names(copy, cause), "a session was revoked and doesn't say by what");
             }

@@ -1,6 +1,5 @@
 //! What a server sends: encoded once, and shared by all that get it.
 
-use std::cell::OnceCell;
 use std::rc::Rc;
 
 use grapevine_core::{Command, Farm, wire};
@@ -13,14 +12,11 @@ const KEPT: usize = 64;
 pub(super) struct Sent {
     name: &'static str,
     bytes: Vec<u8>,
-    /// What the bytes say, once somebody has read them of several who get them. For all of them they say the
-    /// same: reading them again would show nothing, and is most of what a message costs.
-    command: OnceCell<Command>,
 }
 
 impl Sent {
     pub(super) const fn new(name: &'static str, bytes: Vec<u8>) -> Self {
-        Self { name, bytes, command: OnceCell::new() }
+        Self { name, bytes }
     }
 
     /// The command's name.
@@ -32,21 +28,17 @@ impl Sent {
         &self.bytes
     }
 
-    /// What one who gets it reads. The last one leaves the memory of the bytes for others.
+    /// What one who gets it reads, each of several anew. The last one leaves the memory of the bytes for others.
     ///
     /// # Panics
     /// If the bytes can't be read: the farm's own servers have written them.
     pub(super) fn command(sent: Rc<Self>, farm: &Farm, free: &mut Vec<Vec<u8>>) -> Command {
-        let read = |bytes: &[u8]| wire::decode(bytes, farm).expect("own bytes decode");
-        match Rc::try_unwrap(sent) {
-            Ok(last) => {
-                let command = last.command.into_inner().unwrap_or_else(|| read(&last.bytes));
-                if free.len() < KEPT {
-                    free.push(last.bytes);
-                }
-                command
-            }
-            Err(shared) => shared.command.get_or_init(|| read(&shared.bytes)).clone(),
+        let command = wire::decode(&sent.bytes, farm).expect("own bytes decode");
+        if let Ok(last) = Rc::try_unwrap(sent)
+            && free.len() < KEPT
+        {
+            free.push(last.bytes);
         }
+        command
     }
 }
