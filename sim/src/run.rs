@@ -32,8 +32,8 @@ pub(crate) const WARM_UP: Duration = Duration::from_secs(2);
 /// to see grows as pairs of servers do, and so do the events of a second: a large farm is looked at
 /// as often in its own time.
 const LOOK_EVERY: u64 = 256;
-/// Of so many seeds one has all of an engine's state checked after every event. The others have what
-/// an event changed checked after every event, and all of it now and then: it is each copy that is
+/// Of so many seeds one has all of an engine's state checked after every event, or as often as 8 copies an event
+/// allow. The others have what an event changed checked after every event, and all of it now and then: it is each copy that is
 /// looked at, and most of the time would be spent on what cannot have changed.
 const WHOLE_STATE_SEEDS: u64 = 32;
 /// Events between two looks at all of an engine's state in the other seeds.

@@ -77,6 +77,8 @@ struct Node {
     answered_from: Timestamp,
     /// The same by the world's clock.
     given_at: Timestamp,
+    /// How many events are to pass before all of its engine's state is looked at.
+    unlooked: u64,
     /// The processes that it was told it has a connection to.
     linked: BTreeSet<ServerId>,
     /// When each server was last heard from, by this one's clock.
@@ -150,11 +152,10 @@ pub struct World {
     pub strict: bool,
     /// Whether engines are checked after every event; see [`grapevine_core::Engine::check_changed`].
     pub checked: bool,
-    /// After how many events all of an engine's state is checked, not only what changed: 1 for after
+    /// After how many of its events all of an engine's state is checked, not only what changed: 1 for after
     /// every one (every second one from 16 copies on, and so on), more for no sooner than after so many and
     /// four times as many as the engine has copies; see [`grapevine_core::Engine::check_invariants`].
     pub whole_state_every: u64,
-    next_whole_state: u64,
     /// Whether reads are answered without the engine where its rule allows that. Set it before anything
     /// happens.
     pub(crate) local_reads: bool,
@@ -186,6 +187,7 @@ impl World {
             latest: Timestamp::ZERO,
             answered_from: Timestamp::ZERO,
             given_at: START,
+            unlooked: 0,
             linked: BTreeSet::new(),
             heard: vec![Timestamp::ZERO; farm.size.into()],
             paused: false,
@@ -233,7 +235,6 @@ impl World {
             strict: false,
             checked: true,
             whole_state_every: 1,
-            next_whole_state: 0,
             local_reads: false,
             keep_answers: true,
         };
@@ -335,7 +336,8 @@ impl World {
         &self.local
     }
 
-    /// Since when a process may have done what is observed of it now: it may have waited to be given out.
+    /// Since when a process may have done what is observed of it now: it may have waited to be given out, with
+    /// what was done after it. So this may be too early, where actions are forced to come out late.
     pub(crate) fn done_since(&self, by: ServerId) -> Timestamp {
         self.nodes[usize::from(by.number()) - 1].given_at
     }

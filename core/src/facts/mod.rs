@@ -161,6 +161,7 @@ impl Facts {
         let next = match self.array.get(session.id.address) {
             Some(copy) if copy.id == session.id => {
                 if copy.holds(session) {
+                    debug_assert!(!(**copy).clone().merge(session), "it holds what merging adds");
                     return Merged::Same;
                 }
                 let mut merged = (**copy).clone();
@@ -174,6 +175,25 @@ impl Facts {
         };
         self.put(next);
         Merged::Changed
+    }
+
+    /// Merges something once more, though the copy holds all of it already: a forced choice. Returns whether
+    /// that changed anything, as it never may.
+    #[cfg(feature = "rare")]
+    pub(crate) fn merge_again(&mut self, session: &Session) -> bool {
+        let copy = self.array.get(session.id.address).filter(|copy| copy.id == session.id);
+        let Some(mut again) = copy.map(|copy| (**copy).clone()) else { return false };
+        let changed = again.merge(session);
+        if changed {
+            self.put(Arc::new(again));
+        }
+        changed
+    }
+
+    /// Without the feature nothing is forced.
+    #[cfg(not(feature = "rare"))]
+    pub(crate) const fn merge_again(&self, _: &Session) -> bool {
+        false
     }
 
     fn put(&mut self, copy: Arc<Session>) {

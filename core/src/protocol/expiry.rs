@@ -41,7 +41,7 @@ impl Engine {
         self.sweep_until(self.now);
     }
 
-    /// Looks at the copies whose deadlines come up until then, each once. One that is looked at early comes
+    /// Looks at the copies whose deadlines come up until then, each deadline once. One that is looked at early comes
     /// up again another time.
     pub(crate) fn sweep_until(&mut self, until: Timestamp) {
         let most = if self.rare.force(Point::SweepOne) { 1 } else { SWEEP };

@@ -320,17 +320,15 @@ impl Engine {
         self.clock.observe(session.newest().stamp);
         self.rare.meets(&self.facts, session, self.now);
         let now = self.sure_now_of_replaced(session);
-        if self.rare.force(Point::MergeTwice)
-            && self.facts.merge(session, now, changed) == Merged::Changed
-        {
-            changed.insert(session.id.address);
-        }
         match self.facts.merge(session, now, changed) {
             Merged::Changed => {
                 changed.insert(session.id.address);
             }
             Merged::Same => {}
             Merged::Superseded => self.counters.ignored_superseded += 1,
+        }
+        if self.rare.force(Point::MergeTwice) && self.facts.merge_again(session) {
+            changed.insert(session.id.address);
         }
         Ok(())
     }

@@ -74,7 +74,7 @@ fn must_be_listed(scene: &Scene<'_>, engine: &Engine, known: &Known) -> bool {
     let maker = usize::from(id.address.origin.number()) - 1;
     let here = engine.applied().covers_entry(id.address.origin, id.created);
     // What was made by the event that answered may have been made after the list.
-    here && known.made < scene.world.now()
+    here && known.made < scene.world.done_since(engine.server())
         && !known.ended
         && !known.end_asked
         // By a clock that is behind, a session may be idle as soon as it is made.

@@ -1,4 +1,5 @@
-//! What customers carry: tokens, which they get and hand over as text; and tokens that they forge.
+//! What customers carry: tokens, of which some go through text as all of real customers do; and tokens that they
+//! forge.
 
 use grapevine_core::{SessionId, Token, TokenKey, Vector};
 use rand::RngExt as _;

@@ -78,7 +78,7 @@ impl World {
             self.trace.state(self.now, server, &engine, Some(&self.changed));
         }
         self.trace.changed(&engine, &self.changed);
-        self.check(&engine);
+        self.check(server, &engine);
         self.trace.handled(self.now, server, engine.fingerprint());
         if let Some((due, _)) = engine.poll_timeout() {
             // A clock that was set back stands until the time that it showed has come again.
@@ -106,17 +106,19 @@ impl World {
     }
 
     /// Checks what the event under way may have changed, or everything.
-    pub(super) fn check(&mut self, engine: &Engine) {
+    pub(super) fn check(&mut self, server: usize, engine: &Engine) {
         if self.checked {
             engine.check_changed(self.changed.iter().copied());
-            if self.events >= self.next_whole_state {
+            let node = &mut self.nodes[server];
+            if node.unlooked == 0 {
                 engine.check_invariants();
                 let copies = engine.copies().count() as u64;
                 let often = self.whole_state_every == 1;
                 let least =
                     if often { copies / COPIES_PER_EVENT } else { EVENTS_PER_COPY * copies };
-                self.next_whole_state = self.events + self.whole_state_every.max(least);
+                node.unlooked = self.whole_state_every.max(least);
             }
+            node.unlooked -= 1;
         }
         self.changed.clear();
     }

@@ -86,7 +86,7 @@ impl World {
                 other => self.act(server, from, other),
             }
         }
-        self.check(&engine);
+        self.check(server, &engine);
         let node = &mut self.nodes[server];
         (node.undrained, node.given) = (false, (false, false));
         node.engine = Some(engine);
