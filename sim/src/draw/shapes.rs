@@ -61,9 +61,9 @@ fn add(scenario: &mut Scenario, at_s: f64, fault: Fault) {
     scenario.faults.push(Timed { at_s, fault });
 }
 
-/// Customers who ask much and write what others must see: each every 24 to 160 ms, all of them some hundred
-/// times a second. Four times as much took 1.6 times the time and found fewer bugs of the scorecard (each customer
-/// then waits for what it asked before, and what is lost has been overwritten when it could be missed).
+/// Customers who ask much and write what others must see: each every 24 to 160 ms on average, all of them some
+/// hundred times a second. Four times as much took 1.6 times the time and found fewer bugs of the scorecard
+/// (`docs/performance.md`).
 fn busy(rng: &mut ChaCha8Rng, scenario: &mut Scenario, kinds: &[Kind]) {
     let workload = &mut scenario.workload;
     workload.customers = rng.random_range(6..12);
