@@ -319,7 +319,12 @@ impl Engine {
         self.next
     }
 
-    fn find_next(&self) -> Option<(Timestamp, Timer)> {
+    fn find_next(&mut self) -> Option<(Timestamp, Timer)> {
+        let silence = self.members.next_review(&self.config.farm);
+        self.next_of(silence)
+    }
+
+    fn next_of(&self, silence: Option<Timestamp>) -> Option<(Timestamp, Timer)> {
         if self.stopped {
             return None;
         }
@@ -328,7 +333,8 @@ impl Engine {
         }
         let timers = [
             (Some(self.members.next_heartbeat()), Timer::Heartbeat),
-            (self.next_silence(), Timer::Membership),
+            // When a silence becomes too long, by the caller's clock.
+            (silence.map(|due| self.now + due.since(self.steady)), Timer::Membership),
             (self.lookups.next_review(), Timer::Lookup),
             (self.waiting.next_deadline(), Timer::Acknowledge),
             (self.repair.next_review(), Timer::Repair),
@@ -343,13 +349,9 @@ impl Engine {
 
     /// Checks that what is to be done next is known.
     pub(crate) fn check_next(&self) {
-        assert_eq!(self.next, self.find_next(), "what is to be done next");
-    }
-
-    /// When a silence becomes too long, by the caller's clock.
-    fn next_silence(&self) -> Option<Timestamp> {
-        let due = self.members.next_review(&self.config.farm)?;
-        Some(self.now + due.since(self.steady))
+        let silence = self.members.find_first_silence(&self.config.farm);
+        let next = self.next_of(silence.map(|(due, _)| due));
+        assert_eq!(self.next, next, "what is to be done next");
     }
 
     /// This process.

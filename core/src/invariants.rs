@@ -15,6 +15,8 @@ impl Engine {
     pub fn check_invariants(&self) {
         self.check_changed([]);
         self.members.check_together();
+        self.members.check_kept(&self.config);
+        self.gone.check_kept();
         self.check_next();
         self.facts.check_invariants();
         self.facts.array().iter().for_each(|copy| self.check_copy(copy));

@@ -132,9 +132,13 @@ impl Vector {
     /// Takes the entry-wise maximum with `other`.
     pub fn join(&mut self, other: &Self) {
         // Both are sorted: one walk through both raises what both have.
-        let mut new = 0;
+        let (mut new, both) = (0, self.alike(other));
         let mut rest = self.entries_mut();
-        for &(server, stamp) in other.entries() {
+        for (entry, &(_, stamp)) in rest.iter_mut().zip(&other.entries()[..both]) {
+            entry.1 = entry.1.max(stamp);
+        }
+        rest = &mut rest[both..];
+        for &(server, stamp) in &other.entries()[both..] {
             let before = rest.iter().take_while(|entry| entry.0 < server).count();
             rest = &mut rest[before..];
             match rest.first_mut() {
@@ -190,14 +194,33 @@ impl Vector {
 
     /// Whether every entry of `other` is reached.
     pub fn covers(&self, other: &Self) -> bool {
-        self.beyond(other).next().is_none()
+        let both = self.alike(other);
+        let pairs = self.entries()[..both].iter().zip(&other.entries()[..both]);
+        pairs.fold(true, |covers, (own, other)| covers & (own.1 >= other.1))
+            && self.beyond_from(both, other).next().is_none()
+    }
+
+    /// How many of the first entries are of the same servers as those of `other`. Mostly all are, and can be gone
+    /// through without a search.
+    fn alike(&self, other: &Self) -> usize {
+        let pairs = self.entries().iter().zip(other.entries());
+        pairs.take_while(|(own, other)| own.0 == other.0).count()
     }
 
     /// The entries of `other` that are not reached.
     pub(crate) fn beyond<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = Entry> + 'a {
+        self.beyond_from(0, other)
+    }
+
+    /// The same after so many of the first entries of both.
+    fn beyond_from<'a>(
+        &'a self,
+        first: usize,
+        other: &'a Self,
+    ) -> impl Iterator<Item = Entry> + 'a {
         // Both are sorted: one walk through both finds all.
-        let mut mine = self.entries();
-        other.entries().iter().copied().filter(move |&(server, stamp)| {
+        let mut mine = &self.entries()[first..];
+        other.entries()[first..].iter().copied().filter(move |&(server, stamp)| {
             while let [first, rest @ ..] = mine
                 && first.0 < server
             {
@@ -247,8 +270,11 @@ impl Vector {
 
     /// The newest entry.
     pub fn newest(&self) -> Version {
-        let entries = self.iter().map(|(server, stamp)| Version::new(stamp, server));
-        entries.max().unwrap_or(Version::ZERO)
+        let newest = self.entries().iter().fold((ServerId::ZERO, Stamp::ZERO), |newest, &entry| {
+            // They are sorted by server: of equal ones the later is the newer version.
+            if entry.1 >= newest.1 { entry } else { newest }
+        });
+        Version::new(newest.1, newest.0)
     }
 }
 

@@ -6,6 +6,7 @@
 //! by it, so a server that was paused does not take everybody for dead, and one whose clock was set
 //! ahead does not end sessions by it.
 
+use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::command::Command;
@@ -13,10 +14,10 @@ use crate::config::Farm;
 use crate::engine::Engine;
 use crate::id::ServerId;
 use crate::member::State;
-use crate::protocol::membership::Members;
+use crate::protocol::membership::{Members, Peer};
 use crate::rare::Mark;
 use crate::session::{Expiry, Session};
-use crate::stamp::{Stamp, Timestamp, nth_latest};
+use crate::stamp::{Stamp, Timestamp};
 
 impl Engine {
     /// Moves both clocks on. An engine is called at every heartbeat at least; what is longer than
@@ -55,6 +56,7 @@ impl Engine {
             peer.skewed_until = peer.skewed_until.max(until);
             if peer.state == State::Alive {
                 peer.state = State::Skewed;
+                self.members.state_changes();
                 self.member_changed(server, State::Skewed);
             }
         }
@@ -68,6 +70,7 @@ impl Engine {
             && now >= peer.skewed_until
         {
             peer.state = State::Alive;
+            self.members.state_changes();
             self.rare.mark(Mark::SkewedServerTakenAgain);
             self.member_changed(server, State::Alive);
         }
@@ -122,40 +125,105 @@ impl Engine {
     }
 }
 
+/// The clocks of those who count: introduced, and not left. Each heartbeat asks for the time that a majority has
+/// reached, and whose clocks are off, so both are kept instead of found anew.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Clocks {
+    /// By how much each clock was ahead of what had passed here when it was last read, the latest first: that
+    /// stays the same until it is read again.
+    ahead: Vec<i128>,
+    /// Of how many peers the clock is off this one's, whether they count or not.
+    off: usize,
+}
+
+impl Clocks {
+    fn is_off(offset: Option<i64>, max_drift: Duration) -> bool {
+        let drift = i64::try_from(max_drift.as_micros()).unwrap_or(i64::MAX);
+        offset.is_some_and(|offset| offset.saturating_abs() > drift)
+    }
+
+    /// A peer's clock is at another distance from this one.
+    pub(super) fn moved(&mut self, before: Option<i64>, now: Option<i64>, max_drift: Duration) {
+        self.off -= usize::from(Self::is_off(before, max_drift));
+        self.off += usize::from(Self::is_off(now, max_drift));
+    }
+
+    /// A peer that nobody knows any more.
+    pub(super) fn forget(&mut self, peer: &Peer, max_drift: Duration) {
+        self.moved(peer.clock_offset, None, max_drift);
+        self.count(peer.counted, None);
+    }
+
+    fn count(&mut self, before: Option<i128>, now: Option<i128>) {
+        let place = |ahead: &[i128], one| ahead.partition_point(|&other| other > one);
+        if let Some(before) = before {
+            self.ahead.remove(place(&self.ahead, before));
+        }
+        if let Some(now) = now {
+            self.ahead.insert(place(&self.ahead, now), now);
+        }
+    }
+
+    /// The time that the `nth` of them has reached, from zero and the latest first, when so much has passed here.
+    fn reached(&self, nth: usize, passed: Timestamp) -> Option<Timestamp> {
+        let reached = self.ahead.get(nth)? + i128::from(passed.as_micros());
+        Some(Timestamp::from_micros(u64::try_from(reached).unwrap_or(u64::MAX)))
+    }
+}
+
+impl Peer {
+    /// What it is to be counted by among the [`Clocks`]: where its clock stands now at the least follows from its
+    /// last reading and what has passed since. Of a step nothing counts: a clock that is set ahead again and again
+    /// would take a dead process's along.
+    fn to_be_counted(&self) -> Option<i128> {
+        let ahead = i128::from(self.clock.as_micros()) - i128::from(self.clock_read.as_micros());
+        (self.introduced && self.state != State::Left).then_some(ahead)
+    }
+}
+
 impl Members {
+    /// A clock was read, or a process left.
+    pub(super) fn count_clock(&mut self, server: ServerId) {
+        let Some(peer) = self.peers.get_mut(&server.number()) else { return };
+        let now = peer.to_be_counted();
+        let before = core::mem::replace(&mut peer.counted, now);
+        if before != now {
+            self.clocks.count(before, now);
+        }
+    }
+
     /// Notes when a majority of the configured farm, this server among them, has said what time it is.
     pub(super) fn note_time(&mut self, now: Timestamp, passed: Timestamp, farm: &Farm) {
-        let heard = self.peers.values().filter(|peer| peer.introduced && peer.state != State::Left);
-        if heard.count() + 1 >= usize::from(farm.majority()) {
+        if self.clocks.ahead.len() + 1 >= usize::from(farm.majority()) {
             self.told = Some((self.trusted(now, passed, farm), passed));
         }
     }
 
     fn trusted(&self, now: Timestamp, passed: Timestamp, farm: &Farm) -> Timestamp {
-        // Where a clock stands now at the least, from its last reading and what has passed since. Of a step
-        // nothing counts: a clock that is set ahead again and again would take a dead process's along.
-        let heard = || {
-            let peers = self.peers.values();
-            peers.filter(|peer| peer.introduced && peer.state != State::Left)
-        };
         // With this server's own.
-        let (count, majority) = (heard().count() + 1, usize::from(farm.majority()));
+        let (count, majority) = (self.clocks.ahead.len() + 1, usize::from(farm.majority()));
         // Without a majority's word, its own such time is all that a server has, since it was told the
         // time: by processes that may be no more.
         let alone = count < majority;
         let since = |(time, at): (Timestamp, Timestamp)| time + passed.since(at);
         let own = if alone { now.min(self.told.map_or(passed, since)) } else { now };
-        let clocks = heard().map(|peer| peer.clock + passed.since(peer.clock_read));
-        let reached = nth_latest(clocks.chain([own]), count.min(majority) - 1);
-        reached.map_or(own, |reached| own.min(reached))
+        // With its own clock, so many others make a majority, and no time counts that is later than its own.
+        let Some(others) = count.min(majority).checked_sub(2) else { return own };
+        self.clocks.reached(others, passed).map_or(own, |reached| own.min(reached))
     }
 
     /// A server more than `max_drift` from the majority's clocks must not expire or serve anything.
     pub(super) fn judge_own_clock(&mut self, farm: &Farm) {
-        let drift = i64::try_from(farm.max_drift.as_micros()).unwrap_or(i64::MAX);
-        let offsets = self.peers.values().filter_map(|peer| peer.clock_offset);
-        let off = offsets.filter(|offset| offset.saturating_abs() > drift).count();
-        self.self_skewed = self.size > 1 && off >= usize::from(farm.majority());
+        self.self_skewed = self.size > 1 && self.clocks.off >= usize::from(farm.majority());
+    }
+
+    pub(super) fn check_clocks(&self, farm: &Farm) {
+        let counted = self.peers.values().filter_map(Peer::to_be_counted);
+        let mut ahead: Vec<i128> = counted.collect();
+        ahead.sort_unstable_by(|a, b| b.cmp(a));
+        assert_eq!(self.clocks.ahead, ahead, "the clocks of those who count");
+        let off = |peer: &&Peer| Clocks::is_off(peer.clock_offset, farm.max_drift);
+        assert_eq!(self.clocks.off, self.peers.values().filter(off).count(), "clocks that are off");
     }
 }
 

@@ -33,7 +33,7 @@ impl Engine {
 
     fn heartbeat(&mut self) -> Heartbeat {
         self.note_gone_writers();
-        let members = self.members.newest(self.config.server);
+        let members = self.members.newest().to_vec();
         let live = |server| members.contains(&server);
         Heartbeat {
             clock: self.now,

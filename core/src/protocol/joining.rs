@@ -59,7 +59,7 @@ impl Engine {
             && waited >= self.config.local.cold_start_after;
         let enough = silent == 0 || waited >= silent_end || cold;
         if level + silent + 1 >= self.members.size && enough {
-            self.members.joining = false;
+            self.members.joined();
             self.rare.mark(if silent == 0 {
                 Mark::JoinedByCovering
             } else if cold {

@@ -68,7 +68,7 @@ impl Engine {
         self.rare.mark_if(complete && leaving.waited, Mark::LeaveWaitedForStream);
         self.rare.mark_if(!complete, Mark::LeaveGaveUpWaiting);
         let request = leaving.request;
-        let (end, members) = (self.end(), self.members.newest(self.config.server));
+        let (end, members) = (self.end(), self.members.newest().to_vec());
         let linked = self.members.linked_unheard();
         self.act(Action::Publish { to: To::All, command: Command::Leave { end, members, linked } });
         self.respond(request, Ok(Response::Left { complete }));

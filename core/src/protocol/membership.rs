@@ -2,6 +2,7 @@
 //! protocol page). Numbers are configured; processes make themselves known by heartbeats.
 
 use alloc::vec::Vec;
+use core::time::Duration;
 
 use crate::action::{Action, Notice};
 use crate::command::Heartbeat;
@@ -9,10 +10,10 @@ use crate::config::{Config, Farm};
 use crate::engine::Engine;
 use crate::id::ServerId;
 use crate::member::{Member, State};
-use crate::protocol::clocks::{ahead, same_distance};
+use crate::protocol::clocks::{Clocks, ahead, same_distance};
 use crate::protocol::links::Links;
 use crate::protocol::sources::{Together, Told};
-use crate::rare::{Mark, Point};
+use crate::rare::Mark;
 use crate::sorted::SortedMap;
 use crate::stamp::{Stamp, Timestamp};
 use crate::vector::Vector;
@@ -36,9 +37,12 @@ pub(super) struct Peer {
     /// Whether a heartbeat of this process has come.
     pub(super) introduced: bool,
     pub(super) clock: Timestamp,
-    offsets: Vec<i64>,
+    /// The last of them are the latest; those before the first reading are as low as can be.
+    offsets: [i64; CLOCK_READINGS],
     /// The furthest ahead of them.
     pub(super) clock_offset: Option<i64>,
+    /// See [`Clocks`].
+    pub(super) counted: Option<i128>,
     end: Stamp,
     /// How many copies it holds.
     copies: u64,
@@ -47,7 +51,7 @@ pub(super) struct Peer {
     /// Up to this reading of its clock, all its writes are here.
     covered_until: Timestamp,
     /// What must be covered here before this process counts for joining: its vector when it first
-    /// named this server.
+    /// named this server. Kept as long as this server joins.
     pub(super) named_me_at: Option<Vector>,
     pub(super) skewed_until: Timestamp,
 }
@@ -56,6 +60,11 @@ pub(super) struct Peer {
 #[derive(Clone, Debug)]
 pub(crate) struct Members {
     pub(super) peers: SortedMap<u16, Peer>,
+    /// The newest process of each number, this server included.
+    newest: Vec<ServerId>,
+    pub(super) clocks: Clocks,
+    /// When the first silence becomes too long, and whose it is, if that is known.
+    pub(super) first_silence: Option<(Timestamp, u16)>,
     pub(super) size: usize,
     pub(super) links: Links,
     /// When this server started, by its steady time, as are all silences here.
@@ -73,6 +82,9 @@ impl Members {
     pub(crate) fn new(config: &Config, now: Timestamp) -> Self {
         Self {
             peers: SortedMap::new(),
+            newest: Vec::from([config.server]),
+            clocks: Clocks::default(),
+            first_silence: None,
             size: usize::from(config.farm.size),
             links: Links::default(),
             started: now,
@@ -92,16 +104,6 @@ impl Members {
         self.next_heartbeat = now + farm.heartbeat_every;
     }
 
-    /// When a silence becomes too long, or joining may end by time alone.
-    pub(crate) fn next_review(&self, farm: &Farm) -> Option<Timestamp> {
-        let silences = self.peers.values().filter_map(|peer| match peer.state {
-            State::Alive | State::Skewed => Some(peer.heard + farm.suspect_after),
-            State::Suspect => Some(peer.heard + farm.down_after),
-            State::Down | State::Left => None,
-        });
-        silences.min()
-    }
-
     pub(crate) const fn joining(&self) -> bool {
         self.joining
     }
@@ -119,10 +121,14 @@ impl Members {
     }
 
     /// Whether all of these are the newest of their numbers here. May say no of a list out of order.
-    fn counts_all(&self, members: &[ServerId], me: ServerId) -> bool {
-        let mut known = self.peers.values().map(|peer| peer.server);
-        let mut next = |server| known.by_ref().find(|&known| known >= server);
-        members.iter().all(|&server| server == me || next(server) == Some(server))
+    fn counts_all(&self, members: &[ServerId]) -> bool {
+        // Mostly both count the same ones.
+        if members == self.newest {
+            return true;
+        }
+        let mut known = self.newest.iter();
+        let mut next = |server| known.by_ref().find(|&&known| known >= server);
+        members.iter().all(|&server| next(server) == Some(&server))
     }
 
     pub(crate) fn suspects(&self) -> Vec<ServerId> {
@@ -132,11 +138,20 @@ impl Members {
     }
 
     /// The newest process of each number, this server included.
-    pub(crate) fn newest(&self, me: ServerId) -> Vec<ServerId> {
-        let mut newest: Vec<ServerId> = self.peers.values().map(|peer| peer.server).collect();
-        newest.push(me);
-        newest.sort();
-        newest
+    pub(crate) fn newest(&self) -> &[ServerId] {
+        &self.newest
+    }
+
+    /// Puts a process in its number's place.
+    fn put(&mut self, peer: Peer, max_drift: Duration) {
+        let (server, number) = (peer.server, peer.server.number());
+        self.state_changes();
+        if let Some(before) = self.peers.insert(number, peer) {
+            self.clocks.forget(&before, max_drift);
+        }
+        self.newest.retain(|counted| counted.number() != number);
+        let at = self.newest.partition_point(|&counted| counted < server);
+        self.newest.insert(at, server);
     }
 
     /// Notes that a link to this process came up, or went down.
@@ -235,6 +250,8 @@ impl Members {
         match self.of_mut(server) {
             Some(peer) if peer.state != State::Left => {
                 peer.state = State::Left;
+                self.state_changes();
+                self.count_clock(server);
                 true
             }
             _ => false,
@@ -266,7 +283,7 @@ impl Members {
         (now, passed): (Timestamp, Timestamp),
         config: &Config,
     ) {
-        let named = heartbeat.members.contains(&config.server);
+        let joining = self.joining;
         let Some(peer) = self.of_mut(from) else { return };
         if applied.covers_entry(from, peer.end) {
             peer.covered_until = peer.covered_until.max(peer.clock);
@@ -275,27 +292,31 @@ impl Members {
         peer.joining = heartbeat.joining;
         peer.copies = heartbeat.copies;
         peer.end = peer.end.max(heartbeat.end);
-        if let Some(target) = &mut peer.named_me_at {
-            target.retain(|server, _| !heartbeat.has_forgotten(server));
+        if joining {
+            peer.note_named(&heartbeat, config.server);
         }
-        if peer.offsets.len() == CLOCK_READINGS {
-            peer.offsets.remove(0);
-        }
-        peer.offsets.push(ahead(heartbeat.clock, now));
-        peer.clock_offset = peer.offsets.iter().copied().max();
-        if named && peer.named_me_at.is_none() {
-            let mut target = heartbeat.applied.clone();
-            target.raise(from, heartbeat.end);
-            target.retain(|server, _| server != config.server);
-            peer.named_me_at = Some(target);
-        }
-        if heartbeat.clock >= peer.clock {
+        peer.offsets.rotate_left(1);
+        peer.offsets[CLOCK_READINGS - 1] = ahead(heartbeat.clock, now);
+        let offset = peer.offsets.into_iter().max();
+        let before = core::mem::replace(&mut peer.clock_offset, offset);
+        let later = heartbeat.clock >= peer.clock;
+        if later {
             // Of two heartbeats that overtook each other, the later one says it all.
             (peer.clock, peer.clock_read) = (heartbeat.clock, passed);
+        }
+        self.clocks.moved(before, offset, config.farm.max_drift);
+        self.count_clock(from);
+        if later {
             self.told(from, heartbeat.applied);
         }
         self.judge_own_clock(&config.farm);
         self.note_time(now, passed, &config.farm);
+    }
+
+    /// This server has joined: what it had to cover for that is not asked for again.
+    pub(super) fn joined(&mut self) {
+        self.joining = false;
+        self.peers.values_mut().for_each(|peer| peer.named_me_at = None);
     }
 
     /// The others, as people see them.
@@ -317,7 +338,20 @@ impl Members {
     pub(crate) fn check_invariants(&self, config: &Config) {
         assert!(self.peers.len() < self.size.max(1), "more servers than configured");
         assert!(self.peers.get(&config.server.number()).is_none(), "a peer with this number");
-        assert!(self.peers.values().all(|peer| peer.offsets.len() <= CLOCK_READINGS));
+    }
+
+    /// Checks that what is kept is what would be found anew.
+    pub(crate) fn check_kept(&self, config: &Config) {
+        let mut newest: Vec<ServerId> = self.peers.values().map(|peer| peer.server).collect();
+        newest.push(config.server);
+        newest.sort();
+        assert_eq!(self.newest, newest, "the newest processes");
+        if self.first_silence.is_some() {
+            let found = self.find_first_silence(&config.farm);
+            let due = |found: Option<(Timestamp, u16)>| found.map(|(due, _)| due);
+            assert_eq!(due(self.first_silence), due(found), "the first silence");
+        }
+        self.check_clocks(&config.farm);
     }
 }
 
@@ -333,8 +367,9 @@ impl Peer {
             introduced: false,
             clock: Timestamp::ZERO,
             clock_read: steady,
-            offsets: Vec::new(),
+            offsets: [i64::MIN; CLOCK_READINGS],
             clock_offset: None,
+            counted: None,
             end: Stamp::ZERO,
             copies: 0,
             told: Told::default(),
@@ -342,6 +377,18 @@ impl Peer {
             covered_until: Timestamp::ZERO,
             named_me_at: None,
             skewed_until: Timestamp::ZERO,
+        }
+    }
+
+    /// Notes what must be covered for joining, once this process names this server.
+    fn note_named(&mut self, heartbeat: &Heartbeat, me: ServerId) {
+        if let Some(target) = &mut self.named_me_at {
+            target.retain(|server, _| !heartbeat.has_forgotten(server));
+        } else if heartbeat.members.contains(&me) {
+            let mut target = heartbeat.applied.clone();
+            target.raise(self.server, heartbeat.end);
+            target.retain(|server, _| server != me);
+            self.named_me_at = Some(target);
         }
     }
 
@@ -376,6 +423,7 @@ impl Engine {
             self.member_changed(server, State::Alive);
         }
         let steady = self.steady;
+        self.members.heard_again(server);
         let Some(peer) = self.members.of_mut(server) else { return false };
         if peer.state == State::Left {
             // It serves nothing after it left; coming back is a restart.
@@ -388,6 +436,7 @@ impl Engine {
             let down = peer.state == State::Down;
             self.rare.mark(if down { Mark::DownServerHeardAgain } else { Mark::SuspectHeardAgain });
             peer.state = State::Alive;
+            self.members.state_changes();
             self.member_changed(server, State::Alive);
         }
         true
@@ -402,7 +451,7 @@ impl Engine {
         }
         let reachable = self.members.links.lead_to(server);
         let peer = Peer { reachable, ..Peer::new(server, self.steady) };
-        self.members.peers.insert(server.number(), peer);
+        self.members.put(peer, self.config.farm.max_drift);
     }
 
     /// Whether this process, of whom another server tells, is of the farm and no older than the
@@ -423,7 +472,7 @@ impl Engine {
     /// (`docs/decisions/0006-processes-count-by-hearsay.md`).
     pub(crate) fn hear_of_members(&mut self, members: &[ServerId]) {
         // Mostly there is nothing new, and lists of one order are compared in one pass.
-        if self.members.counts_all(members, self.config.server) {
+        if self.members.counts_all(members) {
             return;
         }
         for &server in members {
@@ -439,34 +488,5 @@ impl Engine {
         self.view_changed();
         self.members_moved();
         self.act(Action::Notify(Notice::Member { server, state }));
-    }
-
-    /// Finds silences that have become too long.
-    pub(crate) fn review_members(&mut self) {
-        let farm = &self.config.farm;
-        let mut changed = Vec::new();
-        for peer in self.members.peers.values_mut() {
-            let silent = self.steady.since(peer.heard);
-            let next = match peer.state {
-                State::Left => State::Left,
-                _ if silent >= farm.down_after => State::Down,
-                _ if silent >= farm.suspect_after => State::Suspect,
-                State::Skewed => State::Skewed,
-                _ if self.rare.force(Point::SuspectEarly) => State::Suspect,
-                _ => State::Alive,
-            };
-            if next != peer.state {
-                peer.state = next;
-                changed.push((peer.server, next));
-            }
-        }
-        for (server, state) in changed {
-            self.member_changed(server, state);
-            if state == State::Suspect {
-                self.send(server, crate::Command::HeartbeatRequest);
-            }
-        }
-        self.check_joined();
-        self.review_waiting();
     }
 }

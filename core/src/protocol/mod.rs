@@ -19,6 +19,7 @@ pub(crate) mod repair;
 pub(crate) mod revoke;
 pub(crate) mod rotate;
 pub(crate) mod serve;
+mod silence;
 pub(crate) mod sources;
 pub(crate) mod verify;
 pub(crate) mod write;

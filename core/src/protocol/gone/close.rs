@@ -39,6 +39,7 @@ impl Engine {
             if !self.gone.closed.reaches(&closed) && offered.is_none_or(|(said, _)| *said != closed)
             {
                 self.gone.offered.insert(from.number(), (closed, covers()));
+                self.gone.level = false;
             }
         }
         self.review_closed();

@@ -42,6 +42,8 @@ pub(crate) struct Gone {
     line: Line,
     /// Whose entries are closed.
     closed: Line,
+    /// Whether it is known that there is nothing to close: see [`Gone::nothing_to_close`].
+    level: bool,
     /// Writers whose lists have been taken up, or need not be.
     noted: BTreeSet<ServerId>,
     /// Lists that are still to be walked, and from which place.
@@ -62,6 +64,7 @@ impl Gone {
         Self {
             line: Line::drawn(&[config.server], &[]),
             closed: Line::default(),
+            level: false,
             noted: BTreeSet::new(),
             walks: BTreeMap::new(),
             waiting: BTreeSet::new(),
@@ -96,9 +99,20 @@ impl Gone {
         self.closed.reaches(&self.line)
     }
 
-    /// Whether no line that this server may move to is ahead of what it has closed.
-    fn nothing_to_close(&self) -> bool {
+    /// Whether no line that this server may move to is ahead of what it has closed. Each heartbeat asks; once
+    /// it is so, it stays so until there is another line.
+    fn nothing_to_close(&mut self) -> bool {
+        self.level = self.level || self.has_closed_all_lines();
+        self.level
+    }
+
+    fn has_closed_all_lines(&self) -> bool {
         self.all_closed() && self.offered.values().all(|(line, _)| self.closed.reaches(line))
+    }
+
+    /// Checks that what is kept is what would be found anew.
+    pub(crate) fn check_kept(&self) {
+        assert!(!self.level || self.has_closed_all_lines(), "something is to be closed");
     }
 
     /// Whether there is nothing left to publish.
@@ -127,10 +141,10 @@ impl Members {
 impl Engine {
     /// The members have changed: some may be gone now.
     pub(crate) fn members_moved(&mut self) {
-        let members = self.members.newest(self.config.server);
-        let line = Line::drawn(&members, &self.members.gone_for_good());
+        let line = Line::drawn(self.members.newest(), &self.members.gone_for_good());
         if line != self.gone.line {
             self.gone.line = line;
+            self.gone.level = false;
             self.gone.said.clear();
             self.gone.target = Vector::default();
             self.note_gone_writers();

@@ -129,7 +129,7 @@ impl Engine {
     /// Asks for the part that is next in a talk.
     fn pull(&mut self, talk: usize) {
         let one = self.rare.force(Point::PullOne);
-        let newest = self.members.newest(self.config.server);
+        let newest = self.members.newest();
         let partial = self.facts.has_partial(|server| newest.contains(&server));
         let Some(round) = &self.repair.round else { return };
         let Some(talk) = round.talks.get(talk) else { return };
