@@ -42,8 +42,10 @@ pub enum Command {
         /// The end of the sender's stream.
         end: Stamp,
         /// Whom it counted last, in order, itself included: whoever it fed, and may have fed alone.
+        #[serde(with = "crate::wire::fixed::servers")]
         members: Vec<ServerId>,
         /// As in [`Heartbeat::linked`].
+        #[serde(with = "crate::wire::fixed::servers")]
         linked: Vec<ServerId>,
     },
     /// Here is a hash of a range of my copies: what is yours?
@@ -145,6 +147,7 @@ pub struct Offer {
     /// Whose offer it is: the sender's, or that of a server that the sender asked on for the asker.
     pub by: ServerId,
     /// Servers that the sender asks on for the asker, because its own copy won't do.
+    #[serde(with = "crate::wire::fixed::servers")]
     pub asks: Vec<ServerId>,
 }
 
@@ -173,6 +176,7 @@ pub struct Answer {
     /// Who answers: the sender, or a server that the sender asked on for the asker.
     pub by: ServerId,
     /// Servers that the sender asks on for the asker, because its own answer won't do.
+    #[serde(with = "crate::wire::fixed::servers")]
     pub asks: Vec<ServerId>,
 }
 
@@ -201,12 +205,14 @@ pub struct Heartbeat {
     /// The sender's applied vector.
     pub applied: Vector,
     /// For each number, the newest server that the sender counts, itself included.
+    #[serde(with = "crate::wire::fixed::servers")]
     pub members: Vec<ServerId>,
     /// Whether the sender is still joining.
     pub joining: bool,
     /// Whether the sender holds sessions only in part; then its applied vector acknowledges nothing.
     pub partial: bool,
     /// Those of `members` that left: nothing more is taken from them.
+    #[serde(with = "crate::wire::fixed::servers")]
     pub left: Vec<ServerId>,
     /// Whether the sender has published again whatever it holds, beyond its applied entries, of
     /// processes that are gone by `members` and `left`. All of it is then in the streams up to
@@ -214,11 +220,13 @@ pub struct Heartbeat {
     pub published: bool,
     /// Per number, the first process that may still have written something that not every server
     /// has: the entries of all before it are closed.
+    #[serde(with = "crate::wire::fixed::servers")]
     pub closed: Vec<ServerId>,
     /// How many copies the sender holds, of any kind: so that one that joins can say how far it is.
     pub copies: u64,
     /// Processes newer than those of `members` that the sender, or one who told it, has a link to and
     /// has not heard: what is written reaches them all the same.
+    #[serde(with = "crate::wire::fixed::servers")]
     pub linked: Vec<ServerId>,
 }
 
@@ -343,6 +351,7 @@ pub struct Terms {
     pub base: Vector,
     /// Per number, the first process that the asker has not closed: what those before it wrote beyond
     /// the base both have alike, if both have closed them.
+    #[serde(with = "crate::wire::fixed::servers")]
     pub closed: Vec<ServerId>,
 }
 

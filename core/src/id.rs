@@ -51,6 +51,14 @@ impl ServerId {
         Self::new(self.number(), boot)
     }
 
+    /// Whether two lists are the same. They are compared without stopping at the first difference: mostly there
+    /// is none, and so it takes several at once.
+    pub(crate) fn are_same(some: &[Self], others: &[Self]) -> bool {
+        let pairs = some.iter().zip(others);
+        some.len() == others.len()
+            && pairs.fold(0, |differs, (one, other)| differs | (one.0 ^ other.0)) == 0
+    }
+
     /// The 64 bits: number above, boot milliseconds below.
     pub const fn to_bits(self) -> u64 {
         self.0

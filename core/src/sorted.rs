@@ -271,40 +271,15 @@ where
 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
             let mut entries = Vec::with_capacity(map.size_hint().unwrap_or(0).min(ON_TRUST));
-            read(&mut entries, &mut map)?;
+            while let Some(entry) = map.next_entry()? {
+                entries.push(entry);
+            }
+            sort(&mut entries);
             Ok(entries)
         }
     }
 
     deserializer.deserialize_map(Entries(PhantomData))
-}
-
-/// All entries of a map, sorted, of which some were read already.
-pub(crate) fn more<'de, A, K, V>(first: &[(K, V)], mut map: A) -> Result<Vec<(K, V)>, A::Error>
-where
-    A: MapAccess<'de>,
-    K: Ord + Copy + Deserialize<'de>,
-    V: Copy + Deserialize<'de>,
-{
-    let announced = map.size_hint().unwrap_or(0).min(ON_TRUST);
-    let mut entries = Vec::with_capacity(first.len() + announced);
-    entries.extend_from_slice(first);
-    read(&mut entries, &mut map)?;
-    Ok(entries)
-}
-
-/// Reads the rest of a map, and sorts all.
-fn read<'de, A, K, V>(entries: &mut Vec<(K, V)>, map: &mut A) -> Result<(), A::Error>
-where
-    A: MapAccess<'de>,
-    K: Ord + Deserialize<'de>,
-    V: Deserialize<'de>,
-{
-    while let Some(entry) = map.next_entry()? {
-        entries.push(entry);
-    }
-    sort(entries);
-    Ok(())
 }
 
 #[cfg(test)]

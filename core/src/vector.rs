@@ -6,12 +6,12 @@ use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::fmt;
 
-use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::id::ServerId;
 use crate::sorted;
 use crate::stamp::{Stamp, Version};
+use crate::wire::fixed;
 
 /// So many entries need no memory of their own: what a session of a small farm has seen.
 const INLINE: usize = 3;
@@ -78,10 +78,11 @@ impl Vector {
     #[inline]
     fn place(&self, server: ServerId) -> Result<usize, usize> {
         let entries = self.entries();
-        if entries.len() > 8 {
-            return entries.binary_search_by_key(&server, |entry| entry.0);
-        }
-        let at = entries.iter().take_while(|entry| entry.0 < server).count();
+        let at = if entries.len() > 8 {
+            entries.partition_point(|entry| entry.0 < server)
+        } else {
+            entries.iter().take_while(|entry| entry.0 < server).count()
+        };
         if entries.get(at).is_some_and(|entry| entry.0 == server) { Ok(at) } else { Err(at) }
     }
 
@@ -131,14 +132,14 @@ impl Vector {
 
     /// Takes the entry-wise maximum with `other`.
     pub fn join(&mut self, other: &Self) {
-        // Both are sorted: one walk through both raises what both have.
-        let (mut new, both) = (0, self.alike(other));
-        let mut rest = self.entries_mut();
-        for (entry, &(_, stamp)) in rest.iter_mut().zip(&other.entries()[..both]) {
-            entry.1 = entry.1.max(stamp);
+        if self.is_alike(other) {
+            let pairs = self.entries_mut().iter_mut().zip(other.entries());
+            return pairs.for_each(|(own, other)| own.1 = own.1.max(other.1));
         }
-        rest = &mut rest[both..];
-        for &(server, stamp) in &other.entries()[both..] {
+        // Both are sorted: one walk through both raises what both have.
+        let mut new = 0;
+        let mut rest = self.entries_mut();
+        for &(server, stamp) in other.entries() {
             let before = rest.iter().take_while(|entry| entry.0 < server).count();
             rest = &mut rest[before..];
             match rest.first_mut() {
@@ -169,6 +170,10 @@ impl Vector {
 
     /// Takes the entry-wise minimum with `other`: what both reach.
     pub(crate) fn meet(&mut self, other: &Self) {
+        if self.is_alike(other) {
+            let pairs = self.entries_mut().iter_mut().zip(other.entries());
+            return pairs.for_each(|(own, other)| own.1 = own.1.min(other.1));
+        }
         let mut theirs = other.entries();
         let entries = self.entries_mut();
         let mut kept = 0;
@@ -194,33 +199,29 @@ impl Vector {
 
     /// Whether every entry of `other` is reached.
     pub fn covers(&self, other: &Self) -> bool {
-        let both = self.alike(other);
-        let pairs = self.entries()[..both].iter().zip(&other.entries()[..both]);
-        pairs.fold(true, |covers, (own, other)| covers & (own.1 >= other.1))
-            && self.beyond_from(both, other).next().is_none()
+        // Without stopping at the first that is not: mostly all are, and so there is no branch per entry.
+        if self.is_alike(other) {
+            let pairs = self.entries().iter().zip(other.entries());
+            return pairs.fold(0, |behind, (own, other)| behind | u64::from(own.1 < other.1)) == 0;
+        }
+        self.beyond(other).next().is_none()
     }
 
-    /// How many of the first entries are of the same servers as those of `other`. Mostly all are, and can be gone
-    /// through without a search.
-    fn alike(&self, other: &Self) -> usize {
+    /// Whether both are of the same servers, as mostly the vectors of a farm are: then entries can be compared
+    /// place by place.
+    fn is_alike(&self, other: &Self) -> bool {
         let pairs = self.entries().iter().zip(other.entries());
-        pairs.take_while(|(own, other)| own.0 == other.0).count()
+        self.len() == other.len()
+            && pairs
+                .fold(0, |differs, (own, other)| differs | (own.0.to_bits() ^ other.0.to_bits()))
+                == 0
     }
 
     /// The entries of `other` that are not reached.
     pub(crate) fn beyond<'a>(&'a self, other: &'a Self) -> impl Iterator<Item = Entry> + 'a {
-        self.beyond_from(0, other)
-    }
-
-    /// The same after so many of the first entries of both.
-    fn beyond_from<'a>(
-        &'a self,
-        first: usize,
-        other: &'a Self,
-    ) -> impl Iterator<Item = Entry> + 'a {
         // Both are sorted: one walk through both finds all.
-        let mut mine = &self.entries()[first..];
-        other.entries()[first..].iter().copied().filter(move |&(server, stamp)| {
+        let mut mine = self.entries();
+        other.entries().iter().copied().filter(move |&(server, stamp)| {
             while let [first, rest @ ..] = mine
                 && first.0 < server
             {
@@ -320,45 +321,52 @@ impl FromIterator<Entry> for Vector {
     }
 }
 
-/// As any map is.
+/// As a run of servers and stamps.
 impl Serialize for Vector {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map(self.iter())
+        fixed::write_run(self.entries().iter().map(written), serializer)
     }
 }
 
-/// Entries at [`Stamp::ZERO`] say nothing and are left out.
+/// Reads a vector's entries, as they come from a peer: in any order. Of several of one server the last one
+/// counts; entries at [`Stamp::ZERO`] say nothing and are left out.
 impl<'de> Deserialize<'de> for Vector {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(Entered)
+        fixed::read_run(deserializer, |parts: &[[u8; 16]]| {
+            // Mostly few, and those need no memory on their way.
+            if parts.len() <= INLINE {
+                let mut entries = [Entry::default(); INLINE];
+                entries.iter_mut().zip(parts).for_each(|(entry, part)| *entry = read(part));
+                let entries = &entries[..parts.len()];
+                if in_order(entries) {
+                    return Self::of(entries);
+                }
+            }
+            let mut entries: Vec<Entry> = parts.iter().map(read).collect();
+            if !in_order(&entries) {
+                sorted::sort(&mut entries);
+                entries.retain(|&(_, stamp)| stamp > Stamp::ZERO);
+            }
+            Self::of_vec(entries)
+        })
     }
 }
 
-/// Reads a vector's entries, as they come from a peer: in any order, of any claimed length.
-struct Entered;
+fn written((server, stamp): &Entry) -> [u8; 16] {
+    (u128::from(stamp.to_bits()) << 64 | u128::from(server.to_bits())).to_le_bytes()
+}
 
-impl<'de> Visitor<'de> for Entered {
-    type Value = Vector;
+fn read(part: &[u8; 16]) -> Entry {
+    let both = u128::from_le_bytes(*part);
+    (ServerId::from_bits(both as u64), Stamp::from_bits((both >> 64) as u64))
+}
 
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a map of stamps")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Vector, A::Error> {
-        // Mostly few, and in order: those need no memory on their way.
-        let (mut few, mut len) = ([Entry::default(); INLINE + 1], 0);
-        while let Some(entry) = map.next_entry::<ServerId, Stamp>()? {
-            let in_order = len == 0 || few[len - 1].0 < entry.0;
-            few[len] = entry;
-            len += 1;
-            if len > INLINE || !in_order || entry.1 == Stamp::ZERO {
-                let mut entries = sorted::more(&few[..len], map)?;
-                entries.retain(|&(_, stamp)| stamp > Stamp::ZERO);
-                return Ok(Vector::of_vec(entries));
-            }
-        }
-        Ok(Vector::of(&few[..len]))
-    }
+/// Whether they are as a correct peer writes them: by server, each once, none at [`Stamp::ZERO`].
+fn in_order(entries: &[Entry]) -> bool {
+    let pairs = entries.iter().zip(entries.iter().skip(1));
+    let unsorted = pairs.fold(0, |unsorted, (a, b)| unsorted | u64::from(a.0 >= b.0));
+    let empty = |empty, entry: &Entry| empty | u64::from(entry.1 == Stamp::ZERO);
+    entries.iter().fold(unsorted, empty) == 0
 }
 
 #[cfg(test)]
@@ -391,9 +399,19 @@ mod tests {
 
     fn same(vector: &Vector, tree: &BTreeMap<ServerId, Stamp>) -> Result<(), TestCaseError> {
         prop_assert!(vector.iter().eq(tree.iter().map(|(&server, &stamp)| (server, stamp))));
-        prop_assert_eq!(postcard::to_allocvec(vector), postcard::to_allocvec(tree));
+        let pairs: Vec<Entry> = tree.iter().map(|(&server, &stamp)| (server, stamp)).collect();
+        prop_assert_eq!(postcard::to_allocvec(vector), Ok(encoded(&pairs)));
         prop_assert_eq!(matches!(vector.0, Entries::Many(_)), tree.len() > INLINE);
         Ok(())
+    }
+
+    /// By the book: the length in bytes, then each server and its stamp.
+    fn encoded(entries: &[Entry]) -> Vec<u8> {
+        let words = entries.iter().flat_map(|(server, stamp)| [server.to_bits(), stamp.to_bits()]);
+        let bytes: Vec<u8> = words.flat_map(u64::to_le_bytes).collect();
+        let mut all = postcard::to_allocvec(&bytes.len()).expect("a length");
+        all.extend(bytes);
+        all
     }
 
     proptest! {
@@ -433,11 +451,22 @@ mod tests {
         #[test]
         fn entries_of_any_order_are_read_as_a_tree_reads_them(entries in entries()) {
             let pairs: Vec<Entry> = entries.into_iter().map(entry).collect();
-            let bytes = postcard::to_allocvec(&pairs).expect("encodes");
-            let mut tree: BTreeMap<ServerId, Stamp> = postcard::from_bytes(&bytes).expect("a tree");
+            let bytes = encoded(&pairs);
+            let mut tree: BTreeMap<ServerId, Stamp> = pairs.iter().copied().collect();
             tree.retain(|_, stamp| *stamp > Stamp::ZERO);
             let vector: Vector = postcard::from_bytes(&bytes).expect("a vector");
             same(&vector, &tree)?;
+        }
+
+        #[test]
+        fn a_vector_with_a_part_of_an_entry_is_refused(entries in entries(), cut in 1..16_usize) {
+            let pairs: Vec<Entry> = entries.into_iter().map(entry).collect();
+            let whole = encoded(&pairs);
+            let bytes = &whole[whole.len() - 16 * pairs.len()..];
+            let cut = bytes.len().saturating_sub(cut);
+            let mut cut_off = postcard::to_allocvec(&cut).expect("a length");
+            cut_off.extend(&bytes[..cut]);
+            prop_assert_eq!(postcard::from_bytes::<Vector>(&cut_off).is_ok(), pairs.is_empty());
         }
     }
 }

@@ -212,7 +212,9 @@ impl Engine {
     pub(crate) fn is_superseded(&mut self, heartbeat: &Heartbeat) -> bool {
         let me = self.config.server;
         let newer = |&&server: &&ServerId| server.number() == me.number() && server > me;
-        let newer = heartbeat.members.iter().find(newer).copied();
+        // Mostly both count the same ones.
+        let same = ServerId::are_same(&heartbeat.members, self.members.newest());
+        let newer = if same { None } else { heartbeat.members.iter().find(newer).copied() };
         let newer = newer.or((heartbeat.applied.get(me) > self.end()).then_some(me));
         let Some(newer) = newer else { return false };
         self.rare.mark(Mark::Superseded);

@@ -123,7 +123,7 @@ impl Members {
     /// Whether all of these are the newest of their numbers here. May say no of a list out of order.
     fn counts_all(&self, members: &[ServerId]) -> bool {
         // Mostly both count the same ones.
-        if members == self.newest {
+        if ServerId::are_same(members, &self.newest) {
             return true;
         }
         let mut known = self.newest.iter();

@@ -6,6 +6,7 @@
 //! by byte, as `postcard::fixint` does it, the same bytes took most of the time of a heartbeat's
 //! encoding and decoding.
 
+use alloc::vec::Vec;
 use core::fmt;
 
 use serde::de::{Deserializer, Error, Visitor};
@@ -64,6 +65,83 @@ pub(crate) mod sixteen {
     {
         let [low, high] = <[Half; 2]>::deserialize(deserializer)?;
         Ok((u128::from(high.0) << 64 | u128::from(low.0)).to_le_bytes())
+    }
+}
+
+/// So many parts of a run are written without memory of their own.
+const SHORT: usize = 4;
+
+/// Writes a run of parts of so many bytes: how many bytes it has, then all of them at once.
+pub(crate) fn write_run<S: Serializer, const PART: usize>(
+    parts: impl ExactSizeIterator<Item = [u8; PART]>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    let length = parts.len();
+    if length <= SHORT {
+        let mut bytes = [[0; PART]; SHORT];
+        bytes.iter_mut().zip(parts).for_each(|(bytes, part)| *bytes = part);
+        return serializer.serialize_bytes(bytes[..length].as_flattened());
+    }
+    let bytes: Vec<[u8; PART]> = parts.collect();
+    serializer.serialize_bytes(bytes.as_flattened())
+}
+
+/// Reads a run that is made of parts of so many bytes, and hands it over as it came.
+///
+/// # Errors
+/// If a part is cut off.
+pub(crate) fn read_run<'de, D, T, const PART: usize>(
+    deserializer: D,
+    read: fn(&[[u8; PART]]) -> T,
+) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+{
+    struct Run<T, const PART: usize>(fn(&[[u8; PART]]) -> T);
+
+    impl<T, const PART: usize> Visitor<'_> for Run<T, PART> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "a multiple of {PART} bytes")
+        }
+
+        fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<T, E> {
+            match bytes.as_chunks() {
+                (parts, []) => Ok((self.0)(parts)),
+                _ => Err(E::invalid_length(bytes.len(), &self)),
+            }
+        }
+    }
+
+    deserializer.deserialize_bytes(Run(read))
+}
+
+/// Lists of servers, as a run.
+pub(crate) mod servers {
+    use alloc::vec::Vec;
+
+    use serde::de::Deserializer;
+    use serde::ser::Serializer;
+
+    use crate::id::ServerId;
+
+    /// Writes them.
+    pub(crate) fn serialize<S: Serializer>(
+        servers: &[ServerId],
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        super::write_run(servers.iter().map(|server| server.to_bits().to_le_bytes()), serializer)
+    }
+
+    /// Reads them.
+    pub(crate) fn deserialize<'de, D>(deserializer: D) -> Result<Vec<ServerId>, D::Error>
+    where
+        D: Deserializer<'de>,
+    {
+        super::read_run(deserializer, |words| {
+            words.iter().map(|&word| ServerId::from_bits(u64::from_le_bytes(word))).collect()
+        })
     }
 }
 

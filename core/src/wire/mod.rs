@@ -18,7 +18,7 @@ use crate::session::Session;
 pub(crate) mod fixed;
 
 /// The version of the wire format; servers with different versions refuse each other.
-pub const WIRE_VERSION: u16 = 9;
+pub const WIRE_VERSION: u16 = 10;
 
 /// The longest principal, in bytes.
 pub const MAX_PRINCIPAL_BYTES: usize = 256;
