@@ -15,6 +15,7 @@ use crate::command::{Command, Found, Mend};
 use crate::config::Farm;
 use crate::session::Session;
 
+pub(crate) mod copy;
 pub(crate) mod fixed;
 
 /// The version of the wire format; servers with different versions refuse each other.
@@ -94,8 +95,8 @@ pub fn encode(command: &Command, out: &mut Vec<u8>) {
     append(command, out);
 }
 
-/// Appends the encoding of any part of a command.
-pub(crate) fn append<T: Serialize>(value: &T, out: &mut Vec<u8>) {
+/// Appends the encoding of a command, or of any part of one.
+fn append<T: Serialize>(value: &T, out: &mut Vec<u8>) {
     if let Err(error) = postcard::serialize_with_flavor(value, Appending(out)) {
         // Memory is the only thing that encoding into a growing buffer can run out of.
         unreachable!("something that can't be encoded: {error}");
