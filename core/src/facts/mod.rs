@@ -203,10 +203,13 @@ impl Facts {
             self.slots.take(address.slot);
         }
         self.changes.move_entries(old.as_deref(), &copy);
-        if let Some(old) = &old {
-            self.owners.remove(old);
+        // A change leaves a session whose it is, and a record whose it was.
+        if old.as_ref().is_none_or(|old| !owners::same(old, &copy)) {
+            if let Some(old) = &old {
+                self.owners.remove(old);
+            }
+            self.owners.add(&copy);
         }
-        self.owners.add(&copy);
         self.evictable.put(old.as_deref(), &copy);
         let due = copy.next_deadline(self.margin);
         match &old {

@@ -17,6 +17,12 @@ struct Owned {
     sessions: BTreeSet<Address>,
 }
 
+/// Whether two copies at one address are noted in the same way.
+pub(super) fn same(old: &Session, new: &Session) -> bool {
+    let revokes = old.is_revocation() || new.is_revocation();
+    !revokes && old.fixed.principal == new.fixed.principal
+}
+
 /// Principal → its sessions and revocations.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Owners {
