@@ -32,7 +32,7 @@ impl Facts {
         let retired = replaces.retired(copy.created());
         let taken_in = old.address.origin != self.me || self.slots.is_freed(old.address.slot);
         let comes = taken_in && retired.expiry(now, self.margin) != Expiry::Gone;
-        if (comes || here) && self.merge_alone(&Arc::new(retired)) == Merged::Changed {
+        if (comes || here) && self.merge_alone(&Arc::new(retired)).0 == Merged::Changed {
             others.insert(old.address);
         }
     }

@@ -111,7 +111,11 @@ impl Flavor for Appending<'_> {
 
     #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(bytes);
+        // Most numbers are one byte, for which a call that copies any number of them is long.
+        match bytes {
+            &[byte] => self.0.push(byte),
+            bytes => self.0.extend_from_slice(bytes),
+        }
         Ok(())
     }
 
