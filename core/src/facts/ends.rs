@@ -104,13 +104,14 @@ impl Facts {
         if let Some(principal) = &copy.fixed.principal {
             // Of each server the newest: who names that one names those before it, and if that one ends nothing, they
             // don't.
-            let mut servers = Vec::new();
+            let (mut last, mut others) = (None, Vec::new());
             let newest = self.owners.revocations(principal).rev();
             for cause in newest.take_while(|&cause| self.revokes(cause, copy)) {
-                if servers.contains(&cause.server) {
+                if last == Some(cause.server) || others.contains(&cause.server) {
                     continue;
                 }
-                servers.push(cause.server);
+                // Mostly there is one only, for which no memory is needed.
+                others.extend(last.replace(cause.server));
                 assert!(copy.life == Life::Deleted, "a revoked session lives");
                 assert!(names(copy, cause), "a session was revoked and doesn't say by what");
             }

@@ -3,7 +3,9 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use grapevine_core::{Event, ReadPolicy, Request, RequestError, RequestId, Response, Served, Token};
+use grapevine_core::{
+    Event, ReadPolicy, Request, RequestError, RequestId, Response, Served, Token,
+};
 
 use super::{Happening, World};
 

@@ -17,6 +17,8 @@ pub(super) const LAST: Address = Address { origin: ServerId::from_bits(u64::MAX)
 
 /// Bytes of a [`Held`] on the wire, at most.
 const HELD_BYTES: usize = 40;
+/// Bytes that most copies stay below.
+const COPY_BYTES: usize = 1024;
 /// Entries of a list, at most.
 const LISTED: usize = 1024;
 
@@ -75,7 +77,7 @@ impl Engine {
     ) -> Listing {
         let held = self.facts.totals().copies() as usize;
         let mut digests = Vec::with_capacity(copies.min(held));
-        let mut buffer = Vec::new();
+        let mut buffer = Vec::with_capacity(COPY_BYTES);
         let mut room = bytes;
         // Walked from within: the array is a tree of chunks of slots, and most of a step from copy to copy would
         // be finding out again where in it the walk is.
