@@ -15,7 +15,7 @@ use crate::command::{Command, Found, Mend};
 use crate::config::Farm;
 use crate::session::Session;
 
-pub(crate) mod copy;
+pub(crate) mod by_hand;
 pub(crate) mod fixed;
 
 /// The version of the wire format; servers with different versions refuse each other.
@@ -92,7 +92,14 @@ pub fn open(frame: &[u8]) -> Result<&[u8], WireError> {
 
 /// Appends the encoding of `command` to `out`.
 pub fn encode(command: &Command, out: &mut Vec<u8>) {
-    append(command, out);
+    match command {
+        Command::Batch(batch) => by_hand::batch(batch, out),
+        Command::Query(query) => by_hand::query(query, out),
+        Command::Answer(answer) => by_hand::answer(answer, out),
+        Command::Heartbeat(heartbeat) => by_hand::heartbeat(heartbeat, out),
+        Command::Delta(delta) => by_hand::delta(delta, out),
+        others => append(others, out),
+    }
 }
 
 /// Appends the encoding of a command, or of any part of one.

@@ -115,7 +115,7 @@ impl Engine {
             return None;
         }
         buffer.clear();
-        wire::copy::append(copy, buffer);
+        wire::by_hand::copy(copy, buffer);
         Some(xxh3_128(buffer).to_le_bytes())
     }
 
