@@ -16,6 +16,9 @@ use crate::stamp::{Stamp, Version};
 /// So many entries need no memory of their own: what a session of a small farm has seen.
 const INLINE: usize = 3;
 
+/// So many entries are gone through faster than halved.
+const FEW: usize = 8;
+
 type Entry = (ServerId, Stamp);
 
 /// Server → stamp. A server without an entry stands at [`Stamp::ZERO`].
@@ -78,7 +81,7 @@ impl Vector {
     #[inline]
     fn place(&self, server: ServerId) -> Result<usize, usize> {
         let entries = self.entries();
-        if entries.len() > 8 {
+        if entries.len() > FEW {
             return entries.binary_search_by_key(&server, |entry| entry.0);
         }
         let at = entries.iter().take_while(|entry| entry.0 < server).count();
@@ -87,10 +90,13 @@ impl Vector {
 
     /// The entry of `server`, or [`Stamp::ZERO`].
     pub fn get(&self, server: ServerId) -> Stamp {
-        match self.place(server) {
-            Ok(at) => self.entries()[at].1,
-            Err(_) => Stamp::ZERO,
+        let entries = self.entries();
+        if entries.len() > FEW {
+            let place = entries.binary_search_by_key(&server, |entry| entry.0);
+            return place.map_or(Stamp::ZERO, |at| entries[at].1);
         }
+        let entry = entries.iter().find(|entry| entry.0 == server);
+        entry.map_or(Stamp::ZERO, |entry| entry.1)
     }
 
     /// Moves the entry of `server` up to `stamp`. Returns whether it moved.
