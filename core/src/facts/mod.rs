@@ -351,8 +351,9 @@ impl Facts {
             assert!(attribute.version() >= copy.floor, "an attribute below the floor");
         }
         assert!(!own || self.slots.in_use(address.slot), "own slot in use but free");
-        assert!(self.owners.has(copy), "the index of principals is wrong about a copy");
+        let (noted, revocations) = self.owners.check(copy);
+        assert!(noted, "the index of principals is wrong about a copy");
         assert!(self.evictable.has(copy), "a session that may be ended is not noted");
-        self.check_ends(copy);
+        self.check_ends(copy, revocations);
     }
 }
