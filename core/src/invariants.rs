@@ -53,7 +53,7 @@ impl Engine {
     fn check_copy(&self, copy: &Session) {
         let own = copy.seen.get(self.config.server);
         assert!(own <= self.end(), "a copy shows a write of this server beyond its stream's end");
-        assert!(copy.newest().stamp <= self.clock.newest(), "the clock is behind a stored stamp");
+        assert!(copy.newest_stamp() <= self.clock.newest(), "the clock is behind a stored stamp");
         assert!(
             copy.id.address.slot < self.config.farm.slots_per_origin,
             "a slot beyond the limit is in use"

@@ -16,6 +16,9 @@ use crate::wire::fixed;
 /// So many entries need no memory of their own: what a session of a small farm has seen.
 const INLINE: usize = 3;
 
+/// So many entries are gone through faster than halved.
+const FEW: usize = 8;
+
 type Entry = (ServerId, Stamp);
 
 /// Server → stamp. A server without an entry stands at [`Stamp::ZERO`].
@@ -78,7 +81,7 @@ impl Vector {
     #[inline]
     fn place(&self, server: ServerId) -> Result<usize, usize> {
         let entries = self.entries();
-        let at = if entries.len() > 8 {
+        let at = if entries.len() > FEW {
             entries.partition_point(|entry| entry.0 < server)
         } else {
             entries.iter().take_while(|entry| entry.0 < server).count()
@@ -88,10 +91,12 @@ impl Vector {
 
     /// The entry of `server`, or [`Stamp::ZERO`].
     pub fn get(&self, server: ServerId) -> Stamp {
-        match self.place(server) {
-            Ok(at) => self.entries()[at].1,
-            Err(_) => Stamp::ZERO,
+        let entries = self.entries();
+        if entries.len() > FEW {
+            return self.place(server).map_or(Stamp::ZERO, |at| entries[at].1);
         }
+        let entry = entries.iter().find(|entry| entry.0 == server);
+        entry.map_or(Stamp::ZERO, |entry| entry.1)
     }
 
     /// Moves the entry of `server` up to `stamp`. Returns whether it moved.

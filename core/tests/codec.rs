@@ -52,6 +52,11 @@ proptest! {
     }
 
     #[test]
+    fn what_is_written_is_what_postcard_says_of_the_types(command in command()) {
+        prop_assert_eq!(encoded(&command), postcard::to_allocvec(&command).expect("encodes"));
+    }
+
+    #[test]
     fn encoding_appends_and_leaves_what_is_in_the_buffer(command in command()) {
         let mut out = vec![1, 2, 3];
         encode(&command, &mut out);

@@ -36,7 +36,7 @@ impl World {
         let mut own = vec![Vec::new(); self.size()];
         let running = (0..self.size()).filter_map(|server| Some((server, self.running(server)?)));
         let by_address = |(server, engine): (usize, &'a Engine)| {
-            let mut copies: Vec<&Session> = Vec::new();
+            let mut copies: Vec<&Session> = Vec::with_capacity(held(engine));
             engine.copies().for_each(|copy| copies.push(copy));
             (server, engine.server(), copies)
         };
@@ -117,6 +117,11 @@ impl World {
         }
         differences
     }
+}
+
+/// How many copies a server has.
+pub(crate) fn held(engine: &Engine) -> usize {
+    engine.usages().map(|(_, used)| used.sessions() as usize).sum()
 }
 
 /// Whether the first copies of all servers are of one session, at least by address, and show the same writes.

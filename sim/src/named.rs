@@ -28,6 +28,14 @@ fn place<T>(slot: &[(Stamp, T)], created: Stamp) -> Result<usize, usize> {
     }
 }
 
+/// Puts something into a slot. For the first there is no more room made than it needs.
+fn put<T>(slot: &mut Slot<T>, at: usize, entry: (Stamp, T)) {
+    if slot.is_empty() {
+        slot.reserve_exact(1);
+    }
+    slot.insert(at, entry);
+}
+
 impl<T> Named<T> {
     fn origin(&self, origin: ServerId) -> Result<usize, usize> {
         self.0.binary_search_by_key(&origin, |entry| entry.0)
@@ -71,7 +79,7 @@ impl<T> Named<T> {
     ) -> &mut T {
         let slot = self.slot(address);
         let at = place(slot, created).unwrap_or_else(|at| {
-            slot.insert(at, (created, new()));
+            put(slot, at, (created, new()));
             at
         });
         &mut slot[at].1
@@ -82,7 +90,7 @@ impl<T> Named<T> {
         let slot = self.slot(address);
         match place(slot, created) {
             Ok(at) => slot[at].1 = value,
-            Err(at) => slot.insert(at, (created, value)),
+            Err(at) => put(slot, at, (created, value)),
         }
     }
 

@@ -26,6 +26,8 @@ pub(crate) use login::LOGIN;
 
 /// The counter that customers only ever add to.
 pub(crate) const COUNTER: &str = "clicks";
+/// How many different things there are to be had.
+const ITEMS: usize = 6;
 
 /// What a request was for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,6 +95,9 @@ struct Customer {
 pub(crate) struct Shop {
     workload: Workload,
     key: TokenKey,
+    /// What lies in carts, and the counter: keys that are made once.
+    items: [Key; ITEMS],
+    counter: Key,
     /// How many tokens customers got.
     issued: u64,
     customers: Vec<Customer>,
@@ -126,6 +131,8 @@ impl Shop {
         Self {
             workload: workload.clone(),
             key: crate::harness::token_key(),
+            items: std::array::from_fn(|n| Key::new(&format!("cart/{n}")).expect("a good key")),
+            counter: Key::new(COUNTER).expect("a good key"),
             issued: 0,
             customers: (0..workload.customers + more).map(customer).collect(),
             script: script.map(|scripted| (at(scripted), scripted.clone())).collect(),
@@ -327,9 +334,7 @@ impl Shop {
         let customer = &mut self.customers[n];
         customer.writes += 1;
         let writes = customer.writes;
-        let item = |rng: &mut ChaCha8Rng| {
-            Key::new(&format!("cart/{}", rng.random_range(0..6))).expect("a good key")
-        };
+        let item = |rng: &mut ChaCha8Rng| self.items[rng.random_range(0..ITEMS)].clone();
         let value = || Value::new(format!("{n}.{writes}").as_bytes());
         let update = |token, change| Request::Update { token, changes: vec![change], acks };
         Some(match kind? {
@@ -343,8 +348,7 @@ impl Shop {
             Kind::Remove => (Intent::Remove, update(token, Change::Remove(item(rng)))),
             Kind::Add | Kind::DoubleSubmit => {
                 let amount = rng.random_range(-3..10);
-                let key = Key::new(COUNTER).expect("a good key");
-                (Intent::Add(amount), update(token, Change::Add(key, amount)))
+                (Intent::Add(amount), update(token, Change::Add(self.counter.clone(), amount)))
             }
             Kind::Replace => {
                 let attributes = vec![(item(rng), value())];
@@ -357,7 +361,7 @@ impl Shop {
                 (Intent::Delete, Request::Delete { token, acks })
             }
             Kind::Several => {
-                let (amount, changes) = several::changes(&item(rng), &item(rng), &value(), rng);
+                let (amount, changes) = self.several(&item(rng), &item(rng), &value(), rng);
                 (Intent::Add(amount), Request::Update { token, changes, acks })
             }
             Kind::List => (Intent::List, login::list(customer.page.as_ref(), rng)),

@@ -93,7 +93,7 @@ impl Trace {
         for &address in changed {
             self.mix(address.origin.to_bits() ^ u64::from(address.slot));
             let Some(copy) = engine.copy(address) else { continue };
-            self.mix(copy.newest().stamp.to_bits());
+            self.mix(copy.newest_stamp().to_bits());
             self.mix(copy.accessed.to_bits() ^ u64::from(copy.complete));
             self.mix(copy.footprint() as u64);
             copy.seen.iter().for_each(|(_, stamp)| self.mix(stamp.to_bits()));

@@ -478,9 +478,7 @@ impl World {
             }
             Happening::Request { server, life, id, request } => {
                 if self.nodes[server].life == life {
-                    let request = Rc::unwrap_or_clone(request);
-                    self.trace.asked(self.now, server, &request);
-                    self.handle(server, Event::Request { id, request });
+                    self.take_request(server, id, Rc::unwrap_or_clone(request));
                 }
             }
         }

@@ -28,7 +28,9 @@ impl Changes {
                 continue;
             }
             let list = self.lists.entry(writer).or_default();
-            list.remove(&(before, new.id.address));
+            if before != Stamp::ZERO {
+                list.remove(&(before, new.id.address));
+            }
             list.insert((stamp, new.id.address));
         }
     }

@@ -10,7 +10,7 @@ use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::{Facts, Merged};
+use super::{Facts, Merged, owners};
 use crate::id::Address;
 use crate::session::{Expiry, Life, Session};
 use crate::stamp::{Timestamp, Version};
@@ -32,7 +32,7 @@ impl Facts {
         let retired = replaces.retired(copy.created());
         let taken_in = old.address.origin != self.me || self.slots.is_freed(old.address.slot);
         let comes = taken_in && retired.expiry(now, self.margin) != Expiry::Gone;
-        if (comes || here) && self.merge_alone(&Arc::new(retired)) == Merged::Changed {
+        if (comes || here) && self.merge_alone(&Arc::new(retired)).0 == Merged::Changed {
             others.insert(old.address);
         }
     }
@@ -89,9 +89,9 @@ impl Facts {
         }
     }
 
-    /// Checks that what this copy ends, and what ends this copy, is so, and that the ended one names
-    /// its cause.
-    pub(super) fn check_ends(&self, copy: &Session) {
+    /// Checks that what this copy ends, and what of its principal's revocations ends this copy, is so, and that
+    /// the ended one names its cause.
+    pub(super) fn check_ends(&self, copy: &Session, revocations: Option<&owners::Revocations>) {
         let names =
             |copy: &Session, cause: Version| copy.seen.covers_entry(cause.server, cause.stamp);
         if let Some(replaces) = &copy.fixed.replaces
@@ -101,19 +101,18 @@ impl Facts {
             assert!(old.life >= replaces.life(), "a session lives beside the one that replaced it");
             assert!(names(old, copy.created()), "a session was replaced and doesn't say by what");
         }
-        if let Some(principal) = &copy.fixed.principal {
-            // Of each server the newest: who names that one names those before it, and if that one ends nothing, they
-            // don't.
-            let mut servers = Vec::new();
-            let newest = self.owners.revocations(principal).rev();
-            for cause in newest.take_while(|&cause| self.revokes(cause, copy)) {
-                if servers.contains(&cause.server) {
-                    continue;
-                }
-                servers.push(cause.server);
-                assert!(copy.life == Life::Deleted, "a revoked session lives");
-                assert!(names(copy, cause), "a session was revoked and doesn't say by what");
+        // Of each server the newest: who names that one names those before it, and if that one ends nothing, they
+        // don't.
+        let (mut last, mut others) = (None, Vec::new());
+        let newest = revocations.into_iter().flatten().rev().map(|&(version, _)| version);
+        for cause in newest.take_while(|&cause| self.revokes(cause, copy)) {
+            if last == Some(cause.server) || others.contains(&cause.server) {
+                continue;
             }
+            // Mostly there is one only, for which no memory is needed.
+            others.extend(last.replace(cause.server));
+            assert!(copy.life == Life::Deleted, "a revoked session lives");
+            assert!(names(copy, cause), "a session was revoked and doesn't say by what");
         }
     }
 }

@@ -143,38 +143,36 @@ impl Facts {
         now: Timestamp,
         others: &mut BTreeSet<Address>,
     ) -> Merged {
-        let address = session.id.address;
-        let before = self.array.get(address).filter(|copy| copy.id == session.id);
-        let before = before.map(|copy| Arc::clone(&copy.fixed));
-        let merged = self.merge_alone(session);
-        if merged == Merged::Changed
-            && let Some(copy) = self.array.get(address).cloned()
-            && before.is_none_or(|before| before != copy.fixed)
-        {
+        let (merged, ends) = self.merge_alone(session);
+        if let Some(copy) = ends {
             self.retire_replaced(&copy, now, others);
             self.end_revoked(&copy, others);
         }
         merged
     }
 
-    fn merge_alone(&mut self, session: &Arc<Session>) -> Merged {
-        let next = match self.array.get(session.id.address) {
+    /// The same without what it ends. Returns the copy too, if what never changes is new in it: then it may end
+    /// others.
+    fn merge_alone(&mut self, session: &Arc<Session>) -> (Merged, Option<Arc<Session>>) {
+        let (next, may_end) = match self.array.get(session.id.address) {
             Some(copy) if copy.id == session.id => {
                 if copy.holds(session) {
                     debug_assert!(!(**copy).clone().merge(session), "it holds what merging adds");
-                    return Merged::Same;
+                    return (Merged::Same, None);
                 }
                 let mut merged = (**copy).clone();
                 if !merged.merge(session) {
-                    return Merged::Same;
+                    return (Merged::Same, None);
                 }
-                Arc::new(merged)
+                let may_end = merged.fixed != copy.fixed;
+                (Arc::new(merged), may_end)
             }
-            Some(copy) if copy.id > session.id => return Merged::Superseded,
-            _ => Arc::clone(session),
+            Some(copy) if copy.id > session.id => return (Merged::Superseded, None),
+            _ => (Arc::clone(session), true),
         };
+        let ends = may_end.then(|| Arc::clone(&next));
         self.put(next);
-        Merged::Changed
+        (Merged::Changed, ends)
     }
 
     /// Merges something once more, though the copy holds all of it already: a forced choice. Returns whether
@@ -198,15 +196,18 @@ impl Facts {
 
     fn put(&mut self, copy: Arc<Session>) {
         let address = copy.id.address;
-        let old = self.array.get(address).cloned();
+        let old = self.array.put(Arc::clone(&copy));
         if address.origin == self.me && !self.slots.in_use(address.slot) {
             self.slots.take(address.slot);
         }
         self.changes.move_entries(old.as_deref(), &copy);
-        if let Some(old) = &old {
-            self.owners.remove(old);
+        // A change leaves a session whose it is, and a record whose it was.
+        if old.as_ref().is_none_or(|old| !owners::same(old, &copy)) {
+            if let Some(old) = &old {
+                self.owners.remove(old);
+            }
+            self.owners.add(&copy);
         }
-        self.owners.add(&copy);
         self.evictable.put(old.as_deref(), &copy);
         let due = copy.next_deadline(self.margin);
         match &old {
@@ -227,7 +228,6 @@ impl Facts {
             self.partial.insert(address);
         }
         self.count(&copy, 1);
-        self.array.put(copy);
     }
 
     /// Drops the copy at this address. If it is this server's own, the slot is free again.
@@ -351,8 +351,9 @@ impl Facts {
             assert!(attribute.version() >= copy.floor, "an attribute below the floor");
         }
         assert!(!own || self.slots.in_use(address.slot), "own slot in use but free");
-        assert!(self.owners.has(copy), "the index of principals is wrong about a copy");
+        let (noted, revocations) = self.owners.check(copy);
+        assert!(noted, "the index of principals is wrong about a copy");
         assert!(self.evictable.has(copy), "a session that may be ended is not noted");
-        self.check_ends(copy);
+        self.check_ends(copy, revocations);
     }
 }

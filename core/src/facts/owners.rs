@@ -8,13 +8,21 @@ use crate::id::Address;
 use crate::session::{Principal, Session};
 use crate::stamp::Version;
 
+/// The records of revocations that are here, with where they lie: a peer that misbehaves may send two of
+/// one version.
+pub(super) type Revocations = BTreeSet<(Version, Address)>;
+
 #[derive(Clone, Debug, Default)]
 struct Owned {
-    /// The records of revocations that are here, with where they lie: a peer that misbehaves may send
-    /// two of one version.
-    revocations: BTreeSet<(Version, Address)>,
+    revocations: Revocations,
     /// The sessions, tombstones included.
     sessions: BTreeSet<Address>,
+}
+
+/// Whether two copies at one address are noted in the same way.
+pub(super) fn same(old: &Session, new: &Session) -> bool {
+    let revokes = old.is_revocation() || new.is_revocation();
+    !revokes && old.fixed.principal == new.fixed.principal
 }
 
 /// Principal → its sessions and revocations.
@@ -80,16 +88,18 @@ impl Owners {
         owned.flat_map(move |owned| owned.sessions.range((from, Bound::Unbounded)).copied())
     }
 
-    /// Whether this copy is noted as it should be.
-    pub(crate) fn has(&self, copy: &Session) -> bool {
-        let Some(principal) = &copy.fixed.principal else { return true };
-        let owned = self.of.get(principal);
-        if copy.is_revocation() {
-            owned
-                .is_some_and(|owned| owned.revocations.contains(&(copy.created(), copy.id.address)))
-        } else {
-            owned.is_some_and(|owned| owned.sessions.contains(&copy.id.address))
-        }
+    /// Whether this copy is noted as it should be; and the revocations of its principal that are known.
+    pub(super) fn check(&self, copy: &Session) -> (bool, Option<&Revocations>) {
+        let whose = copy.fixed.principal.as_ref();
+        let owned = whose.and_then(|principal| self.of.get(principal));
+        let noted = owned.is_some_and(|owned| {
+            if copy.is_revocation() {
+                owned.revocations.contains(&(copy.created(), copy.id.address))
+            } else {
+                owned.sessions.contains(&copy.id.address)
+            }
+        });
+        (noted || whose.is_none(), owned.map(|owned| &owned.revocations))
     }
 
     /// How many copies are noted.

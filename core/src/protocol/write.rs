@@ -317,7 +317,7 @@ impl Engine {
             self.rare.mark(Mark::SupersededSessionIgnored);
             return Ok(());
         }
-        self.clock.observe(session.newest().stamp);
+        self.clock.observe(session.newest_stamp());
         self.rare.meets(&self.facts, session, self.now);
         let now = self.sure_now_of_replaced(session);
         match self.facts.merge(session, now, changed) {

@@ -304,6 +304,17 @@ impl Attribute {
         }
     }
 
+    /// The newest stamp in it.
+    pub(crate) fn newest_stamp(&self) -> Stamp {
+        match self {
+            Self::Counter(counter) => {
+                let adds = counter.subtotals.values().map(|add| add.stamp);
+                adds.fold(counter.epoch.stamp, Stamp::max)
+            }
+            _ => self.version().stamp,
+        }
+    }
+
     /// What it counts towards a session's size, in bytes, without the key: an upper bound of its
     /// encoding.
     pub fn weight(&self) -> usize {

@@ -284,6 +284,16 @@ impl Session {
         attributes.fold(self.seen.newest(), Version::max).max(own)
     }
 
+    /// The stamp of [`Session::newest`], whosever it is: all that most want to know of it.
+    pub fn newest_stamp(&self) -> Stamp {
+        let attributes = self.attributes.values().map(Attribute::newest_stamp);
+        let seen = self.seen.iter().map(|(_, stamp)| stamp);
+        let replaced = self.fixed.replaces.map_or(Stamp::ZERO, |replaces| replaces.id.created);
+        let revocation = self.fixed.revocation.map_or(Stamp::ZERO, |version| version.stamp);
+        let own = self.id.created.max(self.floor.stamp).max(self.accessed);
+        attributes.chain(seen).fold(own.max(replaced).max(revocation), Stamp::max)
+    }
+
     /// What it counts towards limits, in bytes: an upper bound of its encoding.
     pub fn weight(&self) -> usize {
         const FRAME: usize = 128;

@@ -15,6 +15,7 @@ use crate::command::{Command, Found, Mend};
 use crate::config::Farm;
 use crate::session::Session;
 
+pub(crate) mod by_hand;
 pub(crate) mod fixed;
 
 /// The version of the wire format; servers with different versions refuse each other.
@@ -94,8 +95,8 @@ pub fn encode(command: &Command, out: &mut Vec<u8>) {
     append(command, out);
 }
 
-/// Appends the encoding of any part of a command.
-pub(crate) fn append<T: Serialize>(value: &T, out: &mut Vec<u8>) {
+/// Appends the encoding of a command, or of any part of one.
+fn append<T: Serialize>(value: &T, out: &mut Vec<u8>) {
     if let Err(error) = postcard::serialize_with_flavor(value, Appending(out)) {
         // Memory is the only thing that encoding into a growing buffer can run out of.
         unreachable!("something that can't be encoded: {error}");
@@ -110,7 +111,11 @@ impl Flavor for Appending<'_> {
 
     #[inline]
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(bytes);
+        // Most numbers are one byte, for which a call that copies any number of them is long.
+        match bytes {
+            &[byte] => self.0.push(byte),
+            bytes => self.0.extend_from_slice(bytes),
+        }
         Ok(())
     }
 

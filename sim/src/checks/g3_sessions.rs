@@ -1,6 +1,5 @@
 //! G3: the four session guarantees.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use grapevine_core::command::Write;
@@ -15,7 +14,8 @@ use super::counted::Counted;
 use super::listed::as_listed;
 use super::rotated::Rotated;
 use super::{About, Answered, Check, Judgement, Rule, Scene, fixed, lost};
-use crate::model::{Name, name, shown};
+use crate::model::{name, shown};
+use crate::named::Named;
 use crate::shop::Intent;
 
 #[derive(Default)]
@@ -23,7 +23,7 @@ pub(super) struct Sessions {
     looked: u64,
     /// What its customers' writes follow, per session and writer. Taken from requests and responses
     /// alone: what servers say of their writes is not believed.
-    follows: BTreeMap<Name, BTreeMap<ServerId, Followed>>,
+    follows: Named<Vec<(ServerId, Followed)>>,
     rotated: Rotated,
     counted: Counted,
 }
@@ -153,7 +153,7 @@ impl Sessions {
     /// Monotonic writes, writes-follow-reads.
     fn in_order(&self, scene: &Scene<'_>, answered: &Answered<'_>, session: &Session) -> Judgement {
         let seen = &session.seen;
-        for (&server, followed) in self.follows.get(&name(&session.id)).into_iter().flatten() {
+        for &(server, ref followed) in self.follows.get(&name(&session.id)).into_iter().flatten() {
             let stamp = seen.get(server);
             if stamp == Stamp::ZERO {
                 continue;
@@ -179,8 +179,13 @@ impl Sessions {
         let writes = matches!(flight.intent, Intent::Write | Intent::Add(_) | Intent::Replace);
         let Some(engine) = scene.world.running(answered.server).filter(|_| writes) else { return };
         let by = engine.server();
-        let writers = self.follows.entry(name(&session.id)).or_default();
-        let followed = writers.entry(by).or_default();
+        let writers = self.follows.or_insert_with(name(&session.id), Vec::new);
+        let place = writers.binary_search_by_key(&by, |&(writer, _)| writer);
+        let place = place.unwrap_or_else(|place| {
+            writers.insert(place, (by, Followed::default()));
+            place
+        });
+        let followed = &mut writers[place].1;
         // What is lost nobody will show.
         let mut known = flight.known.clone();
         known.retain(|server, stamp| !served.lost || session.seen.covers_entry(server, stamp));
@@ -339,8 +344,8 @@ fn carries_enough(scene: &Scene<'_>, answered: &Answered<'_>, served: &Served) -
     // Where repairs bring a session at a time, some server may lack what is carried.
     let engines = || (0..scene.world.size()).filter_map(|server| scene.world.running(server));
     let everywhere = |server, stamp| engines().all(|e| e.applied().covers_entry(server, stamp));
-    let needless = carried.iter().any(|(server, stamp)| everywhere(server, stamp));
-    if rest && !scene.damage.left && carried.len() > 1 && needless {
+    let needless = || carried.iter().any(|(server, stamp)| everywhere(server, stamp));
+    if rest && !scene.damage.left && carried.len() > 1 && needless() {
         return Err(format!("{}: a token at rest carries {carried:?}", served.session.id));
     }
     Ok(())

@@ -306,7 +306,7 @@ fn beside_its_end<'a>(scene: &Scene<'_>, engine: &'a Engine) -> Option<&'a Sessi
     let judged =
         |copy: &Session| copy.life == Life::Live && !scene.damaged.contains(&name(&copy.id));
     // Looked for once: most slots of an array are free.
-    let mut copies: Vec<&Session> = Vec::new();
+    let mut copies: Vec<&Session> = Vec::with_capacity(crate::claims::held(engine));
     engine.copies().for_each(|copy| copies.push(copy));
     let mut revoked = BTreeMap::new();
     for copy in &copies {

@@ -38,21 +38,21 @@ impl Run {
     fn ask(&mut self, n: usize, scripted: Scripted) {
         let mut rng = ChaCha8Rng::seed_from_u64(u64::from(scripted.flips));
         let requests = self.shop.ask(n, scripted.kind, self.world.now(), &mut rng);
-        let servers = scripted.servers.iter().map(|&server| index(server));
-        let (up, down): (Vec<usize>, Vec<usize>) =
-            servers.partition(|&server| self.world.is_up(server));
-        if !down.is_empty() {
-            self.world.rare.mark(HarnessMark::AskedDown);
-        }
+        let asked_of = scripted.servers.len();
         if let Some(asked) = &mut self.asked {
             let creates = requests.len() == 1 && requests[0].1.intent == Intent::Create;
             let kind = if creates { Kind::Create } else { scripted.kind };
-            asked.push(Scripted { kind, ..scripted });
+            asked.push(Scripted { kind, ..scripted.clone() });
+        }
+        let mut up = scripted.servers;
+        up.retain(|&server| self.world.is_up(index(server)));
+        if up.len() < asked_of {
+            self.world.rare.mark(HarnessMark::AskedDown);
         }
         // A log-in with one server needs both its requests all the same.
         let again = if scripted.kind == Kind::LogIn { up.first().copied() } else { None };
         for ((request, flight), server) in requests.into_iter().zip(up.into_iter().chain(again)) {
-            self.submit(server, request, flight);
+            self.submit(index(server), request, flight);
         }
     }
 

@@ -13,6 +13,9 @@ use crate::coins::Coins;
 use crate::network::{Extra, Fate, Link};
 use crate::rare::{HarnessMark, HarnessPoint};
 
+/// Bytes that most messages stay below.
+const MESSAGE_BYTES: usize = 512;
+
 impl World {
     pub(super) fn receive(&mut self, from: ServerId, link: Link, sent: Rc<Sent>, flipped: bool) {
         if flipped {
@@ -145,7 +148,8 @@ impl World {
         match action {
             Action::Publish { to, ref mut command } => {
                 self.has_reason(server, to, command);
-                let mut bytes = self.free.pop().unwrap_or_default();
+                let mut bytes =
+                    self.free.pop().unwrap_or_else(|| Vec::with_capacity(MESSAGE_BYTES));
                 bytes.clear();
                 wire::encode(command, &mut bytes);
                 assert!(bytes.len() <= self.farm.frame_bytes as usize, "too long (G8)");

@@ -3,7 +3,9 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use grapevine_core::{ReadPolicy, Request, RequestError, RequestId, Response, Served, Token};
+use grapevine_core::{
+    Event, ReadPolicy, Request, RequestError, RequestId, Response, Served, Token,
+};
 
 use super::{Happening, World};
 
@@ -23,9 +25,18 @@ impl World {
 
     /// Hands over a request whose number is known already: its answer may come at once.
     pub(crate) fn submit(&mut self, server: usize, id: RequestId, request: Request) {
-        let request = Rc::new(request);
-        let life = self.nodes[server].life;
-        self.happen(Happening::Request { server, life, id, request });
+        let node = &self.nodes[server];
+        if node.paused || node.busy > self.now {
+            let (life, request) = (node.life, Rc::new(request));
+            return self.happen(Happening::Request { server, life, id, request });
+        }
+        self.take_request(server, id, request);
+    }
+
+    /// A server is given a request, here and now.
+    pub(super) fn take_request(&mut self, server: usize, id: RequestId, request: Request) {
+        self.trace.asked(self.now, server, &request);
+        self.handle(server, Event::Request { id, request });
     }
 
     /// The answer to a request, if it has come.

@@ -160,10 +160,13 @@ impl Lookups {
     pub(crate) fn check_invariants(&self, requests: u32, forwards: u32) {
         assert_eq!(self.by_number.len(), self.by_session.len(), "one look-up per session");
         assert_eq!(self.by_number.len(), self.reviews.len(), "one review per look-up");
-        let askers = self.by_number.values().map(|lookup| lookup.askers.len()).sum::<usize>();
+        let mut askers = 0;
+        for lookup in self.by_number.values() {
+            assert!(!lookup.askers.is_empty(), "a look-up for nobody");
+            askers += lookup.askers.len();
+        }
         assert_eq!(askers, self.waiting, "waiting requests");
         assert!(askers <= requests as usize, "more requests wait than allowed");
-        assert!(self.by_number.values().all(|l| !l.askers.is_empty()), "a look-up for nobody");
         self.forwards.check_invariants(forwards);
     }
 }

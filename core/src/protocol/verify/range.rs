@@ -2,6 +2,7 @@
 //! those that two correct servers may hold differently for now.
 
 use alloc::vec::Vec;
+use core::ops::ControlFlow;
 
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -16,6 +17,8 @@ pub(super) const LAST: Address = Address { origin: ServerId::from_bits(u64::MAX)
 
 /// Bytes of a [`Held`] on the wire, at most.
 const HELD_BYTES: usize = 40;
+/// Bytes that most copies stay below.
+const COPY_BYTES: usize = 1024;
 /// Entries of a list, at most.
 const LISTED: usize = 1024;
 
@@ -42,9 +45,9 @@ impl Listing {
         let mut bytes = Vec::with_capacity(self.digests.len() * 28);
         for (address, digest) in &self.digests {
             if let Some(digest) = digest {
-                bytes.extend(address.origin.to_bits().to_le_bytes());
-                bytes.extend(address.slot.to_le_bytes());
-                bytes.extend(digest);
+                bytes.extend_from_slice(&address.origin.to_bits().to_le_bytes());
+                bytes.extend_from_slice(&address.slot.to_le_bytes());
+                bytes.extend_from_slice(digest);
             }
         }
         xxh3_128(&bytes).to_le_bytes()
@@ -72,18 +75,25 @@ impl Engine {
         to: Address,
         (copies, bytes): (usize, usize),
     ) -> Listing {
-        let mut digests = Vec::new();
-        let mut buffer = Vec::new();
+        let held = self.facts.totals().copies() as usize;
+        let mut digests = Vec::with_capacity(copies.min(held));
+        let mut buffer = Vec::with_capacity(COPY_BYTES);
         let mut room = bytes;
-        let held = self.facts.array().from(from);
-        for copy in held.take_while(|copy| copy.id.address <= to) {
-            digests.push((copy.id.address, self.digest(copy, terms, &mut buffer)));
+        // Walked from within: the array is a tree of chunks of slots, and most of a step from copy to copy would
+        // be finding out again where in it the walk is.
+        let end = self.facts.array().from(from).try_for_each(|copy| {
+            let address = copy.id.address;
+            if address > to {
+                return ControlFlow::Break(to);
+            }
+            digests.push((address, self.digest(copy, terms, &mut buffer)));
             room = room.saturating_sub(copy.weight());
             if digests.len() >= copies || room == 0 {
-                return Listing { to: copy.id.address, digests };
+                return ControlFlow::Break(address);
             }
-        }
-        Listing { digests, to }
+            ControlFlow::Continue(())
+        });
+        Listing { to: end.break_value().unwrap_or(to), digests }
     }
 
     /// How many entries fit into a list.
@@ -105,7 +115,7 @@ impl Engine {
             return None;
         }
         buffer.clear();
-        wire::append(copy, buffer);
+        wire::by_hand::copy(copy, buffer);
         Some(xxh3_128(buffer).to_le_bytes())
     }
 

@@ -8,8 +8,9 @@ use crate::stamp::{Timestamp, Version};
 
 /// Finds the marks of a merge that is about to be made.
 pub(super) fn marks(facts: &Facts, session: &Session, now: Timestamp, mark: &mut dyn FnMut(Mark)) {
-    ends(facts, session, mark);
-    let copy = match facts.find(&session.id) {
+    let place = facts.find(&session.id);
+    ends(facts, session, &place, mark);
+    let copy = match place {
         Place::Here(copy) => copy,
         Place::Superseded(_) => return mark(Mark::SupersededSessionIgnored),
         Place::Lacking => return met_nothing(facts, session, mark),
@@ -27,8 +28,8 @@ pub(super) fn marks(facts: &Facts, session: &Session, now: Timestamp, mark: &mut
 }
 
 /// What a session that is new here ends, and what ends it.
-fn ends(facts: &Facts, session: &Session, mark: &mut dyn FnMut(Mark)) {
-    match facts.find(&session.id) {
+fn ends(facts: &Facts, session: &Session, place: &Place<'_>, mark: &mut dyn FnMut(Mark)) {
+    match place {
         Place::Here(copy) if copy.stands_in() && !session.stands_in() => {
             mark(Mark::RotatedSessionMetItsEnd);
         }
