@@ -102,6 +102,20 @@ impl<K: Ord, V> SortedMap<K, V> {
         self.place(key).ok().map(|at| &self.0[at].1)
     }
 
+    /// The value of a key that mostly lies at this place, where it is looked for first.
+    pub(crate) fn get_near(&self, place: usize, key: &K) -> Option<&V> {
+        match self.0.get(place) {
+            Some((have, value)) if have == key => Some(value),
+            _ => self.get(key),
+        }
+    }
+
+    /// The same, to change it.
+    pub(crate) fn get_near_mut(&mut self, place: usize, key: &K) -> Option<&mut V> {
+        let there = self.0.get(place).is_some_and(|(have, _)| have == key);
+        if there { Some(&mut self.0[place].1) } else { self.get_mut(key) }
+    }
+
     /// The value of a key, to change it.
     pub fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
     where

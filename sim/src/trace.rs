@@ -40,6 +40,14 @@ const fn mixed(hash: u64, word: u64) -> u64 {
     (hash.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
+/// A digest of a message's bytes.
+pub(crate) fn digest(bytes: &[u8]) -> u64 {
+    let (words, rest) = bytes.as_chunks::<8>();
+    let start = bytes.len() as u64;
+    let hash = words.iter().fold(start, |hash, word| mixed(hash, u64::from_le_bytes(*word)));
+    rest.iter().fold(hash, |hash, &byte| mixed(hash, u64::from(byte)))
+}
+
 impl Trace {
     pub(crate) const fn hash(&self) -> u64 {
         self.hash
@@ -75,16 +83,13 @@ impl Trace {
         from: ServerId,
         link: Link,
         name: &str,
-        bytes: &[u8],
+        digest: u64,
     ) {
         self.mix(at.as_micros());
         self.mix(from.to_bits());
         self.mix((link.0 as u64) << 32 | link.1 as u64);
         self.mix(name.len() as u64);
-        let (words, rest) = bytes.as_chunks::<8>();
-        let hash =
-            words.iter().fold(self.hash, |hash, word| mixed(hash, u64::from_le_bytes(*word)));
-        self.hash = rest.iter().fold(hash, |hash, &byte| mixed(hash, u64::from(byte)));
+        self.mix(digest);
     }
 
     /// Takes in the copies that an event has changed: with the fingerprint of all else, a digest of the

@@ -259,7 +259,7 @@ impl Engine {
     fn newest_known(&self, number: u16) -> Option<ServerId> {
         let own = self.config.server;
         let own = (!self.starting()).then_some(own);
-        let counted = self.members.peers.get(&number).map(|peer| peer.server);
+        let counted = self.members.peer(number).map(|peer| peer.server);
         let applied = self.applied.iter().map(|(server, _)| server);
         let wrote = self.facts.changes().writers();
         let all = own.into_iter().chain(counted).chain(applied).chain(wrote);
@@ -269,7 +269,7 @@ impl Engine {
     /// Whether a process of this number lives, as far as this server can tell.
     fn hears_number(&self, number: u16) -> bool {
         number == self.config.server.number() && !self.starting()
-            || self.members.peers.get(&number).is_some_and(|peer| {
+            || self.members.peer(number).is_some_and(|peer| {
                 peer.introduced
                     && peer.reachable
                     && peer.state != State::Left

@@ -184,7 +184,7 @@ impl Peer {
 impl Members {
     /// A clock was read, or a process left.
     pub(super) fn count_clock(&mut self, server: ServerId) {
-        let Some(peer) = self.peers.get_mut(&server.number()) else { return };
+        let Some(peer) = self.peer_mut(server.number()) else { return };
         let now = peer.to_be_counted();
         let before = core::mem::replace(&mut peer.counted, now);
         if before != now {

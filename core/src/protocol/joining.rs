@@ -2,9 +2,11 @@
 //! (section 5 of the protocol page).
 
 use crate::action::{Action, Notice};
+use crate::command::Heartbeat;
 use crate::engine::Engine;
+use crate::id::ServerId;
 use crate::member::State;
-use crate::protocol::membership::Peer;
+use crate::protocol::membership::{Members, Peer};
 use crate::rare::{Mark, Point};
 use crate::status::Progress;
 
@@ -17,6 +19,28 @@ enum Standing {
     Silent,
     /// Neither yet.
     Awaited,
+}
+
+impl Peer {
+    /// Notes what must be covered for joining, once this process names this server.
+    pub(super) fn note_named(&mut self, heartbeat: &Heartbeat, me: ServerId) {
+        if let Some(target) = &mut self.named_me_at {
+            target.retain(|server, _| !heartbeat.has_forgotten(server));
+        } else if heartbeat.members.contains(&me) {
+            let mut target = heartbeat.applied.clone();
+            target.raise(self.server, heartbeat.end);
+            target.retain(|server, _| server != me);
+            self.named_me_at = Some(target);
+        }
+    }
+}
+
+impl Members {
+    /// This server has joined: what it had to cover for that is not asked for again.
+    fn joined(&mut self) {
+        self.joining = false;
+        self.peers.values_mut().for_each(|peer| peer.named_me_at = None);
+    }
 }
 
 impl Engine {

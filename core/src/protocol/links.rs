@@ -51,7 +51,7 @@ impl Members {
     /// Whether a process does not count here: it is newer than its number's, and nobody has told of having
     /// heard it.
     fn is_uncounted(&self, server: ServerId) -> bool {
-        match self.peers.get(&server.number()) {
+        match self.peer(server.number()) {
             Some(counted) => counted.server < server,
             // If all are known, it is no number of this farm.
             None => self.peers.len() + 1 < self.size,
@@ -61,7 +61,7 @@ impl Members {
     /// Whether an older process of this number lives: of which another one was told that has a link, which is
     /// then only starting, and may give up, or has died unheard, by a clock that was ahead.
     fn lives_older(&self, server: ServerId) -> Option<&Peer> {
-        let counted = self.peers.get(&server.number());
+        let counted = self.peer(server.number());
         counted.filter(|peer| peer.introduced && peer.state == State::Alive)
     }
 

@@ -60,6 +60,8 @@ pub(super) struct Peer {
 #[derive(Clone, Debug)]
 pub(crate) struct Members {
     pub(super) peers: SortedMap<u16, Peer>,
+    /// This server's own.
+    number: u16,
     /// The newest process of each number, this server included.
     newest: Vec<ServerId>,
     pub(super) clocks: Clocks,
@@ -82,6 +84,7 @@ impl Members {
     pub(crate) fn new(config: &Config, now: Timestamp) -> Self {
         Self {
             peers: SortedMap::new(),
+            number: config.server.number(),
             newest: Vec::from([config.server]),
             clocks: Clocks::default(),
             first_silence: None,
@@ -113,11 +116,25 @@ impl Members {
     }
 
     fn of(&self, server: ServerId) -> Option<&Peer> {
-        self.peers.get(&server.number()).filter(|peer| peer.server == server)
+        self.peer(server.number()).filter(|peer| peer.server == server)
     }
 
     pub(super) fn of_mut(&mut self, server: ServerId) -> Option<&mut Peer> {
-        self.peers.get_mut(&server.number()).filter(|peer| peer.server == server)
+        self.peer_mut(server.number()).filter(|peer| peer.server == server)
+    }
+
+    /// The newest process of another number.
+    pub(super) fn peer(&self, number: u16) -> Option<&Peer> {
+        self.peers.get_near(self.place(number), &number)
+    }
+
+    pub(super) fn peer_mut(&mut self, number: u16) -> Option<&mut Peer> {
+        self.peers.get_near_mut(self.place(number), &number)
+    }
+
+    /// Where it is if all are known: numbers mostly begin at 1, and this server's own is not among them.
+    pub(super) fn place(&self, number: u16) -> usize {
+        usize::from(number).wrapping_sub(1 + usize::from(number > self.number))
     }
 
     /// Whether all of these are the newest of their numbers here. May say no of a list out of order.
@@ -199,7 +216,7 @@ impl Members {
         if server == config.server {
             return false;
         }
-        match self.peers.get(&server.number()) {
+        match self.peer(server.number()) {
             Some(peer) if peer.server == server => {
                 peer.state == State::Left || steady.since(peer.heard) >= config.farm.give_up_after
             }
@@ -213,7 +230,7 @@ impl Members {
 
     /// Whether this process came after one of its number that left, and was not heard here.
     pub(crate) fn is_unheard(&self, server: ServerId) -> bool {
-        let counted = self.peers.get(&server.number());
+        let counted = self.peer(server.number());
         counted.is_some_and(|peer| peer.server < server && peer.state == State::Left)
     }
 
@@ -313,12 +330,6 @@ impl Members {
         self.note_time(now, passed, &config.farm);
     }
 
-    /// This server has joined: what it had to cover for that is not asked for again.
-    pub(super) fn joined(&mut self) {
-        self.joining = false;
-        self.peers.values_mut().for_each(|peer| peer.named_me_at = None);
-    }
-
     /// The others, as people see them.
     pub(crate) fn show(&self, now: Timestamp, steady: Timestamp) -> Vec<Member> {
         let show = |peer: &Peer| Member {
@@ -337,7 +348,7 @@ impl Members {
 
     pub(crate) fn check_invariants(&self, config: &Config) {
         assert!(self.peers.len() < self.size.max(1), "more servers than configured");
-        assert!(self.peers.get(&config.server.number()).is_none(), "a peer with this number");
+        assert!(self.peer(config.server.number()).is_none(), "a peer with this number");
     }
 
     /// Checks that what is kept is what would be found anew.
@@ -380,18 +391,6 @@ impl Peer {
         }
     }
 
-    /// Notes what must be covered for joining, once this process names this server.
-    fn note_named(&mut self, heartbeat: &Heartbeat, me: ServerId) {
-        if let Some(target) = &mut self.named_me_at {
-            target.retain(|server, _| !heartbeat.has_forgotten(server));
-        } else if heartbeat.members.contains(&me) {
-            let mut target = heartbeat.applied.clone();
-            target.raise(self.server, heartbeat.end);
-            target.retain(|server, _| server != me);
-            self.named_me_at = Some(target);
-        }
-    }
-
     /// How many copies it holds, as it last said.
     pub(super) const fn copies(&self) -> u64 {
         self.copies
@@ -407,7 +406,7 @@ impl Engine {
     /// Whether a server may speak here: a configured number, and its newest process. It counts as
     /// heard from.
     pub(crate) fn admit(&mut self, server: ServerId) -> bool {
-        let known = self.members.peers.get(&server.number()).map(|peer| peer.server);
+        let known = self.members.peer(server.number()).map(|peer| peer.server);
         let stranger = server.number() == self.config.server.number()
             || known.is_some_and(|known| known > server)
             || known.is_none() && self.members.peers.len() + 1 >= self.members.size
@@ -444,7 +443,7 @@ impl Engine {
 
     /// A new number, or a restart: nothing that the predecessor said holds any more.
     pub(super) fn introduce(&mut self, server: ServerId) {
-        let predecessor = self.members.peers.get(&server.number()).map(|peer| peer.server);
+        let predecessor = self.members.peer(server.number()).map(|peer| peer.server);
         if let Some(predecessor) = predecessor {
             self.rare.mark(Mark::RestartCountedAnew);
             self.forget_run(predecessor);
@@ -457,7 +456,7 @@ impl Engine {
     /// Whether this process, of whom another server tells, is of the farm and no older than the
     /// newest of its number that is known here. It is the newest from now on.
     pub(super) fn hear_of(&mut self, server: ServerId) -> bool {
-        let known = self.members.peers.get(&server.number()).map(|peer| peer.server);
+        let known = self.members.peer(server.number()).map(|peer| peer.server);
         let room = known.is_some() || self.members.peers.len() + 1 < self.members.size;
         let newer = known.is_none_or(|known| known < server) && !self.has_left();
         if server.number() == self.config.server.number() || !room || !newer {

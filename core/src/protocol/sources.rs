@@ -71,7 +71,8 @@ impl Members {
 
     /// Notes what a peer has.
     pub(super) fn told(&mut self, server: ServerId, applied: Vector) {
-        let Some(peer) = self.peers.get_mut(&server.number()) else { return };
+        let (number, place) = (server.number(), self.place(server.number()));
+        let Some(peer) = self.peers.get_near_mut(place, &number) else { return };
         if peer.told.joined && applied.covers(&peer.told.applied) {
             self.together.vector.join(&applied);
         } else if peer.told.joined {

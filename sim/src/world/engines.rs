@@ -38,7 +38,7 @@ impl World {
             return;
         }
         self.messages += 1;
-        self.trace.message(self.now, from, link, sent.name(), sent.bytes());
+        self.trace.message(self.now, from, link, sent.name(), sent.digest());
         let command = Sent::command(sent, &self.farm, &mut self.free);
         self.nodes[link.1].heard[link.0] = self.clock(link.1);
         self.handle(link.1, Event::Command { from, command });

@@ -4,6 +4,8 @@ use std::rc::Rc;
 
 use grapevine_core::{Command, Farm, wire};
 
+use crate::trace;
+
 /// Free places for bytes that are kept.
 const KEPT: usize = 64;
 
@@ -12,16 +14,24 @@ const KEPT: usize = 64;
 pub(super) struct Sent {
     name: &'static str,
     bytes: Vec<u8>,
+    /// For the trace.
+    digest: u64,
 }
 
 impl Sent {
-    pub(super) const fn new(name: &'static str, bytes: Vec<u8>) -> Self {
-        Self { name, bytes }
+    pub(super) fn new(name: &'static str, bytes: Vec<u8>) -> Self {
+        let digest = trace::digest(&bytes);
+        Self { name, bytes, digest }
     }
 
     /// The command's name.
     pub(super) const fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// A digest of the bytes: taken once, however many get them.
+    pub(super) const fn digest(&self) -> u64 {
+        self.digest
     }
 
     pub(super) fn bytes(&self) -> &[u8] {

@@ -295,9 +295,8 @@ impl Engine {
             needed.join(&copy.seen);
         }
         let members = &self.members;
-        let level = |server: ServerId| {
-            members.peers.get(&server.number()).is_some_and(|peer| !peer.joining)
-        };
+        let level =
+            |server: ServerId| members.peer(server.number()).is_some_and(|peer| !peer.joining);
         let covers = |server: ServerId, applied: &Vector| {
             // A server has what it wrote itself, whatever its last heartbeat said.
             needed.iter().all(|(writer, stamp)| {

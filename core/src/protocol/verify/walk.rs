@@ -93,7 +93,7 @@ impl Members {
 
     /// The process under this number, if its copies can be compared with.
     fn comparable(&self, number: u16) -> Result<ServerId, Missed> {
-        let peer = self.peers.get(&number).ok_or(Missed::Down)?;
+        let peer = self.peer(number).ok_or(Missed::Down)?;
         match peer.state {
             State::Left => Err(Missed::Left),
             State::Down => Err(Missed::Down),
@@ -253,7 +253,7 @@ impl Engine {
         pass.differing.clear();
         if let Some(next) = next {
             pass.walk = Walk::with(Some(next));
-            let server = self.members.peers.get(&next).map(|peer| peer.server);
+            let server = self.members.peer(next).map(|peer| peer.server);
             pass.report.push(Compared { number: next, server, ..Compared::default() });
         } else if let Some(Pass { request, report: peers, .. }) = self.verification.pass.take() {
             let unheard = self.members.size.saturating_sub(1 + self.members.peers.len());
