@@ -36,6 +36,7 @@ impl Sent {
     ///
     /// # Panics
     /// If the bytes can't be read: the farm's own servers have written them.
+    #[inline]
     pub(super) fn command(sent: Rc<Self>, farm: &Farm, free: &mut Vec<Vec<u8>>) -> Command {
         let read = |bytes: &[u8]| wire::decode(bytes, farm).expect("own bytes decode");
         match Rc::try_unwrap(sent) {
