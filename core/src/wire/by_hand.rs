@@ -91,9 +91,9 @@ pub(super) fn delta(delta: &Delta, out: &mut Vec<u8>) {
 
 /// Appends the encoding of a copy.
 pub(crate) fn copy(copy: &Session, out: &mut Vec<u8>) {
-    id(&copy.id, out);
-    fixed(&copy.fixed, out);
-    out.push(u8::from(copy.complete));
+    id_until(&copy.id, copy.fixed.deadline, out);
+    rest_of_fixed(&copy.fixed, out);
+    out.extend_from_slice(&[copy.fixed.revokes, copy.complete].map(u8::from));
     match copy.life {
         Life::Live => out.push(0),
         Life::Retired { until } => {
@@ -130,22 +130,35 @@ fn servers(servers: &[ServerId], out: &mut Vec<u8>) {
 fn id(id: &SessionId, out: &mut Vec<u8>) {
     words([id.address.origin.to_bits()], out);
     varint(u64::from(id.address.slot), out);
-    let secret = u128::from_le_bytes(*id.secret.as_bytes());
-    words([id.created.to_bits(), secret as u64, (secret >> 64) as u64], out);
+    let [low, high] = secret(id);
+    words([id.created.to_bits(), low, high], out);
+}
+
+/// An ID and the deadline that stands after it.
+#[inline]
+fn id_until(id: &SessionId, deadline: Timestamp, out: &mut Vec<u8>) {
+    words([id.address.origin.to_bits()], out);
+    varint(u64::from(id.address.slot), out);
+    let [low, high] = secret(id);
+    words([id.created.to_bits(), low, high, deadline.as_micros()], out);
 }
 
 #[inline]
-fn fixed(fixed: &Fixed, out: &mut Vec<u8>) {
-    time(fixed.deadline, out);
+fn secret(id: &SessionId) -> [u64; 2] {
+    let bits = u128::from_le_bytes(*id.secret.as_bytes());
+    [bits as u64, (bits >> 64) as u64]
+}
+
+/// All but the deadline, which stands first, and whether it revokes, which stands last.
+#[inline]
+fn rest_of_fixed(fixed: &Fixed, out: &mut Vec<u8>) {
     duration(fixed.idle_timeout, out);
     option(fixed.principal.as_ref(), out, |name, out| bytes(name.as_str().as_bytes(), out));
     option(fixed.replaces.as_ref(), out, |replaced: &Replaces, out| {
-        id(&replaced.id, out);
-        time(replaced.deadline, out);
+        id_until(&replaced.id, replaced.deadline, out);
         option(replaced.until, out, time);
     });
     option(fixed.revocation, out, version);
-    out.push(u8::from(fixed.revokes));
 }
 
 #[inline]
