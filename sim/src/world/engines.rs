@@ -120,7 +120,7 @@ impl World {
             let node = &mut self.nodes[server];
             if node.unlooked == 0 {
                 engine.check_invariants();
-                let copies = engine.copies().count() as u64;
+                let copies = crate::claims::held(engine) as u64;
                 let often = self.whole_state_every == 1;
                 let least =
                     if often { copies / COPIES_PER_EVENT } else { EVENTS_PER_COPY * copies };
