@@ -10,6 +10,7 @@ use crate::id::{Address, HashedId, ServerId, SessionId};
 use crate::session::Session;
 use crate::stamp::{Stamp, Timestamp, Version};
 use crate::vector::Vector;
+use crate::wire::shared;
 
 /// One message from one server to another, or to all.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +60,7 @@ pub enum Command {
         /// The number of the [`Verify`] that showed the difference.
         number: u64,
         /// The sender's copies, whole, after the merge: as many as fit.
+        #[serde(deserialize_with = "shared::list")]
         sessions: Vec<Arc<Session>>,
     },
     /// I am about to be this process of my number: what do you know of it?
@@ -95,16 +97,16 @@ pub struct Batch {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Write {
     /// Here is a new session (R57, R64, R86 to R88).
-    Create(Arc<Session>),
+    Create(#[serde(deserialize_with = "shared::one")] Arc<Session>),
     /// Merge this delta (R57 to R62, R86, R89 to R92).
-    Update(Arc<Session>),
+    Update(#[serde(deserialize_with = "shared::one")] Arc<Session>),
     /// This session is over.
-    Delete(Arc<Session>),
+    Delete(#[serde(deserialize_with = "shared::one")] Arc<Session>),
     /// Here is a session that a writer who is gone wrote to, once more and as I have it: a new stamp
     /// in my stream, old versions. It changes nothing; it is in a stream that lives.
-    Again(Arc<Session>),
+    Again(#[serde(deserialize_with = "shared::one")] Arc<Session>),
     /// All sessions of this principal are over that name no revocation as new.
-    Revoke(Arc<Session>),
+    Revoke(#[serde(deserialize_with = "shared::one")] Arc<Session>),
 }
 
 impl Write {
@@ -184,7 +186,7 @@ pub struct Answer {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Found {
     /// Its whole copy (or tombstone).
-    Whole(Arc<Session>),
+    Whole(#[serde(deserialize_with = "shared::one")] Arc<Session>),
     /// An update, but not the create.
     Partial,
     /// Nothing, and it covers the context.
@@ -332,6 +334,7 @@ pub struct Delta {
     /// Which part of the round this is, from zero.
     pub part: u32,
     /// Sessions, each with everything that the base doesn't cover.
+    #[serde(deserialize_with = "shared::list")]
     pub sessions: Vec<Arc<Session>>,
     /// Where to go on; `None` ends the round.
     pub next: Option<Cursor>,
@@ -413,6 +416,7 @@ pub struct Mend {
     /// The number of the [`Verify`] that showed the difference.
     pub number: u64,
     /// The sender's copies, whole: as many as fit.
+    #[serde(deserialize_with = "shared::list")]
     pub sessions: Vec<Arc<Session>>,
     /// Where it lacks a copy that the receiver has.
     pub lacking: Vec<Address>,

@@ -58,8 +58,13 @@ impl Evictable {
         self.entry(copy).is_none_or(|entry| self.first.contains(&entry))
     }
 
-    /// How many there are, and how many of these copies there should be.
-    pub(crate) fn count<'a>(&self, copies: impl Iterator<Item = &'a Session>) -> [usize; 2] {
-        [self.first.len(), copies.filter(|copy| self.entry(copy).is_some()).count()]
+    /// Whether this copy should be among them.
+    pub(crate) fn may_end(&self, copy: &Session) -> bool {
+        self.entry(copy).is_some()
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.first.len()
     }
 }

@@ -304,19 +304,19 @@ impl Facts {
     /// Checks that the indexes say what the array has.
     pub(crate) fn check_invariants(&self) {
         let mut totals = Totals::default();
-        let mut entries = 0;
+        let (mut entries, mut owned, mut evictable) = (0, 0, 0);
         for copy in self.array.iter() {
             self.check_place(copy.id.address);
             entries += copy.seen.len();
+            owned += usize::from(copy.fixed.principal.is_some());
+            evictable += usize::from(self.evictable.may_end(copy));
             match (copy.life, copy.complete) {
                 (Life::Deleted, _) => totals.tombstones += 1,
                 (_, true) => totals.live += 1,
                 (_, false) => totals.partial += 1,
             }
         }
-        let owned = self.array.iter().filter(|copy| copy.fixed.principal.is_some()).count();
-        let [noted, evictable] = self.evictable.count(self.array.iter().map(|copy| &**copy));
-        assert_eq!(noted, evictable, "the index of sessions that may be ended");
+        assert_eq!(self.evictable.len(), evictable, "the index of sessions that may be ended");
         assert_eq!(self.owners.len(), owned, "the index of principals has a copy too many");
         assert_eq!(self.changes.len(), entries, "the change list has an entry of no copy");
         assert_eq!(self.totals, totals, "totals");

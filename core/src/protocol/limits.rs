@@ -212,6 +212,12 @@ impl Engine {
         let changes = self.facts.changes();
         let array = self.facts.array();
         let limit = self.config.farm.known_servers as usize;
+        let own = session.seen.get(self.config.server) <= self.end();
+        let writers = changes.writers().len();
+        // Mostly there is room for all that it names, whether they are known or not.
+        if writers + session.seen.len() <= limit && array.origins().len() + 2 <= limit {
+            return own;
+        }
         let new = session.seen.iter().filter(|&(server, _)| !changes.knows(server)).count();
         let origin = session.id.address.origin;
         let replaced = session.fixed.replaces.map(|replaces| replaces.id.address.origin);
@@ -219,9 +225,7 @@ impl Engine {
         let origins = array.origins().len()
             + usize::from(!array.knows(origin))
             + usize::from(replaced.is_some());
-        changes.writers().len() + new <= limit
-            && origins <= limit
-            && session.seen.get(self.config.server) <= self.end()
+        writers + new <= limit && origins <= limit && own
     }
 
     /// Whether a copy, or all copies of its origin, would become larger than correct servers can make

@@ -96,6 +96,7 @@ pub struct Session {
     /// Its name and address.
     pub id: SessionId,
     /// What never changes.
+    #[serde(deserialize_with = "crate::wire::shared::one")]
     pub fixed: Arc<Fixed>,
     /// Whether the create is in it. A copy that got an update but not yet its create is *partial*:
     /// kept, merged into, neither served nor written to.

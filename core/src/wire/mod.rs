@@ -17,6 +17,7 @@ use crate::session::Session;
 
 pub(crate) mod by_hand;
 pub(crate) mod fixed;
+pub(crate) mod shared;
 
 /// The version of the wire format; servers with different versions refuse each other.
 pub const WIRE_VERSION: u16 = 10;

@@ -65,8 +65,13 @@ impl World {
         engine.handle(now, event);
         let late = self.rare.force(HarnessPoint::DrainLate);
         let mut done = 0;
-        while !late && let Some(action) = engine.poll_action() {
-            self.act(server, engine.server(), action);
+        while !late && let Some(mut action) = engine.poll_action() {
+            // Most are large, and stay where they are.
+            if let Action::Publish { to, command } = &mut action {
+                self.publish(server, engine.server(), *to, command);
+            } else {
+                self.act(server, engine.server(), action);
+            }
             done += 1;
             if done == ACTIONS_PER_EVENT {
                 self.endless = Some(server);
@@ -115,7 +120,7 @@ impl World {
             let node = &mut self.nodes[server];
             if node.unlooked == 0 {
                 engine.check_invariants();
-                let copies = engine.copies().count() as u64;
+                let copies = crate::claims::held(engine) as u64;
                 let often = self.whole_state_every == 1;
                 let least =
                     if often { copies / COPIES_PER_EVENT } else { EVENTS_PER_COPY * copies };
@@ -146,40 +151,7 @@ impl World {
 
     pub(super) fn act(&mut self, server: usize, from: ServerId, mut action: Action) {
         match action {
-            Action::Publish { to, ref mut command } => {
-                self.has_reason(server, to, command);
-                let mut bytes =
-                    self.free.pop().unwrap_or_else(|| Vec::with_capacity(MESSAGE_BYTES));
-                bytes.clear();
-                wire::encode(command, &mut bytes);
-                assert!(bytes.len() <= self.farm.frame_bytes as usize, "too long (G8)");
-                let sent = Rc::new(Sent::new(command.name(), bytes));
-                match to {
-                    To::All => {
-                        for other in (0..self.nodes.len()).filter(|&other| other != server) {
-                            let link = (server, other);
-                            if self.nodes[other].engine.is_some() {
-                                self.transmit(from, link, command, &sent);
-                            } else {
-                                self.trace.lost(self.now, link, command, "down");
-                            }
-                        }
-                    }
-                    To::One(id) => {
-                        let link = (server, usize::from(id.number()) - 1);
-                        if self.running(link.1).map(Engine::server) != Some(id) {
-                            // No connection leads from one process's end to its successor.
-                            self.rare.mark(HarnessMark::SentToDead);
-                            self.trace.lost(self.now, link, command, "gone");
-                            return;
-                        }
-                        self.transmit(from, link, command, &sent);
-                    }
-                }
-                if let Command::Batch(batch) = command {
-                    self.wrote(from, std::mem::take(&mut batch.writes));
-                }
-            }
+            Action::Publish { to, ref mut command } => self.publish(server, from, to, command),
             Action::Respond { id, outcome } => {
                 self.traffic.responded(server, &outcome);
                 if self.keep_answers {
@@ -212,6 +184,41 @@ impl World {
                     self.observations.push(Observation::Stored { by: from, copy });
                 }
             }
+        }
+    }
+
+    /// Encodes what a server sends, and hands it to the network.
+    fn publish(&mut self, server: usize, from: ServerId, to: To, command: &mut Command) {
+        self.has_reason(server, to, command);
+        let mut bytes = self.free.pop().unwrap_or_else(|| Vec::with_capacity(MESSAGE_BYTES));
+        bytes.clear();
+        wire::encode(command, &mut bytes);
+        assert!(bytes.len() <= self.farm.frame_bytes as usize, "too long (G8)");
+        let sent = Rc::new(Sent::new(command.name(), bytes));
+        match to {
+            To::All => {
+                for other in (0..self.nodes.len()).filter(|&other| other != server) {
+                    let link = (server, other);
+                    if self.nodes[other].engine.is_some() {
+                        self.transmit(from, link, command, &sent);
+                    } else {
+                        self.trace.lost(self.now, link, command, "down");
+                    }
+                }
+            }
+            To::One(id) => {
+                let link = (server, usize::from(id.number()) - 1);
+                if self.running(link.1).map(Engine::server) != Some(id) {
+                    // No connection leads from one process's end to its successor.
+                    self.rare.mark(HarnessMark::SentToDead);
+                    self.trace.lost(self.now, link, command, "gone");
+                    return;
+                }
+                self.transmit(from, link, command, &sent);
+            }
+        }
+        if let Command::Batch(batch) = command {
+            self.wrote(from, std::mem::take(&mut batch.writes));
         }
     }
 

@@ -42,6 +42,7 @@ impl Sent {
     ///
     /// # Panics
     /// If the bytes can't be read: the farm's own servers have written them.
+    #[inline]
     pub(super) fn command(sent: Rc<Self>, farm: &Farm, free: &mut Vec<Vec<u8>>) -> Command {
         let command = wire::decode(&sent.bytes, farm).expect("own bytes decode");
         if let Ok(last) = Rc::try_unwrap(sent)

@@ -97,8 +97,8 @@ impl Engine {
     ) -> impl Iterator<Item = (ServerId, Stamp)> + 'a {
         let (context, seen) = (&token.context, &copy.seen);
         let known = move |server, stamp| {
-            self.is_of_long_ago(stamp)
-                || lookup.is_some_and(|lookup| lookup.joined.covers_entry(server, stamp))
+            lookup.is_some_and(|lookup| lookup.joined.covers_entry(server, stamp))
+                || self.is_of_long_ago(stamp)
         };
         let not_here = self.applied.beyond(context).map(|entry| (true, entry));
         let not_here = not_here.chain(self.applied.beyond(seen).map(|entry| (false, entry)));

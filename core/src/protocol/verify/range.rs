@@ -128,11 +128,12 @@ impl Engine {
     fn is_left_out(&self, copy: &Session, terms: &Terms) -> bool {
         let retires = matches!(copy.life, Life::Retired { until } if until <= terms.until);
         let ends = copy.fixed.deadline <= terms.until;
-        ends || retires
-            || terms.base.beyond(&copy.seen).any(|(writer, _)| {
-                let closed =
-                    |&first: &ServerId| first.number() == writer.number() && writer < first;
-                !terms.closed.iter().any(closed)
-            })
+        if ends || retires || terms.base.covers(&copy.seen) {
+            return ends || retires;
+        }
+        terms.base.beyond(&copy.seen).any(|(writer, _)| {
+            let closed = |&first: &ServerId| first.number() == writer.number() && writer < first;
+            !terms.closed.iter().any(closed)
+        })
     }
 }
