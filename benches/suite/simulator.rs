@@ -13,37 +13,52 @@ use grapevine_sim::{Kind, Outcome, Run, Scenario, Workload};
 const BYTES: (usize, usize) = (80, 24);
 
 pub(crate) fn run(lab: &mut Lab) {
-    steady(lab);
-    drawn(lab);
-}
-
-/// A farm under steady load, nothing going wrong.
-fn steady(lab: &mut Lab) {
     for servers in [3, 16, 64] {
-        let seconds = if servers > 16 { 2 } else { 10 };
-        let scenario = scenario(servers, lab.size(seconds, 1) as f64);
-        // What one run does is the same each time.
-        let messages = Run::unchecked(&scenario).finish().messages;
         let bytes = BYTES.0 + BYTES.1 * usize::from(servers - 3);
         let under_way = usize::from(servers) * usize::from(servers - 1);
         let mut queue = Queue::new(under_way, bytes);
         let floor = lab.time("simulator", &format!("{servers}_floor"), |times| {
             cpu::time(|| (0..times).for_each(|_| queue.pass()))
         });
-        let named = [("with all checks", true), ("without checks", false)];
-        for (how, checked) in named {
-            let id = format!("{servers}_{}", if checked { "checked" } else { "unchecked" });
-            let run = |scenario: &mut Scenario| {
-                let mut run = if checked { Run::new(scenario) } else { Run::unchecked(scenario) };
-                timed(|| run.finish())
-            };
-            let make = || scenario.clone();
-            let each = lab.rounds_with(("simulator", &id), messages, &mut None, make, run);
-            lab.row(&format!("simulated message, {servers} servers, {how}"), each, floor, None);
-            if let Some(nanos) = each {
-                let rate = 1e3 / nanos;
-                lab.note(format!("{servers} servers, {how}: {rate:.2} M messages/s per core."));
-            }
+        let few = if servers > 16 { 2 } else { 10 };
+        steady(lab, &STEADY, servers, few, floor);
+        steady(lab, &QUIET, servers, 4 * few, floor);
+    }
+    drawn(lab);
+}
+
+/// How much customers ask.
+struct Load {
+    name: &'static str,
+    customers: u32,
+    think_ms: (u64, u64),
+}
+
+/// At three servers there are more requests than messages, and a request costs more: its customer, its token,
+/// and the checks of its answer.
+const STEADY: Load = Load { name: "steady", customers: 24, think_ms: (5, 50) };
+
+/// Almost all messages are heartbeats.
+const QUIET: Load = Load { name: "quiet", customers: 2, think_ms: (500, 5000) };
+
+/// A farm under the same load all the time, nothing going wrong.
+fn steady(lab: &mut Lab, load: &Load, servers: u16, seconds: usize, floor: Option<f64>) {
+    let scenario = scenario(load, servers, lab.size(seconds, 1) as f64);
+    // What one run does is the same each time.
+    let messages = Run::unchecked(&scenario).finish().messages;
+    for (how, checked) in [("with all checks", true), ("without checks", false)] {
+        let of = if checked { "checked" } else { "unchecked" };
+        let id = format!("{servers}_{}_{of}", load.name);
+        let run = |scenario: &mut Scenario| {
+            let mut run = if checked { Run::new(scenario) } else { Run::unchecked(scenario) };
+            timed(|| run.finish())
+        };
+        let make = || scenario.clone();
+        let each = lab.rounds_with(("simulator", &id), messages, &mut None, make, run);
+        let what = format!("{servers} servers, {} load, {how}", load.name);
+        lab.row(&format!("simulated message, {what}"), each, floor, None);
+        if let Some(nanos) = each {
+            lab.note(format!("{what}: {:.2} M messages/s per core.", 1e3 / nanos));
         }
     }
 }
@@ -83,9 +98,10 @@ fn middle_minute(scenarios: &[Scenario]) -> Duration {
     minutes[minutes.len() / 2]
 }
 
-fn scenario(servers: u16, duration_s: f64) -> Scenario {
+fn scenario(load: &Load, servers: u16, duration_s: f64) -> Scenario {
     let kinds = vec![Kind::Set, Kind::Add, Kind::Remove];
-    let workload = Workload { customers: 24, think_ms: (5, 50), kinds, ..Workload::default() };
+    let &Load { customers, think_ms, .. } = load;
+    let workload = Workload { customers, think_ms, kinds, ..Workload::default() };
     let plain = Scenario::from_toml(&format!("seed = 1\nservers = {servers}\nduration_s = 1.0"));
     Scenario { duration_s, workload, ..plain.expect("a good scenario") }
 }
