@@ -1,4 +1,4 @@
-//! All benchmarks in one program, so that one table can hold them together.
+//! All benchmarks but the simulator's in one program, so that one table can hold them together.
 //!
 //! `cargo bench -p grapevine-benches` measures, about five minutes long; a word after `--` picks
 //! those that have it in their names; `-- --test` runs each only once, to see that it works.
@@ -12,7 +12,6 @@ mod catch_up;
 mod codec;
 mod merge;
 mod read;
-mod simulator;
 mod step;
 mod updates;
 
@@ -22,7 +21,6 @@ fn main() {
     merge::run(&mut lab);
     codec::run(&mut lab);
     step::run(&mut lab);
-    simulator::run(&mut lab);
     read::run(&mut lab);
     updates::run(&mut lab);
     catch_up::run(&mut lab);

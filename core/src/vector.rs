@@ -137,9 +137,8 @@ impl Vector {
 
     /// Takes the entry-wise maximum with `other`.
     pub fn join(&mut self, other: &Self) {
-        if self.is_alike(other) {
-            let pairs = self.entries_mut().iter_mut().zip(other.entries());
-            return pairs.for_each(|(own, other)| own.1 = own.1.max(other.1));
+        if self.take_alike(other, Stamp::max) {
+            return;
         }
         // Both are sorted: one walk through both raises what both have.
         let mut new = 0;
@@ -175,9 +174,8 @@ impl Vector {
 
     /// Takes the entry-wise minimum with `other`: what both reach.
     pub(crate) fn meet(&mut self, other: &Self) {
-        if self.is_alike(other) {
-            let pairs = self.entries_mut().iter_mut().zip(other.entries());
-            return pairs.for_each(|(own, other)| own.1 = own.1.min(other.1));
+        if self.take_alike(other, Stamp::min) {
+            return;
         }
         let mut theirs = other.entries();
         let entries = self.entries_mut();
@@ -204,22 +202,35 @@ impl Vector {
 
     /// Whether every entry of `other` is reached.
     pub fn covers(&self, other: &Self) -> bool {
-        // Without stopping at the first that is not: mostly all are, and so there is no branch per entry.
-        if self.is_alike(other) {
-            let pairs = self.entries().iter().zip(other.entries());
-            return pairs.fold(0, |behind, (own, other)| behind | u64::from(own.1 < other.1)) == 0;
+        let (mine, theirs) = (self.entries(), other.entries());
+        // Place by place, and without stopping at the first that is not reached: mostly all are of the same
+        // servers and reached, and so there is no branch per entry.
+        if mine.len() == theirs.len() {
+            let (mut differs, mut behind) = (0, 0);
+            for (own, other) in mine.iter().zip(theirs) {
+                differs |= own.0.to_bits() ^ other.0.to_bits();
+                behind |= u64::from(own.1 < other.1);
+            }
+            if differs == 0 {
+                return behind == 0;
+            }
         }
         self.beyond(other).next().is_none()
     }
 
-    /// Whether both are of the same servers, as mostly the vectors of a farm are: then entries can be compared
-    /// place by place.
-    fn is_alike(&self, other: &Self) -> bool {
-        let pairs = self.entries().iter().zip(other.entries());
-        self.len() == other.len()
-            && pairs
-                .fold(0, |differs, (own, other)| differs | (own.0.to_bits() ^ other.0.to_bits()))
-                == 0
+    /// Takes `take` of each pair of stamps, if both are of the same servers, as mostly the vectors of a farm are:
+    /// place by place, without a search. Else nothing changes, and it says so.
+    fn take_alike(&mut self, other: &Self, take: impl Fn(Stamp, Stamp) -> Stamp) -> bool {
+        let (mine, theirs) = (self.entries_mut(), other.entries());
+        let pairs = mine.iter().zip(theirs);
+        let differs = |differs, (own, other): (&Entry, &Entry)| {
+            differs | (own.0.to_bits() ^ other.0.to_bits())
+        };
+        if mine.len() != theirs.len() || pairs.fold(0, differs) != 0 {
+            return false;
+        }
+        mine.iter_mut().zip(theirs).for_each(|(own, other)| own.1 = take(own.1, other.1));
+        true
     }
 
     /// The entries of `other` that are not reached.

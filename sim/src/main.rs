@@ -7,6 +7,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+// On madsim the system's: another one would draw from the simulation's entropy where it begins.
+#[cfg(not(madsim))]
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Grapevine's simulator: many servers on one event queue, in virtual time, checked against the
 /// guarantees G1 to G10 while everything goes wrong. Exit code 0: all held; 1: one was broken; 2:
 /// wrong use.

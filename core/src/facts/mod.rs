@@ -306,7 +306,7 @@ impl Facts {
         let mut totals = Totals::default();
         let (mut entries, mut owned, mut evictable) = (0, 0, 0);
         for copy in self.array.iter() {
-            self.check_place(copy.id.address);
+            self.check_place_of(copy);
             entries += copy.seen.len();
             owned += usize::from(copy.fixed.principal.is_some());
             evictable += usize::from(self.evictable.may_end(copy));
@@ -333,12 +333,17 @@ impl Facts {
 
     /// Checks that the indexes say of one address what the array has there.
     pub(crate) fn check_place(&self, address: Address) {
+        if let Some(copy) = self.array.get(address) {
+            return self.check_place_of(copy);
+        }
         let own = address.origin == self.me;
-        let Some(copy) = self.array.get(address) else {
-            assert!(!self.partial.contains(&address), "partial, and no copy");
-            assert!(!own || !self.slots.in_use(address.slot), "own slot free but in use");
-            return;
-        };
+        assert!(!self.partial.contains(&address), "partial, and no copy");
+        assert!(!own || !self.slots.in_use(address.slot), "own slot free but in use");
+    }
+
+    fn check_place_of(&self, copy: &Session) {
+        let address = copy.id.address;
+        let own = address.origin == self.me;
         if copy.life == Life::Deleted {
             assert!(copy.complete, "a tombstone is not partial");
             assert!(copy.attributes.is_empty(), "a tombstone has no attributes");

@@ -69,7 +69,7 @@ pub(crate) mod sixteen {
 }
 
 /// So many parts of a run are written without memory of their own.
-const SHORT: usize = 4;
+const SHORT: usize = 16;
 
 /// Writes a run of parts of so many bytes: how many bytes it has, then all of them at once.
 pub(crate) fn write_run<S: Serializer, const PART: usize>(

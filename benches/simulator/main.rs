@@ -1,7 +1,9 @@
 //! The simulator: farms of several sizes in virtual time, every message encoded and decoded. Beside
 //! a bare queue that carries as many bytes. With all checks and without any: what is between the
-//! two is what checking costs.
+//! two is what checking costs. A program of its own, with the allocator that the simulator ships with.
+#![forbid(unsafe_code)]
 
+use std::path::Path;
 use std::time::Duration;
 
 use grapevine_benches::cpu;
@@ -9,10 +11,21 @@ use grapevine_benches::floor::Queue;
 use grapevine_benches::lab::Lab;
 use grapevine_sim::{Kind, Outcome, Run, Scenario, Workload};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// The bytes of an average heartbeat in a farm of three, and how much more each server adds.
 const BYTES: (usize, usize) = (80, 24);
 
-pub(crate) fn run(lab: &mut Lab) {
+fn main() {
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("criterion");
+    let mut lab = Lab::new(target);
+    farms(&mut lab);
+    drawn(&mut lab);
+    lab.finish();
+}
+
+fn farms(lab: &mut Lab) {
     for servers in [3, 16, 64] {
         let bytes = BYTES.0 + BYTES.1 * usize::from(servers - 3);
         let under_way = usize::from(servers) * usize::from(servers - 1);
@@ -24,7 +37,6 @@ pub(crate) fn run(lab: &mut Lab) {
         steady(lab, &STEADY, servers, few, floor);
         steady(lab, &QUIET, servers, 4 * few, floor);
     }
-    drawn(lab);
 }
 
 /// How much customers ask.
