@@ -119,8 +119,34 @@ impl Engine {
             self.view_generation(),
         ];
         let hash = words.into_iter().fold(0, mix);
-        // A sum, so that no entry waits for the one before it: there is one of each server.
-        let entry = |(server, stamp): (ServerId, Stamp)| mix(server.to_bits(), stamp.to_bits());
+        // A sum, so that no entry waits for the one before it; mixed twice, or it would say only which stamps
+        // there are, and not whose.
+        let entry = |(server, stamp): (ServerId, Stamp)| {
+            mix(mix(server.to_bits(), stamp.to_bits()), server.to_bits())
+        };
         mix(hash, self.applied.iter().map(entry).fold(0, u64::wrapping_add))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Farm};
+    use crate::stamp::Timestamp;
+
+    #[test]
+    fn a_fingerprint_tells_whose_stamp_is_whose() {
+        let now = Timestamp::from_millis(1_700_000_000_000);
+        let server = |number| ServerId::new(number, now);
+        let fingerprint = |stamps: [u64; 2]| {
+            let config = Config::new(server(3), Farm::default());
+            let mut engine = Engine::new(config, [7; 32], now).expect("a good configuration");
+            for (number, stamp) in (1..).zip(stamps) {
+                engine.applied.raise(server(number), Stamp::from_bits(stamp));
+            }
+            engine.fingerprint()
+        };
+        assert_eq!(fingerprint([5, 9]), fingerprint([5, 9]));
+        assert_ne!(fingerprint([5, 9]), fingerprint([9, 5]));
     }
 }

@@ -465,6 +465,26 @@ mod tests {
         }
 
         #[test]
+        fn vectors_of_the_same_servers_are_compared_and_joined_as_trees_are(
+            stamps in prop::collection::vec((1..4_u64, 1..4_u64), 0..40),
+        ) {
+            let numbered = || stamps.iter().zip(0..);
+            let (a, b): (Vec<_>, Vec<_>) =
+                numbered().map(|(&(one, other), server)| ((server, one), (server, other))).unzip();
+            let mine: Vector = a.iter().copied().map(entry).collect();
+            let theirs: Vector = b.iter().copied().map(entry).collect();
+            prop_assert_eq!(mine.covers(&theirs), stamps.iter().all(|(one, other)| one >= other));
+            let taken = |take: fn(u64, u64) -> u64| -> Vec<(u64, u64)> {
+                numbered().map(|(&(one, other), server)| (server, take(one, other))).collect()
+            };
+            let (mut joined, mut met) = (mine.clone(), mine.clone());
+            joined.join(&theirs);
+            same(&joined, &tree(&taken(u64::max)))?;
+            met.meet(&theirs);
+            same(&met, &tree(&taken(u64::min)))?;
+        }
+
+        #[test]
         fn entries_of_any_order_are_read_as_a_tree_reads_them(entries in entries()) {
             let pairs: Vec<Entry> = entries.into_iter().map(entry).collect();
             let bytes = encoded(&pairs);

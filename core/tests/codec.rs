@@ -52,7 +52,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_written_is_what_postcard_says_of_the_types(command in command()) {
+    fn what_is_appended_to_a_buffer_is_what_postcard_writes(command in command()) {
         prop_assert_eq!(encoded(&command), postcard::to_allocvec(&command).expect("encodes"));
     }
 

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 // On madsim the system's: another one would draw from the simulation's entropy where it begins.
-#[cfg(not(madsim))]
+#[cfg(all(feature = "allocator", not(madsim)))]
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -56,7 +56,7 @@ impl Engine {
             peer.skewed_until = peer.skewed_until.max(until);
             if peer.state == State::Alive {
                 peer.state = State::Skewed;
-                self.members.state_changes();
+                self.members.states_changed();
                 self.member_changed(server, State::Skewed);
             }
         }
@@ -70,7 +70,7 @@ impl Engine {
             && now >= peer.skewed_until
         {
             peer.state = State::Alive;
-            self.members.state_changes();
+            self.members.states_changed();
             self.rare.mark(Mark::SkewedServerTakenAgain);
             self.member_changed(server, State::Alive);
         }

@@ -162,7 +162,7 @@ impl Members {
     /// Puts a process in its number's place.
     fn put(&mut self, peer: Peer, max_drift: Duration) {
         let (server, number) = (peer.server, peer.server.number());
-        self.state_changes();
+        self.states_changed();
         if let Some(before) = self.peers.insert(number, peer) {
             self.clocks.forget(&before, max_drift);
         }
@@ -267,7 +267,7 @@ impl Members {
         match self.of_mut(server) {
             Some(peer) if peer.state != State::Left => {
                 peer.state = State::Left;
-                self.state_changes();
+                self.states_changed();
                 self.count_clock(server);
                 true
             }
@@ -435,7 +435,7 @@ impl Engine {
             let down = peer.state == State::Down;
             self.rare.mark(if down { Mark::DownServerHeardAgain } else { Mark::SuspectHeardAgain });
             peer.state = State::Alive;
-            self.members.state_changes();
+            self.members.states_changed();
             self.member_changed(server, State::Alive);
         }
         true

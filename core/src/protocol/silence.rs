@@ -31,8 +31,8 @@ impl Members {
         silences.min()
     }
 
-    /// A peer's state, or who it is, is about to change: another silence may be the first one.
-    pub(super) const fn state_changes(&mut self) {
+    /// A peer's state has changed, or who it is: another silence may be the first one.
+    pub(super) const fn states_changed(&mut self) {
         self.first_silence = None;
     }
 
@@ -64,7 +64,7 @@ impl Engine {
                 changed.push((peer.server, next));
             }
         }
-        self.members.state_changes();
+        self.members.states_changed();
         for (server, state) in changed {
             self.member_changed(server, state);
             if state == State::Suspect {

@@ -252,5 +252,10 @@ mod tests {
             super::copy(&copy, &mut hashed);
             prop_assert_eq!(sent, hashed);
         }
+
+        #[test]
+        fn the_newest_stamp_of_a_copy_is_that_of_its_newest_version(copy in any_copy()) {
+            prop_assert_eq!(copy.newest_stamp(), copy.newest().stamp);
+        }
     }
 }

@@ -4,7 +4,8 @@
 //! one go: a float. So the bits travel in the clothes of one. No arithmetic is ever done with it,
 //! and moving a float keeps its bits; the tests hold that against numbers that are no floats. Byte
 //! by byte, as `postcard::fixint` does it, the same bytes took most of the time of a heartbeat's
-//! encoding and decoding.
+//! encoding and decoding. Many of them in a row, a vector's or a list's of servers, are one run of bytes, whose
+//! length in bytes stands before it.
 
 use alloc::vec::Vec;
 use core::fmt;

@@ -2,7 +2,7 @@
 //!
 //! One command is one [postcard](https://docs.rs/postcard) message: its number in
 //! [`crate::Command`], then its fields in order. Stamps, servers and times are eight bytes,
-//! little-endian; other integers are varints. Framing (length, batches of frames) is the
+//! little-endian; other integers are varints; vectors and lists of servers are runs of bytes. Framing (length, batches of frames) is the
 //! transport's. Decoding is total: any bytes give a command or an error, never a panic, and never
 //! more memory than a small multiple of the bytes.
 

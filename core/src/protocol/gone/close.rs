@@ -39,7 +39,7 @@ impl Engine {
             if !self.gone.closed.reaches(&closed) && offered.is_none_or(|(said, _)| *said != closed)
             {
                 self.gone.offered.insert(from.number(), (closed, covers()));
-                self.gone.level = false;
+                self.gone.lines_changed();
             }
         }
         self.review_closed();
@@ -83,6 +83,7 @@ impl Engine {
         }
         self.rare.mark_if(closed > own, Mark::ClosedAsAnotherSaid);
         if closed > 0 {
+            self.gone.lines_changed();
             self.counters.closed += closed;
             self.view_changed();
             self.settle_lookups();

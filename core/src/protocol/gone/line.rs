@@ -96,3 +96,51 @@ impl Line {
         moved
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stamp::Timestamp;
+
+    const fn server(number: u16, boot_ms: u64) -> ServerId {
+        ServerId::new(number, Timestamp::from_millis(boot_ms))
+    }
+
+    #[test]
+    fn who_left_is_behind_the_line_and_who_has_not_is_not() {
+        let line = Line::drawn(&[server(1, 5), server(2, 5)], &[server(1, 5)]);
+        assert!(line.has_passed(server(1, 5)) && !line.has_passed(server(2, 5)));
+        assert!(line.has_passed(server(2, 4)), "it is known under a newer boot");
+        assert_eq!(line.list(), [server(1, 6), server(2, 5)]);
+    }
+
+    #[test]
+    fn the_last_process_that_a_number_can_have_stays_its_numbers_own_when_it_leaves() {
+        let last = server(1, (1 << 48) - 1);
+        let line = Line::drawn(&[last, server(2, 5)], &[last]);
+        assert_eq!(line.list(), [last, server(2, 5)], "none comes after it");
+        assert!(!line.has_passed(server(2, 5)));
+    }
+
+    #[test]
+    fn of_a_list_out_of_order_each_numbers_last_process_counts() {
+        let list = [server(3, 9), server(1, 5), server(3, 7), server(2, 1)];
+        let line = Line::from_list(&list);
+        assert_eq!(line.list(), [server(1, 5), server(2, 1), server(3, 7)]);
+        assert!(!line.reaches_list(&list), "it names a later one than it counts");
+    }
+
+    #[test]
+    fn a_line_moves_on_number_by_number_and_knows_no_more_than_it_may() {
+        let mut line = Line::from_list(&[server(2, 5)]);
+        let other = Line::from_list(&[server(1, 4), server(2, 3), server(3, 1)]);
+        assert_eq!(
+            line.move_to(&other, 2),
+            1,
+            "the second number is further, the third has no room"
+        );
+        assert_eq!(line.list(), [server(1, 4), server(2, 5)]);
+        line.keep_up_to(&Line::from_list(&[server(2, 4)]));
+        assert_eq!(line.list(), [server(1, 4)], "of the second number less is known there");
+    }
+}

@@ -42,7 +42,7 @@ pub(crate) struct Gone {
     line: Line,
     /// Whose entries are closed.
     closed: Line,
-    /// Whether it is known that there is nothing to close: see [`Gone::nothing_to_close`].
+    /// See [`Gone::nothing_to_close`]; it follows from the lines.
     level: bool,
     /// Writers whose lists have been taken up, or need not be.
     noted: BTreeSet<ServerId>,
@@ -99,11 +99,15 @@ impl Gone {
         self.closed.reaches(&self.line)
     }
 
-    /// Whether no line that this server may move to is ahead of what it has closed. Each heartbeat asks; once
-    /// it is so, it stays so until there is another line.
-    fn nothing_to_close(&mut self) -> bool {
-        self.level = self.level || self.has_closed_all_lines();
+    /// Whether no line that this server may move to is ahead of what it has closed. Each heartbeat asks, so it is
+    /// kept.
+    fn nothing_to_close(&self) -> bool {
         self.level
+    }
+
+    /// There is another line, or more is closed.
+    fn lines_changed(&mut self) {
+        self.level = self.has_closed_all_lines();
     }
 
     fn has_closed_all_lines(&self) -> bool {
@@ -112,7 +116,7 @@ impl Gone {
 
     /// Checks that what is kept is what would be found anew.
     pub(crate) fn check_kept(&self) {
-        assert!(!self.level || self.has_closed_all_lines(), "something is to be closed");
+        assert_eq!(self.level, self.has_closed_all_lines(), "whether there is nothing to close");
     }
 
     /// Whether there is nothing left to publish.
@@ -144,7 +148,7 @@ impl Engine {
         let line = Line::drawn(self.members.newest(), &self.members.gone_for_good());
         if line != self.gone.line {
             self.gone.line = line;
-            self.gone.level = false;
+            self.gone.lines_changed();
             self.gone.said.clear();
             self.gone.target = Vector::default();
             self.note_gone_writers();
