@@ -271,3 +271,10 @@ fn a_session_was_made_when_its_server_was_asked_though_that_was_paused_before_it
     let broken = run_scenario(&Scenario::from_toml(text).expect("a good scenario")).broken;
     assert!(broken.is_none(), "{broken:?}");
 }
+
+#[test]
+fn a_process_whose_clock_went_back_starts_once_though_who_knows_of_a_later_one_gets_no_question() {
+    let text = include_str!("found/heard-and-out-of-reach.toml");
+    let broken = run_scenario(&Scenario::from_toml(text).expect("a good scenario")).broken;
+    assert!(broken.is_none(), "{broken:?}");
+}

@@ -135,6 +135,9 @@ impl Engine {
                 self.on_known(from, newest, alive);
             }
             Event::Command { from, command: Command::Starting } => self.on_starting(from),
+            Event::Command { command: Command::Heartbeat(heartbeat), .. } => {
+                self.hear_of_number(&heartbeat);
+            }
             Event::Command { .. } | Event::Timer => {}
         }
     }
@@ -145,10 +148,7 @@ impl Engine {
         let newest = Some(newest).filter(|newest| newest.number() == me.number());
         let Some(starting) = &mut self.starting else { return };
         match may_start(me, newest, alive) {
-            Err(InTheWay::Later(newest)) => {
-                self.rare.mark(Mark::BootKnownLater);
-                self.stop(Stop::Known { newest });
-            }
+            Err(InTheWay::Later(newest)) => self.is_known_later(newest),
             Err(InTheWay::Alive(holder)) => {
                 self.rare.mark(Mark::NumberInUse);
                 starting.in_use = Some((holder, self.steady));
@@ -162,6 +162,25 @@ impl Engine {
                 }
             }
         }
+    }
+
+    /// A heartbeat of one that counts, or has writes of, a process of this number that is not older. Who says so may
+    /// get no question: then it is never `Known`, and this process would start, only to be superseded by
+    /// the next heartbeat, and so would the next one. That nobody knows of any is not said by a heartbeat,
+    /// nor whether the one that it names lives.
+    fn hear_of_number(&mut self, heartbeat: &Heartbeat) {
+        let me = self.config.server;
+        let wrote = heartbeat.applied.iter().map(|(server, _)| server);
+        let named = heartbeat.members.iter().copied().chain(wrote);
+        let newest = named.filter(|server| server.number() == me.number()).max();
+        if let Err(InTheWay::Later(newest)) = may_start(me, newest, false) {
+            self.is_known_later(newest);
+        }
+    }
+
+    fn is_known_later(&mut self, newest: ServerId) {
+        self.rare.mark(Mark::BootKnownLater);
+        self.stop(Stop::Known { newest });
     }
 
     /// Asks again, or goes on without those that don't answer.

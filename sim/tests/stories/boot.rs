@@ -155,6 +155,29 @@ fn a_server_that_learns_too_late_of_a_later_boot_ends_and_what_it_wrote_stays() 
     assert_eq!(world.differences(), Vec::<String>::new());
 }
 
+#[test]
+fn a_starting_process_hears_of_a_later_boot_from_one_that_its_question_does_not_reach() {
+    let mut world = farm(310);
+    world.crash(2);
+    // The clock was far ahead, and only the first server remembers it.
+    let later = Timestamp::from_millis(world.now().as_millis() + 3_600_000);
+    world.start_as(2, later);
+    settle(&mut world);
+    world.crash(2);
+    world.crash(1);
+    world.network.clogged.extend([(0, 1), (2, 0)]);
+    world.start(1);
+    world.start(2);
+    started(&mut world, 2);
+    let process = world.engine(2).server();
+    assert_eq!(process.boot().as_millis(), later.as_millis() + 1, "before it said anything");
+    settle(&mut world);
+    assert_eq!(world.engine(2).server(), process, "it was not superseded");
+    let acks = Acks::Peers(1);
+    let created = world.ask(1, Request::Create(Create { acks, ..Create::default() }));
+    assert!(created.is_ok(), "it has what the second server writes: {created:?}");
+}
+
 /// Engines that hear each other at once; two of them may have one number.
 struct Room {
     engines: Vec<Engine>,
