@@ -15,6 +15,11 @@ use crate::shop::Intent;
 pub(super) struct Limits {
     looked: u64,
     rest: Option<(Timestamp, u64)>,
+    /// When customers were to be served again.
+    served: Option<Timestamp>,
+    /// How many sessions each running process had published again when the rest began; nothing, if some may still
+    /// have to be.
+    again: Vec<(ServerId, u64)>,
     /// Notices looked at so far.
     notices: usize,
 }
@@ -62,7 +67,8 @@ static ABOUT: About = About {
            a batch that wants one, or a round's end; batches are sent once. All times are by the server's own clock, and half, \
            nothing or a part of it where a rare choice that is forced says so. In the last three \
            seconds, when all is healed and nobody writes, there are at most four messages per heartbeat and \
-           pair, and two for each comparison of copies that the servers' pace allows.",
+           pair, and two for each comparison of copies that the servers' pace allows; and no session is published \
+           again, if nobody can become silent for `give_up_after` then.",
     file: "sim/src/checks/g8_limits.rs",
     not_applied: None,
 };
@@ -212,6 +218,12 @@ fn kept_out(scene: &Scene<'_>, answered: &Answered<'_>, why: &LimitError) -> Opt
     room.then_some(used)
 }
 
+/// How many sessions each running process has published again.
+fn published_again(scene: &Scene<'_>) -> impl Iterator<Item = (ServerId, u64)> {
+    let running = (0..scene.world.size()).filter_map(|server| scene.world.running(server));
+    running.map(|engine| (engine.server(), engine.status().counters.published_again))
+}
+
 impl Check for Limits {
     fn about(&self) -> &'static About {
         &ABOUT
@@ -280,14 +292,38 @@ impl Check for Limits {
         Ok(())
     }
 
+    fn served_again(&mut self, scene: &Scene<'_>) -> Judgement {
+        self.served = Some(scene.world.now());
+        Ok(())
+    }
+
     fn rest_begins(&mut self, scene: &Scene<'_>) -> Judgement {
         self.rest = Some((scene.world.now(), scene.world.messages()));
+        let farm = scene.world.farm();
+        // Who is not healed is silent since then, or never.
+        let given_up =
+            self.served.is_some_and(|at| scene.world.now().since(at) >= farm.give_up_after);
+        if given_up || scene.healed.len() == scene.world.size() {
+            self.again = published_again(scene).collect();
+        }
         Ok(())
     }
 
     fn end(&mut self, scene: &Scene<'_>) -> Judgement {
         self.heard(scene)?;
         self.looked += scene.world.traffic.looked().iter().sum::<u64>();
+        for (process, count) in published_again(scene) {
+            let Some(&(_, before)) = self.again.iter().find(|before| before.0 == process) else {
+                continue;
+            };
+            scene.tally.looked(Rule::PublishedAgain);
+            if count > before {
+                return Err(format!(
+                    "{process} published {} sessions again at rest",
+                    count - before
+                ));
+            }
+        }
         let Some((since, before)) = self.rest else { return Ok(()) };
         let beats = scene.world.now().since(since).as_millis() as u64
             / scene.world.farm().heartbeat_every.as_millis() as u64

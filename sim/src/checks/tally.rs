@@ -76,6 +76,7 @@ rules! {
     Within "G8: servers stay within their limits",
     Needless "G8: who is refused has reached the limit that is named",
     Rest "G8: few messages at rest",
+    PublishedAgain "G8: nothing is published again at rest",
     Flipped "G10: damaged messages are refused",
     Forged "G10: forged tokens are refused",
 }

@@ -209,3 +209,31 @@ fn who_waits_to_publish_and_whose_clock_jumps_far_ahead_does_not_say_that_all_is
         || world.read(0, &token).is_ok_and(|served| served.lost);
     assert!(!lost, "server 1 has it");
 }
+
+/// What is left of a writer that is gone stays beyond its entry while a server that is down keeps that
+/// open. If two servers hear each other through a third one only, each takes the other for silent, and
+/// each of its writes brings that session along in a repair.
+#[test]
+fn who_hears_of_anothers_writes_by_repair_alone_publishes_nothing_again_for_them() {
+    let mut world =
+        World::new(121, Farm { size: 4, give_up_after: Duration::from_secs(4), ..Farm::default() });
+    settle(&mut world);
+    world.crash(3);
+    let (token, _) = a_death_that_leaves_a_hole(&mut world);
+    world.start(2);
+    settle(&mut world);
+    assert_eq!(world.differences(), Vec::<String>::new());
+    world.network.partition(&[0], &[1]);
+    world.run_for(Duration::from_secs(8));
+    let again = |world: &World| -> Vec<u64> {
+        (0..3).map(|server| world.status(server).counters.published_again).collect()
+    };
+    let before = again(&world);
+    assert!(before.iter().sum::<u64>() > 0, "the story needs a hole that stays open");
+    for (server, name) in [(0, "third"), (1, "fourth")] {
+        written(&mut world, server, &token, name);
+        settle(&mut world);
+        assert_eq!(world.differences(), Vec::<String>::new(), "repair has brought it");
+        assert_eq!(again(&world), before, "what it came with was published long ago");
+    }
+}

@@ -48,8 +48,8 @@ pub(crate) struct Gone {
     noted: BTreeSet<ServerId>,
     /// Lists that are still to be walked, and from which place.
     walks: BTreeMap<ServerId, Entry>,
-    /// Sessions to be published again.
-    waiting: BTreeSet<Address>,
+    /// Sessions to be published again, and for whose writes: these, or anybody's.
+    waiting: BTreeMap<Address, Option<BTreeSet<ServerId>>>,
     due: Option<Timestamp>,
     /// The numbers that have published everything again, counting the same processes as this server.
     said: BTreeSet<u16>,
@@ -67,7 +67,7 @@ impl Gone {
             level: false,
             noted: BTreeSet::new(),
             walks: BTreeMap::new(),
-            waiting: BTreeSet::new(),
+            waiting: BTreeMap::new(),
             due: None,
             said: BTreeSet::new(),
             target: Vector::default(),

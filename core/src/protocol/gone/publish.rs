@@ -1,5 +1,6 @@
 //! The half of whoever holds sessions of writers that are gone: it publishes them again.
 
+use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -64,7 +65,7 @@ impl Engine {
     /// need not.
     pub(crate) fn on_again(&mut self, session: &Session) {
         let address = session.id.address;
-        if self.gone.waiting.contains(&address)
+        if self.gone.waiting.contains_key(&address)
             && let Some(copy) = self.facts.array().get(address)
             && (copy.id > session.id || self.remains(copy) == self.remains(session))
         {
@@ -82,18 +83,23 @@ impl Engine {
             return;
         }
         let before = before.filter(|before| before.id == copy.id);
-        let mut beyond = self.beyond(copy);
+        let mut brought = self.beyond(copy);
         if let Some((said, _)) = self.gone.offered.get(&from.number()) {
             // What has been closed there everybody has.
-            beyond.retain(|&(writer, _)| !said.has_passed(writer));
+            brought.retain(|&(writer, _)| !said.has_passed(writer));
         }
-        let Some(&(writer, stamp)) = beyond.first() else { return };
-        if before.is_some_and(|before| self.remains(before) == self.remains(copy)) {
-            return;
+        if let Some(before) = before {
+            brought.retain(|&(writer, _)| self.brought(before, copy, writer));
         }
+        let Some(&(writer, stamp)) = brought.first() else { return };
         self.rare.mark(Mark::ToldOfGoneWriter);
-        if self.gone.waiting.len() < WAITING {
-            self.gone.waiting.insert(address);
+        let room = self.gone.waiting.len() < WAITING;
+        if room || self.gone.waiting.contains_key(&address) {
+            let writers = brought.into_iter().map(|(writer, _)| writer);
+            let waiting = self.gone.waiting.entry(address).or_insert_with(|| Some(BTreeSet::new()));
+            if let Some(whose) = waiting {
+                whose.extend(writers);
+            }
         } else {
             let last = Address { origin: ServerId::ZERO, slot: 0 };
             let place = self.gone.walks.entry(writer).or_insert((stamp, last));
@@ -110,9 +116,23 @@ impl Engine {
         copy.seen.iter().filter(beyond).collect()
     }
 
+    /// Whether a copy shows anything of this writer, who is gone, that the one before did not.
+    fn brought(&self, before: &Session, copy: &Session, writer: ServerId) -> bool {
+        let of_writer = |session: &Session| {
+            let mut seen = self.beyond(session);
+            seen.retain(|&(other, _)| other == writer);
+            self.remains_of(session, seen)
+        };
+        !of_writer(before).has_all_of(&of_writer(copy))
+    }
+
     /// All that a copy shows of writers that are gone and that no applied entry speaks of.
     fn remains(&self, copy: &Session) -> Remains {
-        let seen = self.beyond(copy);
+        self.remains_of(copy, self.beyond(copy))
+    }
+
+    /// The same of some of these writers only.
+    fn remains_of(&self, copy: &Session, seen: Vec<(ServerId, Stamp)>) -> Remains {
         let of_gone = |version: Version| {
             seen.iter().any(|&(writer, _)| writer == version.server)
                 && !self.applied.covers_entry(version.server, version.stamp)
@@ -215,7 +235,7 @@ impl Engine {
                 }
                 steps -= 1;
                 last = Some(entry);
-                self.gone.waiting.insert(entry.1);
+                self.gone.waiting.insert(entry.1, None);
             }
             self.gone.walks.remove(&writer);
         }
@@ -225,9 +245,13 @@ impl Engine {
         let most = if self.rare.force(Point::AgainOne) { 1 } else { SESSIONS };
         let (mut sessions, mut bytes) = (0, 0);
         while sessions < most && bytes < BYTES {
-            let Some(address) = self.gone.waiting.pop_first() else { return };
+            let Some((address, whose)) = self.gone.waiting.pop_first() else { return };
             let Some(copy) = self.facts.array().get(address) else { continue };
-            if self.beyond(copy).is_empty() || self.is_surely_gone(copy) {
+            // What was waited for may be applied by now. Anything else that is left there of who is gone has
+            // been published already; again, it would be another write that others get by repair, and so on.
+            let still = |writer| whose.as_ref().is_none_or(|whose| whose.contains(&writer));
+            let open = self.beyond(copy).iter().any(|&(writer, _)| still(writer));
+            if !open || self.is_surely_gone(copy) {
                 continue;
             }
             sessions += 1;
@@ -256,4 +280,15 @@ struct Remains {
     floor: Version,
     attributes: Vec<(Key, Attribute)>,
     seen: Vec<(ServerId, Stamp)>,
+}
+
+impl Remains {
+    /// Whether nothing of the other's is missing here.
+    fn has_all_of(&self, other: &Self) -> bool {
+        self.life == other.life
+            && self.created >= other.created
+            && (other.floor == Version::ZERO || self.floor == other.floor)
+            && other.attributes.iter().all(|attribute| self.attributes.contains(attribute))
+            && other.seen.iter().all(|seen| self.seen.contains(seen))
+    }
 }
