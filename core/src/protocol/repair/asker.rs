@@ -16,6 +16,9 @@ use crate::vector::Vector;
 /// is asked of another holder before the round is.
 const AGAIN: u32 = 3;
 
+/// Of so many parts a holder may have one asked for again, or it is slow.
+const PUNCTUAL: u32 = 8;
+
 /// Holders that are asked at once, at most: so many parts an asker has in memory.
 const HOLDERS: usize = 4;
 
@@ -47,18 +50,37 @@ impl Engine {
     /// the question had been late.
     fn ask_again(&mut self, talk: usize) -> bool {
         let until = self.now + self.round_time();
+        let better = self.knows_better(talk);
         let Some(late) = self.repair.round.as_mut().and_then(|round| round.talks.get_mut(talk))
         else {
             return false;
         };
         let lives = self.members.alive().any(|server| server == late.holder);
-        if late.part == 0 || late.again >= AGAIN || !lives {
+        if late.part == 0 || late.again >= AGAIN || !lives || better {
             return false;
         }
         (late.again, late.until) = (late.again + 1, Some(until));
+        late.again_in_all += 1;
         self.rare.mark(Mark::PartAskedAgain);
         self.pull(talk);
         true
+    }
+
+    /// Whether a holder is slow, though each part comes in the end, and another one that has some of all
+    /// that is missing was not given up before it. Who is asked in the place of a slow one may be as
+    /// slow: where all links are, a list comes to its end all the same.
+    fn knows_better(&mut self, talk: usize) -> bool {
+        let Some(round) = &self.repair.round else { return false };
+        let Some(Talk { holder, part, again_in_all, handed_on, .. }) = round.talks.get(talk) else {
+            return false;
+        };
+        let slow = *again_in_all >= AGAIN && again_in_all.saturating_mul(PUNCTUAL) > *part;
+        let (holder, base) = (*holder, round.base.clone());
+        let stands_in = *handed_on > 0 || self.repair.broken.is_some_and(|broken| broken != holder);
+        if !slow || stands_in {
+            return false;
+        }
+        self.sharers(&base).iter().any(|&other| other != holder)
     }
 
     /// Asks another holder for a share, from the beginning: what came of the others stands.
@@ -181,7 +203,8 @@ impl Engine {
     }
 
     /// A server that is ahead: the writer of something that is missing, if it can be reached; else
-    /// any that has it. After a broken round any other: writers may be heard and not hear.
+    /// any that has it. Until a round has ended well after a broken one, any other: writers may be
+    /// heard and not hear.
     fn choose_holder(&mut self) -> Option<ServerId> {
         let mut ahead = Vec::new();
         for (server, applied, end) in self.members.sources() {
@@ -193,7 +216,7 @@ impl Engine {
                 ahead.push((server, missing.contains(&server)));
             }
         }
-        let broken = self.repair.broken.take();
+        let broken = self.repair.broken;
         if let Some(broken) = broken
             && ahead.len() > 1
         {

@@ -38,7 +38,7 @@ pub(crate) struct Repair {
     /// What was missing when that was noticed. A busy stream's end is always ahead; that alone is
     /// no reason for a repair.
     missing: Vector,
-    /// The holder whose round broke last: another is preferred.
+    /// The holder whose round broke last, until one ends well: another is preferred.
     broken: Option<ServerId>,
     /// Per publisher, the last unbroken run of batches beyond a gap: from where, to where.
     runs: BTreeMap<ServerId, (Stamp, Stamp)>,

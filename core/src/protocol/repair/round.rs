@@ -32,6 +32,8 @@ pub(super) struct Talk {
     pub(super) cursor: Option<Cursor>,
     /// How often it was asked for again.
     pub(super) again: u32,
+    /// How often any part of this talk was.
+    pub(super) again_in_all: u32,
     /// How many holders of this share were too slow.
     pub(super) handed_on: u32,
     /// When the holder is too slow; `None` once all has come.
@@ -44,7 +46,9 @@ impl Talk {
     pub(super) fn new(number: u64, holder: ServerId, share: Share, until: Timestamp) -> Self {
         let ends = Vector::default();
         let until = Some(until);
-        Self { number, holder, share, part: 0, cursor: None, again: 0, handed_on: 0, until, ends }
+        let (part, again, again_in_all, handed_on) = (0, 0, 0, 0);
+        let cursor = None;
+        Self { number, holder, share, part, cursor, again, again_in_all, handed_on, until, ends }
     }
 
     /// Whether this is the answer that is waited for.
