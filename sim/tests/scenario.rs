@@ -278,3 +278,17 @@ fn a_process_whose_clock_went_back_starts_once_though_who_knows_of_a_later_one_g
     let broken = run_scenario(&Scenario::from_toml(text).expect("a good scenario")).broken;
     assert!(broken.is_none(), "{broken:?}");
 }
+
+#[test]
+fn what_a_server_said_long_before_it_died_makes_no_majority_for_lost() {
+    let text = include_str!("found/said-long-ago.toml");
+    let broken = run_scenario(&Scenario::from_toml(text).expect("a good scenario")).broken;
+    assert!(broken.is_none(), "{broken:?}");
+}
+
+#[test]
+fn a_server_that_knows_of_nobody_may_say_that_all_who_live_have_an_end() {
+    let text = include_str!("found/an-end-where-nobody-is-known.toml");
+    let broken = run_scenario(&Scenario::from_toml(text).expect("a good scenario")).broken;
+    assert!(broken.is_none(), "{broken:?}");
+}
