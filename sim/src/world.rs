@@ -129,6 +129,8 @@ pub struct World {
     late: bool,
     /// Whether it was done by a command, which may have told of one more acknowledgement.
     by_command: bool,
+    /// Whether its server was joining before it.
+    was_joining: bool,
     /// How many copies went or ended by what is observed now, besides those that made room.
     ended: i64,
     expired: Vec<(ServerId, SessionId)>,
@@ -219,6 +221,7 @@ impl World {
             evicted: BTreeSet::new(),
             late: false,
             by_command: false,
+            was_joining: false,
             ended: 0,
             expired: Vec::new(),
             obituaries: BTreeMap::new(),

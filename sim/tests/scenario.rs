@@ -292,3 +292,10 @@ fn a_server_that_knows_of_nobody_may_say_that_all_who_live_have_an_end() {
     let broken = run_scenario(&Scenario::from_toml(text).expect("a good scenario")).broken;
     assert!(broken.is_none(), "{broken:?}");
 }
+
+#[test]
+fn a_server_may_serve_something_old_while_it_joins_though_it_has_joined_when_the_event_is_over() {
+    let text = include_str!("found/served-stale-and-joined-at-once.toml");
+    let broken = run_scenario(&Scenario::from_toml(text).expect("a good scenario")).broken;
+    assert!(broken.is_none(), "{broken:?}");
+}

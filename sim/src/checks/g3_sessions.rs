@@ -297,7 +297,8 @@ fn needlessly_stale(scene: &Scene<'_>, answered: &Answered<'_>, served: &Served)
     let covers = |vector| engine.applied().covers(vector);
     // A look-up that is forced may end before anybody is asked.
     let forced = scene.world.traffic.may(Point::QueryUnneeded);
-    let level = !engine.joining() && !scene.world.late() && !forced;
+    let joining = engine.joining() || scene.world.was_joining();
+    let level = !joining && !scene.world.late() && !forced;
     if level && context.is_none_or(covers) && covers(&served.session.seen) {
         return Err(format!(
             "{} was served stale, and nothing of it is missing",

@@ -59,6 +59,7 @@ impl World {
         }
         self.late |= node.undrained;
         self.by_command = matches!(event, Event::Command { .. });
+        self.was_joining = engine.joining();
         if self.checked {
             self.traffic.heard(server, engine.server(), &event);
         }
@@ -111,6 +112,12 @@ impl World {
             self.check_claims(server);
         }
         self.stop_process(server);
+    }
+
+    /// Whether the server that the last event came to was joining before it: what it answered at once, it may have
+    /// answered as such, though a timer that was due in the same event has ended its joining.
+    pub(crate) const fn was_joining(&self) -> bool {
+        self.was_joining
     }
 
     /// Checks what the event under way may have changed, or everything.
