@@ -343,16 +343,8 @@ impl Engine {
             (self.gone.next_review(), Timer::Gone),
             (self.verification.next_review(), Timer::Verify),
         ];
-        // Of what is due at one time the first: they stand in the order of [`Timer`].
-        let mut next = None;
-        for (due, timer) in timers {
-            if let Some(due) = due
-                && next.is_none_or(|(first, _)| due < first)
-            {
-                next = Some((due, timer));
-            }
-        }
-        next
+        let due = timers.into_iter().filter_map(|(due, timer)| Some((due?, timer)));
+        due.min()
     }
 
     /// Checks that what is to be done next is known.

@@ -185,7 +185,7 @@ impl HybridClock {
 
 /// The time that `nth + 1` of these have reached; `None` if there are no more than `nth`.
 pub(crate) fn nth_latest(times: impl Iterator<Item = Timestamp>, nth: usize) -> Option<Timestamp> {
-    /// Small farms ask this at each event, and it takes no memory for them.
+    /// Farms of up to nine ask this at each answer, and it takes no memory for them.
     const FEW: usize = 4;
     if nth >= FEW {
         let mut all: Vec<Timestamp> = times.collect();

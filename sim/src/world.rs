@@ -88,8 +88,9 @@ struct Node {
     held: Vec<Happening>,
     /// Whether it wants something done that is not done yet.
     undrained: bool,
-    /// Of a twin: whether it was given several events since it was drained, and a command among them.
-    given: (bool, bool),
+    /// Of a twin: whether it was given several events since it was drained, a command among them, and one while it
+    /// was joining.
+    given: (bool, bool, bool),
     timer: Option<Timestamp>,
     /// What its request threads can see; kept up only where they read.
     shown: local::Shown,
@@ -195,7 +196,7 @@ impl World {
             paused: false,
             held: Vec::new(),
             undrained: false,
-            given: (false, false),
+            given: (false, false, false),
             timer: None,
             shown: local::Shown::default(),
             cost: Duration::ZERO,

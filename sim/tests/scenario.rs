@@ -228,74 +228,59 @@ fn a_server_that_starts_later_serves_what_the_others_wrote() {
     assert!(world.differences().is_empty());
 }
 
+/// Runs a scenario that broke a guarantee once.
+fn holds(text: &str) {
+    let broken = run_scenario(&Scenario::from_toml(text).expect("a good scenario")).broken;
+    assert!(broken.is_none(), "{broken:?}");
+}
+
 #[test]
 fn a_server_whose_clock_is_far_ahead_from_the_start_keeps_what_others_made() {
     // It had nobody's word on the time when the session came, and dropped it by its own clock.
-    let text = include_str!("found/clock-ahead-from-the-start.toml");
-    let scenario = Scenario::from_toml(text).expect("a good scenario");
-    let broken = run_scenario(&scenario).broken;
-    assert!(broken.is_none(), "{broken:?}");
+    holds(include_str!("found/clock-ahead-from-the-start.toml"));
 }
 
 #[test]
 fn a_process_learns_nothing_about_the_time_from_its_own_sessions() {
-    let text = include_str!("found/own-sessions-teach-no-time.toml");
-    let broken = run_scenario(&Scenario::from_toml(text).expect("a good scenario")).broken;
-    assert!(broken.is_none(), "{broken:?}");
+    holds(include_str!("found/own-sessions-teach-no-time.toml"));
 }
 
 #[test]
 fn two_processes_of_a_number_never_have_one_boot() {
-    let text = include_str!("found/boot-counted-on-twice.toml");
-    let broken = run_scenario(&Scenario::from_toml(text).expect("a good scenario")).broken;
-    assert!(broken.is_none(), "{broken:?}");
+    holds(include_str!("found/boot-counted-on-twice.toml"));
 }
 
 #[test]
 fn what_a_process_made_whose_boot_is_older_than_its_predecessors_is_everywhere_in_the_end() {
-    let text = include_str!("found/older-boot-than-its-predecessor.toml");
-    let broken = run_scenario(&Scenario::from_toml(text).expect("a good scenario")).broken;
-    assert!(broken.is_none(), "{broken:?}");
+    holds(include_str!("found/older-boot-than-its-predecessor.toml"));
 }
 
 #[test]
 fn a_server_remembers_the_time_that_processes_told_it_which_are_no_more() {
-    let text = include_str!("found/told-the-time-by-the-dead.toml");
-    let broken = run_scenario(&Scenario::from_toml(text).expect("a good scenario")).broken;
-    assert!(broken.is_none(), "{broken:?}");
+    holds(include_str!("found/told-the-time-by-the-dead.toml"));
 }
 
 #[test]
 fn a_session_was_made_when_its_server_was_asked_though_that_was_paused_before_it_told_anybody() {
-    let text = include_str!("found/made-before-a-pause.toml");
-    let broken = run_scenario(&Scenario::from_toml(text).expect("a good scenario")).broken;
-    assert!(broken.is_none(), "{broken:?}");
+    holds(include_str!("found/made-before-a-pause.toml"));
 }
 
 #[test]
 fn a_process_whose_clock_went_back_starts_once_though_who_knows_of_a_later_one_gets_no_question() {
-    let text = include_str!("found/heard-and-out-of-reach.toml");
-    let broken = run_scenario(&Scenario::from_toml(text).expect("a good scenario")).broken;
-    assert!(broken.is_none(), "{broken:?}");
+    holds(include_str!("found/heard-and-out-of-reach.toml"));
 }
 
 #[test]
 fn what_a_server_said_long_before_it_died_makes_no_majority_for_lost() {
-    let text = include_str!("found/said-long-ago.toml");
-    let broken = run_scenario(&Scenario::from_toml(text).expect("a good scenario")).broken;
-    assert!(broken.is_none(), "{broken:?}");
+    holds(include_str!("found/said-long-ago.toml"));
 }
 
 #[test]
 fn a_server_that_knows_of_nobody_may_say_that_all_who_live_have_an_end() {
-    let text = include_str!("found/an-end-where-nobody-is-known.toml");
-    let broken = run_scenario(&Scenario::from_toml(text).expect("a good scenario")).broken;
-    assert!(broken.is_none(), "{broken:?}");
+    holds(include_str!("found/an-end-where-nobody-is-known.toml"));
 }
 
 #[test]
 fn a_server_may_serve_something_old_while_it_joins_though_it_has_joined_when_the_event_is_over() {
-    let text = include_str!("found/served-stale-and-joined-at-once.toml");
-    let broken = run_scenario(&Scenario::from_toml(text).expect("a good scenario")).broken;
-    assert!(broken.is_none(), "{broken:?}");
+    holds(include_str!("found/served-stale-and-joined-at-once.toml"));
 }

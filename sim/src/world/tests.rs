@@ -103,6 +103,7 @@ fn what_a_twin_did_before_the_last_of_several_events_is_observed_as_late() {
         events.iter().for_each(|&event| world.twin_handles(0, START, event.clone()));
         world.twin_carries_out(0);
         let observed = (world.late(), world.by_command());
+        assert!(world.was_joining(), "nobody has told it anything");
         let observations = world.take_observations();
         world.reuse(observations.unwrap_or_default());
         assert!(!world.late(), "all of that has been looked at");

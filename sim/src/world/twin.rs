@@ -42,10 +42,11 @@ impl World {
         let node = &mut self.nodes[server];
         if !node.undrained {
             (node.answered_from, node.given_at) = (now, self.now);
-            node.given = (false, false);
+            node.given = (false, false, false);
         }
         node.given.0 |= node.undrained;
         node.given.1 |= matches!(event, Event::Command { .. });
+        node.given.2 |= engine.joining();
         match &event {
             Event::Command { from, .. } => {
                 self.messages += 1;
@@ -69,7 +70,7 @@ impl World {
         let from = engine.server();
         // An adapter drains its engine after all events that have come: what is observed now may have been
         // done before the last of them.
-        (self.late, self.by_command) = self.nodes[server].given;
+        (self.late, self.by_command, self.was_joining) = self.nodes[server].given;
         while let Some(action) = engine.poll_action() {
             match action {
                 Action::Publish { command: Command::Batch(batch), .. } => {
@@ -88,7 +89,7 @@ impl World {
         }
         self.check(server, &engine);
         let node = &mut self.nodes[server];
-        (node.undrained, node.given) = (false, (false, false));
+        (node.undrained, node.given) = (false, (false, false, false));
         node.engine = Some(engine);
     }
 

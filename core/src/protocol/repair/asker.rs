@@ -75,11 +75,12 @@ impl Engine {
             return false;
         };
         let slow = *again_in_all >= AGAIN && again_in_all.saturating_mul(PUNCTUAL) > *part;
-        let (holder, base) = (*holder, round.base.clone());
-        let stands_in = *handed_on > 0 || self.repair.broken.is_some_and(|broken| broken != holder);
+        let stands_in =
+            *handed_on > 0 || self.repair.broken.is_some_and(|broken| broken != *holder);
         if !slow || stands_in {
             return false;
         }
+        let (holder, base) = (*holder, round.base.clone());
         self.sharers(&base).iter().any(|&other| other != holder)
     }
 
