@@ -474,10 +474,7 @@ impl World {
             Happening::Restart { server, life } => self.restart(server, life),
             Happening::Connection { server, life, peer, up } => {
                 if self.nodes[server].life == life {
-                    let linked = &mut self.nodes[server].linked;
-                    _ = if up { linked.insert(peer) } else { linked.remove(&peer) };
-                    let event = if up { Event::PeerUp(peer) } else { Event::PeerDown(peer) };
-                    self.handle(server, event);
+                    self.connected(server, peer, up);
                 }
             }
             Happening::Request { server, life, id, request } => {

@@ -284,3 +284,8 @@ fn a_server_that_knows_of_nobody_may_say_that_all_who_live_have_an_end() {
 fn a_server_may_serve_something_old_while_it_joins_though_it_has_joined_when_the_event_is_over() {
     holds(include_str!("found/served-stale-and-joined-at-once.toml"));
 }
+
+#[test]
+fn a_connection_to_one_that_died_in_that_moment_ends_too() {
+    holds(include_str!("found/died-as-it-was-connected-to.toml"));
+}

@@ -164,6 +164,20 @@ impl World {
         self.happen(Happening::Connection { server, life, peer, up });
     }
 
+    /// Tells a server that a connection came up, or ended.
+    pub(super) fn connected(&mut self, server: usize, peer: ServerId, up: bool) {
+        if !up {
+            self.nodes[server].linked.remove(&peer);
+            return self.handle(server, Event::PeerDown(peer));
+        }
+        self.nodes[server].linked.insert(peer);
+        self.handle(server, Event::PeerUp(peer));
+        // Who died in the very moment of connecting has ended what had not begun yet: that end was told first.
+        if self.running(usize::from(peer.number()) - 1).map(Engine::server) != Some(peer) {
+            self.connected(server, peer, false);
+        }
+    }
+
     /// Damages a server's memory: one copy of those that can be damaged so, chosen by `pick`. No
     /// vector says so. Returns the session, if there was one.
     pub fn damage(&mut self, server: usize, what: Memory, pick: u32) -> Option<SessionId> {
