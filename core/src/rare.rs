@@ -352,6 +352,10 @@ rare_names! {
         SessionPublishedAgainElsewhere,
         /// A session that came with an answer or a repair was to be published again.
         ToldOfGoneWriter,
+        /// What a session showed of a gone writer was left to the server that told of it.
+        LeftToWhoToldOfIt,
+        /// A server that others had left such sessions to was silent, or no more.
+        LeftToOneThatDied,
         /// Entries of gone writers were closed on everybody's word.
         GoneWriterClosed,
         /// What a server had of a closed stream was forgotten, for no copy shows anything of it.

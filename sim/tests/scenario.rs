@@ -289,3 +289,13 @@ fn a_server_may_serve_something_old_while_it_joins_though_it_has_joined_when_the
 fn a_connection_to_one_that_died_in_that_moment_ends_too() {
     holds(include_str!("found/died-as-it-was-connected-to.toml"));
 }
+
+#[test]
+fn a_process_that_is_started_again_and_again_takes_no_place_in_each_life_for_what_it_is_told() {
+    holds(include_str!("found/told-in-each-of-many-lives.toml"));
+}
+
+#[test]
+fn a_new_id_is_for_what_is_left_of_a_session_by_the_word_of_who_wrote_to_its_forerunner() {
+    holds(include_str!("found/new-id-of-what-is-lost-in-part.toml"));
+}

@@ -341,6 +341,7 @@ impl Engine {
         changed: &mut BTreeSet<Address>,
     ) -> Result<(), Refused> {
         let address = session.id.address;
+        self.be_told_of_gone(from, session);
         let before = self.facts.array().get(address).cloned();
         self.merge_in(session, changed)?;
         self.on_told(from, address, before.as_deref());

@@ -87,9 +87,10 @@ impl Check for Sessions {
             }
             Ok(Response::Session(served)) => {
                 self.looked += 1;
+                let shown = self.shown(answered, served);
                 if served.lost {
-                    lost::in_part(scene, answered, served)?;
-                } else if let Some(shown) = self.shown(answered, served) {
+                    lost::in_part(scene, answered, served, shown)?;
+                } else if let Some(shown) = shown {
                     own_view(scene, answered, shown)?;
                     self.in_order(scene, answered, shown)?;
                 }

@@ -11,8 +11,14 @@ use super::{Answered, Judgement, Rule, Scene};
 use crate::shop::Intent;
 
 /// The answer that only a part of a session is left. What it shows must lack something; whatever it
-/// lacks was written by processes that are gone; and after healing no server has it any more.
-pub(super) fn in_part(scene: &Scene<'_>, answered: &Answered<'_>, served: &Served) -> Judgement {
+/// lacks was written by processes that are gone; and after healing no server has it any more. A new session lacks
+/// what its forerunner did: the copy that is shown.
+pub(super) fn in_part(
+    scene: &Scene<'_>,
+    answered: &Answered<'_>,
+    served: &Served,
+    shown: Option<&Session>,
+) -> Judgement {
     let id = served.session.id;
     let seen = &served.session.seen;
     if answered.flight.acks != Acks::Local {
@@ -40,8 +46,9 @@ pub(super) fn in_part(scene: &Scene<'_>, answered: &Answered<'_>, served: &Serve
             return Err(format!("{id} is said to be lost in part, and nothing is missing"));
         }
     }
-    let writers = answered.flight.known.iter().chain(seen.iter()).map(|(writer, _)| writer);
-    majority_says(scene, answered, writers)?;
+    let shown = shown.into_iter().flat_map(|copy| copy.seen.iter());
+    let writers = answered.flight.known.iter().chain(seen.iter()).chain(shown);
+    majority_says(scene, answered, writers.map(|(writer, _)| writer))?;
     let left = |copy: &Session| missing.iter().any(|(w, stamp)| copy.seen.covers_entry(w, stamp));
     nobody_has(scene, answered, &id, |copy| copy.complete && left(copy))
 }

@@ -237,3 +237,53 @@ fn who_hears_of_anothers_writes_by_repair_alone_publishes_nothing_again_for_them
         assert_eq!(again(&world), before, "what it came with was published long ago");
     }
 }
+
+/// A server that is down keeps open what another left beyond a gap. A third one restarts every few seconds.
+#[test]
+fn who_is_told_of_a_gone_writers_last_writes_leaves_them_to_who_told_of_them() {
+    let mut world = World::new(122, Farm { size: 4, ..Farm::default() });
+    settle(&mut world);
+    world.crash(3);
+    a_death_that_leaves_a_hole(&mut world);
+    world.start(2);
+    settle(&mut world);
+    assert_eq!(world.differences(), Vec::<String>::new());
+    let writers = world.engine(1).applied().len();
+    for _ in 0..20 {
+        world.crash(0);
+        world.start(0);
+        settle(&mut world);
+        assert!(!world.status(0).joining, "the story needs a process that could publish");
+        assert_eq!(world.differences(), Vec::<String>::new());
+    }
+    assert_eq!(world.status(0).counters.published_again, 0, "server 1 has published them");
+    assert_eq!(world.engine(1).applied().len(), writers, "no life takes a place");
+    world.start(3);
+    settle(&mut world);
+    assert!(world.status(0).counters.closed > 0, "and all is closed when all are there");
+    assert_eq!(world.differences(), Vec::<String>::new());
+}
+
+#[test]
+fn what_was_left_to_who_told_of_it_is_published_by_who_was_told_when_that_one_dies() {
+    let mut world = farm(123);
+    let (_, token) = a_death_that_leaves_a_hole(&mut world);
+    world.crash(0);
+    world.start(2);
+    world.start(0);
+    started(&mut world, 0);
+    started(&mut world, 2);
+    let _ = world.read(0, &token);
+    assert_eq!(world.status(1).counters.published_again, 0, "the story needs one that waits");
+    world.crash(1);
+    let has = |world: &World, server: usize| {
+        world.engine(server).copies().any(|copy| copy.get("second").is_some())
+    };
+    assert!(has(&world, 0) && !has(&world, 2), "one alone has it, and was told of it");
+    settle(&mut world);
+    assert_eq!(world.status(0).counters.published_again, 1);
+    world.start(1);
+    settle(&mut world);
+    assert_eq!(world.differences(), Vec::<String>::new());
+    assert!((0..3).all(|server| has(&world, server)));
+}

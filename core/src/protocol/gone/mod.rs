@@ -18,9 +18,11 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 mod close;
+mod duty;
 mod line;
 mod publish;
 
+use duty::Duty;
 use line::Line;
 
 use crate::config::Config;
@@ -44,8 +46,8 @@ pub(crate) struct Gone {
     closed: Line,
     /// See [`Gone::nothing_to_close`]; it follows from the lines.
     level: bool,
-    /// Writers whose lists have been taken up, or need not be.
-    noted: BTreeSet<ServerId>,
+    /// Who publishes again what writers left.
+    duties: BTreeMap<ServerId, Duty>,
     /// Lists that are still to be walked, and from which place.
     walks: BTreeMap<ServerId, Entry>,
     /// Sessions to be published again, and for whose writes: these, or anybody's.
@@ -65,7 +67,7 @@ impl Gone {
             line: Line::drawn(&[config.server], &[]),
             closed: Line::default(),
             level: false,
-            noted: BTreeSet::new(),
+            duties: BTreeMap::new(),
             walks: BTreeMap::new(),
             waiting: BTreeMap::new(),
             due: None,

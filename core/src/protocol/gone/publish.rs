@@ -36,31 +36,6 @@ impl Members {
 }
 
 impl Engine {
-    /// Takes up the lists of writers from whom nothing more can be expected.
-    pub(crate) fn note_gone_writers(&mut self) {
-        let mut noted = core::mem::take(&mut self.gone.noted);
-        // One that came back may write more, and be gone another time.
-        noted.retain(|&writer| self.is_open(writer));
-        let open = self.facts.changes().writers().filter(|&writer| self.is_open(writer));
-        for writer in open.collect::<Vec<_>>() {
-            if noted.insert(writer) {
-                self.gone.walks.insert(writer, after_base(&self.applied, writer));
-            }
-        }
-        self.gone.noted = noted;
-        self.arm_gone();
-    }
-
-    /// Before a session from a live stream is merged: what comes in a stream need not be published
-    /// again by whoever reads the stream.
-    pub(crate) fn hear_of_gone(&mut self, session: &Session) {
-        for (writer, _) in session.seen.iter() {
-            if !self.facts.changes().knows(writer) && self.is_open(writer) {
-                self.gone.noted.insert(writer);
-            }
-        }
-    }
-
     /// Another server published a session again. If it has all that this one has of it, this one
     /// need not.
     pub(crate) fn on_again(&mut self, session: &Session) {
@@ -75,7 +50,7 @@ impl Engine {
     }
 
     /// A session came with an answer or a repair, and `before` was what lay here. If it brought
-    /// anything of a writer that is gone, it is published again.
+    /// anything of a writer that is gone, it is published again: by who told it, or by this server.
     pub(crate) fn on_told(&mut self, from: ServerId, address: Address, before: Option<&Session>) {
         let Some(copy) = self.facts.array().get(address) else { return };
         if before.is_some_and(|before| core::ptr::eq(before, &**copy)) {
@@ -91,6 +66,7 @@ impl Engine {
         if let Some(before) = before {
             brought.retain(|&(writer, _)| self.brought(before, copy, writer));
         }
+        self.leave_to(from, &mut brought);
         let Some(&(writer, stamp)) = brought.first() else { return };
         self.rare.mark(Mark::ToldOfGoneWriter);
         let room = self.gone.waiting.len() < WAITING;
@@ -163,7 +139,7 @@ impl Engine {
         }
     }
 
-    fn arm_gone(&mut self) {
+    pub(super) fn arm_gone(&mut self) {
         if self.gone.due.is_none() && !self.gone.nothing_waits() {
             self.gone.due = Some(if self.gone.waiting.is_empty() {
                 self.now + self.config.local.repair_delay
@@ -266,8 +242,10 @@ impl Engine {
     }
 
     /// Whether everything that this server holds of writers that are gone, beyond its applied
-    /// entries, is in a stream that lives.
+    /// entries, is in a stream that lives, or left to who told of it: that one does not say so before it
+    /// has published it, and without its word nothing is closed.
     pub(crate) fn all_published_again(&mut self) -> bool {
+        self.take_over();
         self.gone.nothing_waits() && self.may_publish_again()
     }
 }
