@@ -283,9 +283,12 @@ impl Check for Durability {
         }
         let members = answered.peers(scene).unwrap_or_default();
         let Some(copies) = wanted(scene.world, intent, acks, members) else { return Ok(()) };
+        let late = scene.world.late();
         let applied = |member: &Member| {
             let vector = scene.world.applied_by(member.server);
             vector.is_some_and(|applied| applied.covers_entry(by, stamp))
+                // It was given before that process was heard of, by the word of one before it.
+                || late && scene.world.died_with(member.server.number(), by, stamp)
         };
         let applied = members.iter().filter(|member| applied(member)).count();
         self.looked += 1;

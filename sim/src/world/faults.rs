@@ -5,7 +5,7 @@ use std::time::Duration;
 use grapevine_core::command::Write;
 use grapevine_core::rare::Memory;
 use grapevine_core::wire;
-use grapevine_core::{Config, Engine, Event, ServerId, SessionId, Stop, Timestamp};
+use grapevine_core::{Config, Engine, Event, ServerId, SessionId, Stamp, Stop, Timestamp};
 
 use super::{Happening, Observation, World};
 use crate::coins::Coins;
@@ -67,6 +67,12 @@ impl World {
                 self.connection(other, id, false);
             }
         }
+    }
+
+    /// Whether a process of this number that is no more had applied this write.
+    pub(crate) fn died_with(&self, number: u16, writer: ServerId, stamp: Stamp) -> bool {
+        let its = self.obituaries.iter().filter(|(process, _)| process.number() == number);
+        { its }.any(|(_, applied)| applied.covers_entry(writer, stamp))
     }
 
     /// Starts a server that is down, empty, as a new process that was booted when its clock says.
