@@ -20,8 +20,8 @@ use crate::world::START;
 const TWICE_EVERY: u64 = 64;
 /// A swarm of so many runs has something for each rule of each check to look at.
 pub const RULES_FROM: u64 = 2000;
-/// And one of so many, elsewhere than on the queue, something for each check: few of its runs have no deaths, and
-/// counters are compared in those alone.
+/// And one of so many, elsewhere than on the queue or cut short, something for each check: few of its runs have no
+/// deaths, and counters are compared in those alone.
 const CHECKS_FROM: u64 = 200;
 /// How many failures are kept.
 const KEPT: usize = 100;
@@ -229,14 +229,11 @@ impl Summary {
     /// Checks that looked at nothing: they have shown nothing. Of a swarm that is large enough to say so,
     /// each rule of a check by itself: some look at what few runs have. Elsewhere than on the queue a swarm of few
     /// runs needs nothing to look at, for a few of them take as long as many there, and no swarm something for
-    /// each rule, which only the queue has. Nor does one need anything that was cut short before it was so large.
+    /// each rule, which only the queue has. Nor does one of few runs that was cut short.
     pub fn blind(&self) -> Vec<&str> {
-        if self.cut_short && self.runs < RULES_FROM {
-            return Vec::new();
-        }
         let queue = self.harness == On::Queue;
-        let checks =
-            if queue || self.runs >= CHECKS_FROM { self.unused_checks() } else { Vec::new() };
+        let judged = queue && !self.cut_short || self.runs >= CHECKS_FROM;
+        let checks = if judged { self.unused_checks() } else { Vec::new() };
         let rules = if queue && self.runs >= RULES_FROM { self.unused_rules() } else { Vec::new() };
         checks.into_iter().chain(rules).collect()
     }

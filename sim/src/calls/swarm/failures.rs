@@ -92,16 +92,16 @@ impl Folder {
 /// How much of what failed is written down, and where; what is left out is named.
 fn written(summary: &Summary, noted: usize, drawn: usize, path: &Path) -> String {
     let path = path.display();
-    let mut text = format!("{noted} failures are written down in {path}, with {drawn} pictures.");
+    let mut text = format!("Written down in {path}: failures: {noted}, pictures: {drawn}.");
     if summary.failed > noted as u64 {
         text += &format!(
-            " LEFT OUT: {} failures that came after the first {KEPT}.",
+            " LEFT OUT: the failures after the first {KEPT}: {}.",
             summary.failed - noted as u64
         );
     }
     if summary.harness == On::Queue && drawn < noted {
         text += &format!(
-            " LEFT OUT: {} pictures, for these are enough; the commands draw each.",
+            " LEFT OUT: more pictures, for these take much room: {}. The commands draw each.",
             noted - drawn
         );
     }
@@ -157,8 +157,8 @@ mod tests {
         let said = folder.close(&summary, &AtomicBool::new(false)).expect("written");
         assert!(read("seed-3.html").contains("</html>"));
         let list = read("failures.txt");
-        assert!(list.starts_with("7 runs, 1 failed\n1 failures are written down in "), "{list}");
-        assert!(said.ends_with("with 1 pictures.") && list.contains(&said), "{said}");
+        assert!(list.starts_with("7 runs, 1 failed\nWritten down in "), "{list}");
+        assert!(said.ends_with(": failures: 1, pictures: 1.") && list.contains(&said), "{said}");
     }
 
     #[test]
@@ -172,7 +172,10 @@ mod tests {
         }
         let summary = Summary { runs: 1000, failed: 1000, ..Summary::default() };
         let said = folder.close(&summary, &AtomicBool::new(false)).expect("written");
-        assert!(said.contains("100 failures") && said.contains("LEFT OUT: 900 failures"), "{said}");
+        assert!(
+            said.contains("failures: 100, ") && said.contains("after the first 100: 900."),
+            "{said}"
+        );
         let files = std::fs::read_dir(path.path()).expect("a folder").count();
         assert_eq!(files, 201, "two files each, and the list");
     }
@@ -190,7 +193,7 @@ mod tests {
         let said = folder.close(&summary, &AtomicBool::new(false)).expect("written");
         let there = |name: &str| path.path().join(name).exists();
         assert!(there("seed-3.html") && !there("seed-5.html") && there("seed-5.toml"));
-        assert!(said.contains("LEFT OUT: 1 pictures"), "{said}");
+        assert!(said.contains("take much room: 1."), "{said}");
     }
 
     #[test]
