@@ -7,7 +7,7 @@ use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use grapevine_sim::{Outcome, Scenario};
+use grapevine_sim::{LARGEST_SEED, Outcome, Scenario};
 
 pub(crate) mod explain;
 mod on_madsim;
@@ -16,9 +16,6 @@ pub(crate) mod report;
 pub(crate) mod run;
 pub(crate) mod shrink;
 pub(crate) mod swarm;
-
-/// The largest seed: the largest number of a scenario file.
-const LARGEST_SEED: u64 = i64::MAX as u64;
 
 /// What a shell has for a program that was interrupted.
 const INTERRUPTED: i32 = 130;
@@ -81,10 +78,10 @@ fn verdict(outcome: &Outcome) -> String {
     match &outcome.broken {
         None => format!("All guarantees held. {figures}"),
         Some(broken) if outcome.verdict == "undecided" => {
-            format!("Undecided at {} s: {}\n{figures}", broken.at_s, broken.sentence)
+            format!("Undecided at {:.6} s: {}\n{figures}", broken.at_s, broken.sentence)
         }
         Some(broken) => format!(
-            "{} BROKEN at {} s, event {}: {}\n{figures}",
+            "{} BROKEN at {:.6} s, event {}: {}\n{figures}",
             broken.guarantee, broken.at_s, broken.event, broken.sentence
         ),
     }

@@ -60,8 +60,8 @@ pub use scenario::{
 };
 pub use shrink::{Effort, Progress, Shrunk, Tries, script, shrink};
 pub use swarm::{
-    Hits, RULES_FROM, Step, Summary, Swarm, hush_runs, run_in_steps, run_on, run_scenario,
-    run_twice,
+    Hits, LARGEST_SEED, RULES_FROM, Step, Summary, Swarm, hush_runs, run_against, run_in_steps,
+    run_on, run_scenario, run_twice,
 };
 pub use trace::Record;
 pub use world::{START, World};

@@ -20,18 +20,20 @@ use crate::world::START;
 const TWICE_EVERY: u64 = 64;
 /// A swarm of so many runs has something for each rule of each check to look at.
 pub const RULES_FROM: u64 = 2000;
-/// And one of so many, elsewhere than on the queue, something for each check: few of its runs have no deaths, and
-/// counters are compared in those alone.
+/// And one of so many, elsewhere than on the queue or cut short, something for each check: few of its runs have no
+/// deaths, and counters are compared in those alone.
 const CHECKS_FROM: u64 = 200;
 /// How many failures are kept.
 const KEPT: usize = 100;
+/// The largest seed: the largest number of a scenario file.
+pub const LARGEST_SEED: u64 = i64::MAX as u64;
 
 /// What a swarm does.
 #[derive(Clone, Debug)]
 pub struct Swarm {
     /// The first seed.
     pub first: u64,
-    /// The seed after the last; `None` for no end.
+    /// The seed after the last; `None` for as many as there is time for.
     pub end: Option<u64>,
     /// Of so many shards (the second), this one (the first, from zero).
     pub shard: (u64, u64),
@@ -72,6 +74,8 @@ pub struct Summary {
     pub failures: Vec<Outcome>,
     /// Failures in all.
     pub failed: u64,
+    /// Whether time was up before all seeds of a range were run. What was looked at is no measure then.
+    pub cut_short: bool,
     /// Runs of which nobody can say whether they failed: time was real, and the machine too slow.
     pub undecided: u64,
     /// What all runs were on.
@@ -122,12 +126,12 @@ impl Swarm {
     pub fn run(&self, progress: &(dyn Fn(&Outcome) -> ControlFlow<()> + Sync)) -> Summary {
         let started = Instant::now();
         let next = AtomicU64::new(self.first);
-        let stop = AtomicBool::new(false);
+        let (stop, late) = (AtomicBool::new(false), AtomicBool::new(false));
         let summary = Mutex::new(Summary { harness: self.on, ..Summary::default() });
         std::thread::scope(|scope| {
             for _ in 0..self.jobs {
                 scope.spawn(|| {
-                    while let Some(seed) = self.next_seed(&next, &stop, started) {
+                    while let Some(seed) = self.next_seed(&next, [&stop, &late], started) {
                         let nth = (seed - self.first) / self.shard.1;
                         let scenario = Scenario::drawn(seed);
                         let twice = nth.is_multiple_of(TWICE_EVERY) && self.on.has_one_trace();
@@ -146,6 +150,7 @@ impl Swarm {
         });
         let mut summary = summary.into_inner().expect("no thread panics");
         summary.wall_s = started.elapsed().as_secs_f64();
+        summary.cut_short = self.end.is_some() && late.into_inner();
         let jobs = self.jobs as f64;
         summary.messages_per_s = summary.messages as f64 / summary.wall_s;
         summary.messages_per_s_and_core = summary.messages_per_s / jobs;
@@ -155,16 +160,26 @@ impl Swarm {
         summary
     }
 
-    fn next_seed(&self, next: &AtomicU64, stop: &AtomicBool, started: Instant) -> Option<u64> {
+    /// The next seed, unless there is none, or somebody said `stop`, or it is too late: which is noted.
+    fn next_seed(
+        &self,
+        next: &AtomicU64,
+        [stop, late]: [&AtomicBool; 2],
+        started: Instant,
+    ) -> Option<u64> {
         loop {
             let seed = next.fetch_add(1, Ordering::Relaxed);
-            let late = self.time.is_some_and(|time| started.elapsed() >= time);
-            if late || stop.load(Ordering::Relaxed) || self.end.is_some_and(|end| seed >= end) {
+            if stop.load(Ordering::Relaxed) || seed >= self.end.unwrap_or(LARGEST_SEED) {
                 return None;
             }
-            if seed % self.shard.1 == self.shard.0 {
-                return Some(seed);
+            if seed % self.shard.1 != self.shard.0 {
+                continue;
             }
+            if self.time.is_some_and(|time| started.elapsed() >= time) {
+                late.store(true, Ordering::Relaxed);
+                return None;
+            }
+            return Some(seed);
         }
     }
 }
@@ -203,21 +218,22 @@ impl Summary {
         all.filter(|(_, hits)| hits.seeds == 0).map(|(name, _)| name.as_str()).collect()
     }
 
-    /// Whether all is well: no run failed, every check had something to look at, and, if that is asked
-    /// for, every rare path was taken and every rare choice forced.
+    /// Whether all is well: there were runs, none failed, every check had something to look at, and, if that is
+    /// asked for, every rare path was taken and every rare choice forced. That is not asked of a swarm that was cut
+    /// short: else a slow machine alone would make it fail.
     pub fn good(&self, require_marks: bool) -> bool {
-        let marks = !require_marks || self.missing().is_empty();
-        self.failed + self.undecided == 0 && self.blind().is_empty() && marks
+        let marks = !require_marks || self.cut_short || self.missing().is_empty();
+        self.runs > 0 && self.failed + self.undecided == 0 && self.blind().is_empty() && marks
     }
 
     /// Checks that looked at nothing: they have shown nothing. Of a swarm that is large enough to say so,
     /// each rule of a check by itself: some look at what few runs have. Elsewhere than on the queue a swarm of few
     /// runs needs nothing to look at, for a few of them take as long as many there, and no swarm something for
-    /// each rule, which only the queue has.
+    /// each rule, which only the queue has. Nor does one of few runs that was cut short.
     pub fn blind(&self) -> Vec<&str> {
         let queue = self.harness == On::Queue;
-        let checks =
-            if queue || self.runs >= CHECKS_FROM { self.unused_checks() } else { Vec::new() };
+        let judged = queue && !self.cut_short || self.runs >= CHECKS_FROM;
+        let checks = if judged { self.unused_checks() } else { Vec::new() };
         let rules = if queue && self.runs >= RULES_FROM { self.unused_rules() } else { Vec::new() };
         checks.into_iter().chain(rules).collect()
     }
@@ -255,13 +271,25 @@ pub fn run_twice(scenario: &Scenario, on: On) -> Outcome {
     outcome
 }
 
+/// A run compared with what another process wrote down of the same (G9). If they differ, the outcome is a failure
+/// that names the first event that does.
+pub fn run_against(scenario: &Scenario, on: On, other: &[Step]) -> Outcome {
+    let (mut outcome, steps) = run_in_steps(scenario, on);
+    *outcome.looked.entry("G9".to_owned()).or_default() += 1;
+    if steps != other {
+        outcome.verdict = "fail";
+        outcome.broken = Some(parted(&steps, other));
+    }
+    outcome
+}
+
 /// Where two traces of one seed part, as far as these two do.
 fn parted(one: &[Step], other: &[Step]) -> Broken {
     let differ = one.iter().zip(other).position(|(one, other)| one != other);
     let shorter = one.len().min(other.len());
     let event = differ.or((one.len() != other.len()).then_some(shorter));
     let mut sentence = "two runs of one seed had different traces".to_owned();
-    let mut at_s = "0".to_owned();
+    let mut at_s = 0.0;
     if let Some(event) = event {
         let step = |steps: &[Step]| match steps.get(event) {
             Some((_, server, hash)) => format!("{hash:016x} at server {}", server + 1),
@@ -269,7 +297,7 @@ fn parted(one: &[Step], other: &[Step]) -> Broken {
         };
         sentence += &format!("; they part at event {event}: {}, and {}", step(one), step(other));
         let at = one.get(event).or(other.get(event)).map_or(START, |step| step.0);
-        at_s = format!("{:.6}", at.since(START).as_secs_f64());
+        at_s = Broken::seconds(at);
     }
     let event = event.unwrap_or(0) as u64;
     Broken { guarantee: "G9".to_owned(), sentence, at_s, event }
@@ -347,7 +375,7 @@ mod tests {
         let broken = parted(&steps, &doctored);
         assert_eq!((broken.event, broken.guarantee.as_str()), (700, "G9"));
         assert!(broken.sentence.contains("they part at event 700: "), "{}", broken.sentence);
-        assert_ne!(broken.at_s, "0");
+        assert!(broken.at_s > 0.0);
         let broken = parted(&steps, &steps[..900]);
         assert!(broken.sentence.ends_with("and the end"), "{}", broken.sentence);
         assert_eq!(broken.event, 900);

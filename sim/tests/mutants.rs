@@ -4,6 +4,32 @@ use std::path::Path;
 use std::process::Command;
 
 #[test]
+fn the_scorecard_has_a_row_with_all_figures_for_every_bug_and_none_besides() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let read = |path: &str| std::fs::read_to_string(root.join(path)).expect("it is there");
+    let list: toml::Table = toml::from_str(&read("mutants/mutants.toml")).expect("TOML");
+    let list = list["mutant"].as_array().expect("a list");
+    let mut bugs: Vec<&str> =
+        list.iter().map(|bug| bug["name"].as_str().expect("a name")).collect();
+    let docs = read("../docs/testing.md");
+    let (_, table) =
+        docs.split_once("| bug | found by | after seeds | seconds |\n").expect("a table");
+    let rows = table.lines().skip(1).take_while(|line| line.starts_with('|'));
+    let mut rows: Vec<Vec<&str>> =
+        rows.map(|row| row.split('|').map(str::trim).collect()).collect();
+    for row in &rows {
+        assert!(
+            row[3].parse::<u64>().is_ok_and(|seeds| seeds > 0),
+            "{row:?}: after how many seeds"
+        );
+        assert!(row[4].parse::<f64>().is_ok(), "{row:?}: in how many seconds");
+    }
+    rows.sort_unstable();
+    bugs.sort_unstable();
+    assert_eq!(rows.iter().map(|row| row[1]).collect::<Vec<_>>(), bugs);
+}
+
+#[test]
 fn every_bug_of_the_scorecard_has_its_place_in_the_source() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let output = Command::new(env!("CARGO_BIN_EXE_mutants"))

@@ -16,7 +16,7 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn wrong_use_is_told_apart_and_said() {
-    let cases: [(&[&str], &str); 26] = [
+    let cases: [(&[&str], &str); 27] = [
         (&[], "Usage"),
         (&["swarm"], "say which seeds to run (--seeds A..B), or for how long"),
         (&["swarm", "--seeds", "5.."], "has no end"),
@@ -40,6 +40,7 @@ fn wrong_use_is_told_apart_and_said() {
         (&["run", "--seed", "9223372036854775808"], "9223372036854775807"),
         (&["run", "--seed", "1", "--scenario", "x.toml"], "cannot be used"),
         (&["run", "--scenario", "no-such-file.toml"], "no-such-file.toml can't be read"),
+        (&["run", "--seed", "1", "--against", "no-such-trace"], "no-such-trace can't be read"),
         (&["run", "--seed", "1", "--on", "nowhere"], "there are: queue, "),
         (
             &["swarm", "--seeds", "0..9", "--on", "turmoil", "--require-marks"],
@@ -225,6 +226,29 @@ fn the_last_line_of_a_swarm_says_what_it_came_to() {
     assert_eq!(last("0..60"), (Some(0), "All guarantees held in all of 60 runs.".to_owned()));
     let (code, line) = last("0..1");
     assert!(code == Some(1) && line.contains("not everything was looked at"), "{line}");
+}
+
+#[test]
+fn a_swarm_that_is_cut_short_by_its_time_says_so_and_is_not_blamed_for_what_it_had_no_time_to_look_at()
+ {
+    let folder = tempfile::tempdir().expect("a folder");
+    let json = folder.path().join("summary.json");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_grapevine-sim"));
+    command.args(["swarm", "--seeds", "0..9000000", "--minutes", "0.03", "--require-marks"]);
+    let done = command.arg("--json").arg(&json).output().expect("it runs");
+    let said = text(&done.stdout);
+    assert_eq!(done.status.code(), Some(0), "{said}");
+    let last = said.lines().last().expect("a line");
+    assert!(last.contains("TIME WAS UP: ") && last.ends_with(" more were not run."), "{last}");
+    assert!(said.contains("never forced (not judged, for time was up): "), "{said}");
+    let summary = std::fs::read_to_string(&json).expect("the summary");
+    let summary: serde_json::Value = serde_json::from_str(&summary).expect("JSON");
+    let runs = summary["runs"].as_u64().expect("a number");
+    assert_eq!(summary["cut_short"], true);
+    // Those that were run are the first.
+    assert!(said.contains(&format!(
+        "the same again: cargo run --release -p grapevine-sim -- swarm --seeds 0..{runs}\n"
+    )));
 }
 
 #[test]

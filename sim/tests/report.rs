@@ -180,7 +180,8 @@ fn a_browser_draws_what_the_data_say() {
     let (outcome, page) = report(&seven());
     assert!(outcome.broken.is_none());
     // No seed may fail: this one is said to have, in its middle.
-    let broken = r#""broken":{"guarantee":"G3","sentence":"nobody is <b>happy</b>","at_s":"30.000000","event":1}"#;
+    let broken =
+        r#""broken":{"guarantee":"G3","sentence":"nobody is <b>happy</b>","at_s":30.0,"event":1}"#;
     let page = page.replacen(r#""broken":null"#, &broken.replace('<', "\\u003c"), 1);
     let data = data(&page);
     let Some(dom) = shown(&page) else { return };

@@ -57,6 +57,19 @@ fn a_check_that_looked_at_nothing_fails_the_swarm() {
     }
 }
 
+#[test]
+fn a_swarm_of_few_runs_that_was_cut_short_need_not_have_looked_at_everything() {
+    let mut summary = Summary::default();
+    assert!(!summary.good(false), "no run shows nothing");
+    summary.add(run_scenario(&Scenario::drawn(1)));
+    summary.looked.values_mut().for_each(|count| *count = 0);
+    assert!(!summary.good(false) && !summary.missing().is_empty());
+    summary.cut_short = true;
+    assert!(summary.good(true), "there was no time for more");
+    summary.runs = 200;
+    assert!(!summary.good(false), "so many see everything");
+}
+
 #[cfg(all(unix, feature = "turmoil", feature = "sockets"))]
 #[test]
 fn where_runs_take_long_few_need_nothing_for_each_check_to_look_at_and_many_do() {

@@ -1,10 +1,10 @@
 //! `run`: one run, or two of the same to be compared.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use grapevine_core::Timestamp;
-use grapevine_sim::{run_in_steps, run_on, run_twice};
+use grapevine_sim::{Step, run_against, run_in_steps, run_on, run_twice};
 
 use super::place::{Place, parse_on};
 use super::{Source, check_writable, say, verdict, write};
@@ -28,18 +28,24 @@ pub(crate) struct RunArgs {
     /// between two traces of one seed is where they part.
     #[arg(long, conflicts_with = "twice")]
     trace: Option<PathBuf>,
+    /// Compare with a trace of the same run that another process, or another build, wrote here with `--trace` (G9); if
+    /// they differ, the first event that does is named.
+    #[arg(long, conflicts_with_all = ["twice", "trace"])]
+    against: Option<PathBuf>,
 }
 
 pub(crate) fn call(args: &RunArgs) -> Result<bool, String> {
     let scenario = args.source.scenario()?;
     let Place(Some(on)) = args.on else { return super::on_madsim::call() };
-    if (args.twice || args.trace.is_some()) && !on.has_one_trace() {
-        return Err(format!("--twice, --trace: no two runs on {} are the same", on.name()));
+    if (args.twice || args.trace.is_some() || args.against.is_some()) && !on.has_one_trace() {
+        let name = on.name();
+        return Err(format!("--twice, --trace, --against: no two runs on {name} are the same"));
     }
-    let outcome = match &args.trace {
-        None if args.twice => run_twice(&scenario, on),
-        None => run_on(&scenario, on),
-        Some(path) => {
+    let outcome = match (&args.trace, &args.against) {
+        (None, Some(path)) => run_against(&scenario, on, &steps(path)?),
+        (None, None) if args.twice => run_twice(&scenario, on),
+        (None, None) => run_on(&scenario, on),
+        (Some(path), _) => {
             check_writable(path)?;
             let (outcome, steps) = run_in_steps(&scenario, on);
             let line = |(n, (at, server, hash)): (usize, &(Timestamp, usize, u64))| {
@@ -56,4 +62,32 @@ pub(crate) fn call(args: &RunArgs) -> Result<bool, String> {
         say(format_args!("{}\n{}", scenario.to_toml(), verdict(&outcome)))?;
     }
     Ok(outcome.broken.is_none())
+}
+
+/// The events of a trace, as `--trace` writes them.
+fn steps(path: &Path) -> Result<Vec<Step>, String> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| format!("{} can't be read: {error}", path.display()))?;
+    let lines = text.lines().enumerate();
+    let steps = lines.map(|(n, line)| {
+        step(n, line).ok_or_else(|| {
+            format!(
+                "{}, line {}: `{line}` is no line of a trace: {n}, microseconds, server, 16 hex digits",
+                path.display(),
+                n + 1
+            )
+        })
+    });
+    steps.collect()
+}
+
+/// The line of the n-th event.
+fn step(n: usize, line: &str) -> Option<Step> {
+    let mut words = line.split(' ');
+    let [number, at, server, hash] = [(); 4].map(|()| words.next());
+    if number?.parse() != Ok(n) || words.next().is_some() {
+        return None;
+    }
+    let server = server?.parse::<usize>().ok()?.checked_sub(1)?;
+    Some((Timestamp::from_micros(at?.parse().ok()?), server, u64::from_str_radix(hash?, 16).ok()?))
 }

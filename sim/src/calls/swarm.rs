@@ -7,20 +7,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use clap::Args;
-use grapevine_sim::{Hits, On, Outcome, RULES_FROM, Summary, Swarm};
+use grapevine_sim::{Hits, LARGEST_SEED, On, Outcome, RULES_FROM, Summary, Swarm};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::place::{Place, parse_on};
-use super::{CALL, INTERRUPTED, LARGEST_SEED, check_writable, note, say, verdict, write};
+use super::{CALL, INTERRUPTED, check_writable, note, say, verdict, write};
 
 mod failures;
 
 use failures::Folder;
 
-/// Failures told while a swarm runs; the others are counted, and in its files.
+/// Failures told while a swarm runs, with their commands; the others are counted, and in its files.
 const TOLD: u64 = 20;
-/// Failures whose commands are told while a swarm runs.
-const COMMANDS: u64 = 3;
 /// A swarm says how far it is at least so often, in seconds.
 const SILENCE_S: u64 = 30;
 
@@ -29,7 +27,8 @@ pub(crate) struct SwarmArgs {
     /// Seeds from A up to, not including, B: `A..B`; or, with `--minutes`, from A on: `A..`.
     #[arg(long)]
     seeds: Option<String>,
-    /// Run for so many minutes; from seed 0 on, if no seeds are given.
+    /// Run for so many minutes; from seed 0 on, if no seeds are given. With seeds A..B: for so many at most, and what
+    /// is cut short by that is not blamed for what it had no time to look at.
     #[arg(long)]
     minutes: Option<f64>,
     /// What the runs are on: `queue`, `turmoil`, `madsim` or `sockets`, as `run` has it. On sockets time is real:
@@ -52,7 +51,8 @@ pub(crate) struct SwarmArgs {
     #[arg(long)]
     stop_at_first: bool,
     /// Write each failure here as soon as it is found: the seed and the commands that replay and shrink
-    /// it, and the scenario; at the end the pictures of the first ten. At most a hundred.
+    /// it, and the scenario; at the end the pictures. At most a hundred failures and 100 MB of pictures: what is
+    /// left out is said.
     #[arg(long)]
     out: Option<PathBuf>,
 }
@@ -82,7 +82,7 @@ pub(crate) fn call(args: &SwarmArgs) -> Result<bool, String> {
                 folder.note(outcome);
             }
             let nth = failed.fetch_add(1, Ordering::Relaxed);
-            bar.suspend(|| tell(outcome, nth));
+            bar.suspend(|| tell(outcome, nth, folder.is_some()));
         }
         let failed = failed.load(Ordering::Relaxed);
         bar.set_message(format!("{failed} failed"));
@@ -101,10 +101,8 @@ pub(crate) fn call(args: &SwarmArgs) -> Result<bool, String> {
     if let Some(path) = &args.json {
         write(path, &serde_json::to_string_pretty(&summary).map_err(|error| error.to_string())?)?;
     }
-    if let Some(folder) = folder {
-        folder.close(&summary)?;
-    }
-    let good = report(&summary, &swarm, args)?;
+    let written = folder.map(|folder| folder.close(&summary, &interrupted)).transpose()?;
+    let good = report(&summary, &swarm, args, written.as_deref())?;
     if interrupted.load(Ordering::Relaxed) && summary.failed == 0 {
         // Nobody takes the part that was run for the whole.
         note("stopped before the end");
@@ -128,16 +126,15 @@ fn stop_on_ctrl_c() -> Result<Arc<AtomicBool>, String> {
 }
 
 /// Tells of a failure while the others run.
-fn tell(failure: &Outcome, nth: u64) {
+fn tell(failure: &Outcome, nth: u64, written: bool) {
     // Whether anybody reads this is found out at the end.
     if nth < TOLD {
         let _ = say(format_args!("seed {}: {}", failure.seed, verdict(failure)));
-    }
-    if nth < COMMANDS {
         let _ = say(failures::commands(failure, "failure.toml", "failure.html"));
     }
     if nth == TOLD {
-        let _ = say("more failures are counted, and not told one by one");
+        let more = if written { "" } else { "; `--out DIR` writes down the first hundred" };
+        let _ = say(format_args!("more failures are counted, and not told one by one{more}"));
     }
 }
 
@@ -195,7 +192,7 @@ impl SwarmArgs {
                     Err(format!("--seeds {range}: A must be at most {LARGEST_SEED}"))
                 }
                 None => Err(format!("--seeds {range} has no end: say for how long (--minutes M)")),
-                Some(_) => Ok((first, Some(LARGEST_SEED))),
+                Some(_) => Ok((first, None)),
             };
         }
         match parse_pair(range, "..", "--seeds A..B")? {
@@ -210,7 +207,12 @@ impl SwarmArgs {
     }
 }
 
-fn report(summary: &Summary, swarm: &Swarm, args: &SwarmArgs) -> Result<bool, String> {
+fn report(
+    summary: &Summary,
+    swarm: &Swarm,
+    args: &SwarmArgs,
+    written: Option<&str>,
+) -> Result<bool, String> {
     say(format_args!(
         "{} runs on {} of {:.1} simulated s, {} failed; {} events, {} messages, each encoded and decoded",
         summary.runs,
@@ -252,7 +254,11 @@ fn report(summary: &Summary, swarm: &Swarm, args: &SwarmArgs) -> Result<bool, St
     }
     let missing = if args.require_marks { summary.missing() } else { Vec::new() };
     if !missing.is_empty() {
-        say(format_args!("Marks never hit, or choices never forced: {}", missing.join(", ")))?;
+        let judged = if summary.cut_short { " (not judged, for time was up)" } else { "" };
+        say(format_args!(
+            "Marks never hit, or choices never forced{judged}: {}",
+            missing.join(", ")
+        ))?;
     }
     tell_unused(summary)?;
     if summary.undecided > 0 {
@@ -261,8 +267,11 @@ fn report(summary: &Summary, swarm: &Swarm, args: &SwarmArgs) -> Result<bool, St
             summary.undecided
         ))?;
     }
+    if let Some(written) = written.filter(|_| summary.failed > 0) {
+        say(written)?;
+    }
     let good = summary.good(args.require_marks);
-    say(last_line(summary, good))?;
+    say(last_line(summary, good, swarm.seeds()))?;
     Ok(good)
 }
 
@@ -292,9 +301,15 @@ fn tell_unused(summary: &Summary) -> Result<(), String> {
 }
 
 /// What it came to, where it is looked for first: in the last line.
-fn last_line(summary: &Summary, good: bool) -> String {
+fn last_line(summary: &Summary, good: bool, asked: Option<u64>) -> String {
+    let missed = asked.unwrap_or(0).saturating_sub(summary.runs);
     match (good, summary.failed) {
+        (true, _) if summary.cut_short => format!(
+            "All guarantees held in all of {} runs, but TIME WAS UP: {missed} more were not run.",
+            summary.runs
+        ),
         (true, _) => format!("All guarantees held in all of {} runs.", summary.runs),
+        (false, 0) if summary.runs == 0 => "NOTHING WAS RUN: time was up.".to_owned(),
         (false, 0) if summary.undecided > 0 => {
             format!(
                 "UNDECIDED: {} of {} runs; no guarantee was broken.",
@@ -320,6 +335,19 @@ mod tests {
     #[test]
     fn a_swarm_with_failures_ends_with_how_many_there_were() {
         let summary = Summary { runs: 9, failed: 2, ..Summary::default() };
-        assert_eq!(last_line(&summary, summary.good(false)), "FAILED: 2 of 9 runs.");
+        assert_eq!(last_line(&summary, summary.good(false), None), "FAILED: 2 of 9 runs.");
+    }
+
+    #[test]
+    fn a_swarm_whose_time_was_up_says_how_many_were_not_run_and_one_that_ran_nothing_is_not_good() {
+        let mut summary = Summary { runs: 9, cut_short: true, ..Summary::default() };
+        let said = last_line(&summary, summary.good(true), Some(12));
+        assert!(
+            said.ends_with("in all of 9 runs, but TIME WAS UP: 3 more were not run."),
+            "{said}"
+        );
+        summary.runs = 0;
+        let said = last_line(&summary, summary.good(true), Some(12));
+        assert_eq!(said, "NOTHING WAS RUN: time was up.");
     }
 }

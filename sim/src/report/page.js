@@ -24,7 +24,7 @@ const DARK = {
 };
 const night = matchMedia("(prefers-color-scheme: dark)");
 const ink = (colour) => (night.matches && DARK[colour]) || colour;
-const failedAt = data.broken ? Number(data.broken.at_s) * 1e6 : null;
+const failedAt = data.broken ? Math.round(data.broken.at_s * 1e6) : null;
 const last = Math.max(failedAt ?? data.end, data.from + 1000);
 const shown = new Set(Object.keys(COLOURS));
 const view = { from: 0, to: 1 };
@@ -430,7 +430,7 @@ el("title").textContent = `Grapevine, seed ${data.seed}: ${data.servers} servers
 if (data.broken) {
   el("verdict").className = "bad";
   const b = document.createElement("b");
-  b.textContent = `${data.broken.guarantee} broken at ${data.broken.at_s} s: `;
+  b.textContent = `${data.broken.guarantee} broken at ${data.broken.at_s.toFixed(6)} s: `;
   el("verdict").append(b, plain(data.broken.sentence));
   el("verdict").title = data.broken.sentence;
 } else el("verdict").textContent = "All guarantees held.";

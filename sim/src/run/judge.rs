@@ -2,7 +2,7 @@
 
 use grapevine_core::{Engine, RequestId, Response, SessionId};
 
-use super::{Broken, Run, START};
+use super::{Broken, Run};
 use crate::checks::{Answered, Check, Judgement, Scene};
 use crate::model::name;
 use crate::rare::HarnessMark;
@@ -122,11 +122,10 @@ impl Run {
 
     pub(super) fn fail(&mut self, guarantee: &str, sentence: String) {
         if self.broken.is_none() {
-            let at = self.world.now().since(START).as_secs_f64();
             self.broken = Some(Broken {
                 guarantee: guarantee.to_owned(),
                 sentence,
-                at_s: format!("{at:.6}"),
+                at_s: Broken::seconds(self.world.now()),
                 event: self.world.events(),
             });
         }

@@ -3,20 +3,21 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use grapevine_core::Timestamp;
 use serde::Serialize;
 
 use super::{Run, START};
 
 /// A broken guarantee.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Broken {
     /// Which: `G1` to `G10`, `panic`, or `undecided` for a run that does not come to its end, or that the
     /// machine was too slow for.
     pub guarantee: String,
     /// How.
     pub sentence: String,
-    /// When, in simulated seconds since the start.
-    pub at_s: String,
+    /// When, in simulated seconds since the start, with all of their microseconds.
+    pub at_s: f64,
     /// After how many events.
     pub event: u64,
 }
@@ -28,6 +29,11 @@ const IN_TIME: Duration = Duration::from_millis(100);
 const BY_TIME: [&str; 4] = ["G1", "G4", "G5", "G7"];
 
 impl Broken {
+    /// A time as these are told: the number that is nearest, so that it is written with six decimals at most.
+    pub(crate) fn seconds(at: Timestamp) -> f64 {
+        at.since(START).as_micros() as f64 / 1e6
+    }
+
     /// Says that the machine may have done it.
     fn doubt(&mut self, late: Duration) {
         let guarantee = std::mem::replace(&mut self.guarantee, "undecided".to_owned());
@@ -126,6 +132,25 @@ impl Run {
             forced,
             looked: looked.collect(),
             rules,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_script_reads_when_it_broke_as_a_number_of_seconds_with_microseconds() {
+        for micros in [0, 1, 12_345_678, 1_999_999, 86_400_000_001] {
+            let at_s = Broken::seconds(START + Duration::from_micros(micros));
+            let broken =
+                Broken { guarantee: "G1".to_owned(), sentence: "so".to_owned(), at_s, event: 7 };
+            let json = serde_json::to_value(&broken).expect("JSON");
+            let read = json["at_s"].as_f64().expect("a number");
+            assert_eq!((read * 1e6).round() as u64, micros);
+            assert!(at_s.to_string().split('.').nth(1).is_none_or(|decimals| decimals.len() <= 6));
+            assert!(json["event"].is_u64() && json["guarantee"].is_string());
         }
     }
 }

@@ -23,7 +23,7 @@ impl Tries {
     /// Which guarantee a schedule breaks, if any.
     pub fn broken(&mut self, scenario: &Scenario) -> Option<String> {
         let broken = self.run(scenario).broken?;
-        let at = broken.at_s.parse().ok().and_then(|at| Duration::try_from_secs_f64(at).ok());
+        let at = Duration::try_from_secs_f64(broken.at_s).ok();
         match (&mut self.found, at) {
             (Some((guarantee, earliest)), Some(at)) if *guarantee == broken.guarantee => {
                 *earliest = at.min(*earliest);

@@ -2,21 +2,26 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use grapevine_sim::{Outcome, Scenario, Summary, report};
+use grapevine_sim::{On, Outcome, Scenario, Summary, report};
 
 use crate::calls::{CALL, check_writable, verdict, write};
 
 /// Failures that are written down.
 const KEPT: usize = 100;
-/// Of how many of them pictures are drawn.
-const PICTURES: usize = 10;
+/// Bytes of pictures after which no more are drawn: one has 8 MB at most, most have far less.
+const PICTURES: usize = 100_000_000;
+/// Of so many pictures are drawn though somebody waits for the end.
+const AT_LEAST: usize = 10;
 
 /// The folder that failures are written to.
 pub(super) struct Folder {
     path: PathBuf,
-    /// Failures written so far, and the first that could not be.
-    noted: Mutex<(usize, Option<String>)>,
+    /// The seeds of the failures written so far, and the first that could not be.
+    noted: Mutex<(Vec<u64>, Option<String>)>,
+    /// Bytes of pictures after which no more are drawn.
+    room: usize,
 }
 
 impl Folder {
@@ -26,7 +31,7 @@ impl Folder {
             .map_err(|error| format!("{} can't be made: {error}", path.display()))?;
         check_writable(&path.join("failures.txt"))?;
         write(&path.join("failures.txt"), "the swarm has not come to its end\n")?;
-        Ok(Self { path: path.to_owned(), noted: Mutex::default() })
+        Ok(Self { path: path.to_owned(), noted: Mutex::default(), room: PICTURES })
     }
 
     fn file(&self, seed: u64, end: &str) -> PathBuf {
@@ -36,8 +41,8 @@ impl Folder {
     /// Writes one down: how to replay and shrink it, and its scenario.
     pub(super) fn note(&self, failure: &Outcome) {
         let mut noted = self.noted.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if noted.0 < KEPT {
-            noted.0 += 1;
+        if noted.0.len() < KEPT {
+            noted.0.push(failure.seed);
             if let Err(why) = self.save(failure) {
                 noted.1.get_or_insert(why);
             }
@@ -53,25 +58,54 @@ impl Folder {
         write(&self.file(seed, ".txt"), &text)
     }
 
-    /// Draws the pictures of the first ones, and says how many there are in all.
-    pub(super) fn close(self, summary: &Summary) -> Result<(), String> {
-        let (noted, failed) =
-            self.noted.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let seeds = |outcome: &Outcome| format!("seed {}: {}\n", outcome.seed, verdict(outcome));
-        let list: String = summary.failures.iter().map(seeds).collect();
-        let text = format!(
-            "{} runs, {} failed, {noted} written down\n\n{list}",
-            summary.runs, summary.failed
-        );
-        write(&self.path.join("failures.txt"), &text)?;
+    /// Draws the pictures, and says how many failures and pictures there are, and where.
+    pub(super) fn close(
+        self,
+        summary: &Summary,
+        interrupted: &AtomicBool,
+    ) -> Result<String, String> {
+        let noted = self.noted.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let (mut seeds, failed) = noted;
+        seeds.sort_unstable();
+        let (mut drawn, mut bytes) = (0, 0);
         // A picture is of a run on the queue.
-        let drawn = summary.failures.iter().filter(|failure| failure.harness == "queue");
-        for failure in drawn.take(PICTURES) {
-            let page = self.path.join(format!("seed-{}.html", failure.seed));
-            write(&page, &report(&Scenario::drawn(failure.seed)).1)?;
+        let queue = summary.harness == On::Queue;
+        for seed in seeds.iter().filter(|_| queue) {
+            let hurry = interrupted.load(Ordering::Relaxed) && drawn >= AT_LEAST;
+            if hurry || bytes >= self.room {
+                break;
+            }
+            let page = report(&Scenario::drawn(*seed)).1;
+            bytes += page.len();
+            write(&self.path.join(format!("seed-{seed}.html")), &page)?;
+            drawn += 1;
         }
-        failed.map_or(Ok(()), Err)
+        let written = written(summary, seeds.len(), drawn, &self.path);
+        let told = |outcome: &Outcome| format!("seed {}: {}\n", outcome.seed, verdict(outcome));
+        let list: String = summary.failures.iter().map(told).collect();
+        let text = format!("{} runs, {} failed\n{written}\n\n{list}", summary.runs, summary.failed);
+        write(&self.path.join("failures.txt"), &text)?;
+        failed.map_or(Ok(written), Err)
     }
+}
+
+/// How much of what failed is written down, and where; what is left out is named.
+fn written(summary: &Summary, noted: usize, drawn: usize, path: &Path) -> String {
+    let path = path.display();
+    let mut text = format!("Written down in {path}: failures: {noted}, pictures: {drawn}.");
+    if summary.failed > noted as u64 {
+        text += &format!(
+            " LEFT OUT: the failures after the first {KEPT}: {}.",
+            summary.failed - noted as u64
+        );
+    }
+    if summary.harness == On::Queue && drawn < noted {
+        text += &format!(
+            " LEFT OUT: more pictures, for these take much room: {}. The commands draw each.",
+            noted - drawn
+        );
+    }
+    text
 }
 
 /// The commands that replay, shrink and draw a failure.
@@ -119,25 +153,47 @@ mod tests {
         }
         assert!(read("failures.txt").contains("not come to its end"));
         let failures = vec![outcome];
-        folder
-            .close(&Summary { runs: 7, failed: 1, failures, ..Summary::default() })
-            .expect("written");
+        let summary = Summary { runs: 7, failed: 1, failures, ..Summary::default() };
+        let said = folder.close(&summary, &AtomicBool::new(false)).expect("written");
         assert!(read("seed-3.html").contains("</html>"));
-        assert!(read("failures.txt").starts_with("7 runs, 1 failed, 1 written down"));
+        let list = read("failures.txt");
+        assert!(list.starts_with("7 runs, 1 failed\nWritten down in "), "{list}");
+        assert!(said.ends_with(": failures: 1, pictures: 1.") && list.contains(&said), "{said}");
     }
 
     #[test]
     fn of_a_thousand_failures_a_hundred_are_written_down_and_all_are_counted() {
         let path = tempfile::tempdir().expect("a folder");
-        let folder = Folder::new(path.path()).expect("it is made");
+        // Without pictures, which would take long here.
+        let folder = Folder { room: 0, ..Folder::new(path.path()).expect("it is made") };
         let outcome = run_scenario(&Scenario::drawn(3));
         for seed in 0..1000 {
             folder.note(&Outcome { seed, ..outcome.clone() });
         }
         let summary = Summary { runs: 1000, failed: 1000, ..Summary::default() };
-        folder.close(&summary).expect("written");
+        let said = folder.close(&summary, &AtomicBool::new(false)).expect("written");
+        assert!(
+            said.contains("failures: 100, ") && said.contains("after the first 100: 900."),
+            "{said}"
+        );
         let files = std::fs::read_dir(path.path()).expect("a folder").count();
         assert_eq!(files, 201, "two files each, and the list");
+    }
+
+    #[test]
+    fn pictures_are_drawn_of_those_that_are_written_down_until_they_take_their_room() {
+        let path = tempfile::tempdir().expect("a folder");
+        let folder = Folder { room: 1, ..Folder::new(path.path()).expect("it is made") };
+        let outcome = run_scenario(&Scenario::drawn(3));
+        // The one with the lowest seed first, whenever it was found.
+        for seed in [5, 3] {
+            folder.note(&Outcome { seed, ..outcome.clone() });
+        }
+        let summary = Summary { runs: 9, failed: 2, ..Summary::default() };
+        let said = folder.close(&summary, &AtomicBool::new(false)).expect("written");
+        let there = |name: &str| path.path().join(name).exists();
+        assert!(there("seed-3.html") && !there("seed-5.html") && there("seed-5.toml"));
+        assert!(said.contains("take much room: 1."), "{said}");
     }
 
     #[test]
@@ -148,12 +204,8 @@ mod tests {
 
     #[test]
     fn two_runs_that_differ_are_replayed_by_two_runs() {
-        let broken = Broken {
-            guarantee: "G9".to_owned(),
-            sentence: String::new(),
-            at_s: "0".to_owned(),
-            event: 0,
-        };
+        let broken =
+            Broken { guarantee: "G9".to_owned(), sentence: String::new(), at_s: 0.0, event: 0 };
         let failure = Outcome { broken: Some(broken), ..run_scenario(&Scenario::drawn(3)) };
         assert!(commands(&failure, "a", "b").ends_with("run --seed 3 --twice"));
     }
