@@ -293,12 +293,11 @@ impl Vector {
 
     /// The newest entry.
     pub fn newest(&self) -> Version {
-        let entries = self.entries();
-        let newest = entries.iter().fold(0, |newest, entry| entry.1.to_bits().max(newest));
-        let newest = Stamp::from_bits(newest);
-        // They are sorted by server: of equal ones the later is the newer version.
-        let entry = entries.iter().rfind(|entry| entry.1 == newest);
-        Version::new(newest, entry.map_or(ServerId::ZERO, |entry| entry.0))
+        let newest = self.entries().iter().fold((ServerId::ZERO, Stamp::ZERO), |newest, &entry| {
+            // They are sorted by server: of equal ones the later is the newer version.
+            if entry.1 >= newest.1 { entry } else { newest }
+        });
+        Version::new(newest.1, newest.0)
     }
 }
 
