@@ -198,7 +198,7 @@ pub enum Found {
 }
 
 /// Sent to all, periodically and on request (R71 to R73, R97 to R99).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heartbeat {
     /// The sender's clock.
     pub clock: Timestamp,

@@ -2,10 +2,13 @@
 
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::sync::Arc;
+use core::borrow::BorrowMut;
 
 use crate::action::{Action, Response, To};
+use crate::applied::Applied;
 use crate::command::{Batch, Command};
 use crate::config::{Config, ConfigError, WhenIsolated};
+use crate::due::Timer;
 use crate::error::{RequestError, Unavailable};
 use crate::event::{Event, Request, RequestId};
 use crate::facts::Facts;
@@ -28,31 +31,6 @@ use crate::vector::Vector;
 /// Timers that one call sees to. Each review does all that is due of its kind, so that a call has one
 /// of each kind, and a few that these have set.
 const DUE_AT_ONCE: usize = 64;
-
-/// Why the engine wants to be called at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Timer {
-    /// Heartbeats are due.
-    Heartbeat,
-    /// A server may have been silent for too long.
-    Membership,
-    /// A look-up asks again, or gives up.
-    Lookup,
-    /// A write has waited long enough for acknowledgements.
-    Acknowledge,
-    /// A repair starts, or its holder is too slow.
-    Repair,
-    /// A copy reaches its deadline.
-    Expiry,
-    /// Leaving has taken long enough.
-    Leave,
-    /// Sessions of a writer that is gone are to be published again.
-    Gone,
-    /// Copies are to be compared, or whoever was asked is too slow.
-    Verify,
-    /// A starting process asks what is known of its number.
-    Start,
-}
 
 /// The state machine of one server. See the crate's first page for the contract.
 ///
@@ -92,8 +70,7 @@ pub struct Engine {
     pub(crate) random: Random,
     pub(crate) clock: HybridClock,
     pub(crate) facts: Facts,
-    /// What this server has of each stream; its own entry is the end of its own stream.
-    pub(crate) applied: Vector,
+    pub(crate) applied: Applied,
     pub(crate) members: Members,
     pub(crate) lookups: Lookups,
     pub(crate) waiting: Waiting,
@@ -142,7 +119,7 @@ impl Engine {
             random: Random::new(seed),
             clock: HybridClock::default(),
             facts: Facts::new(config.server, &config.farm),
-            applied: Vector::default(),
+            applied: Applied::new(config.server),
             members: Members::new(&config, now),
             lookups: Lookups::default(),
             waiting: Waiting::default(),
@@ -164,12 +141,26 @@ impl Engine {
 
     /// Takes an event at a time. Never fails and never blocks; what there is to do afterwards comes
     /// from [`Engine::poll_action`]. May be called many times before draining.
-    pub fn handle(&mut self, now: Timestamp, event: Event) {
+    ///
+    /// An event that is lent means nothing any more afterwards, but its memory can be used again: see
+    /// [`crate::wire::decode_into`].
+    pub fn handle(&mut self, now: Timestamp, mut event: impl BorrowMut<Event>) {
         self.tick(now);
+        match event.borrow_mut() {
+            // By far the most, and large: it stays where it is.
+            Event::Command { from, command } if !self.starting() => {
+                self.on_command(*from, command);
+            }
+            event => self.on_other_event(core::mem::replace(event, Event::Timer)),
+        }
+        self.run_due();
+    }
+
+    fn on_other_event(&mut self, event: Event) {
         match event {
             event if self.starting() => self.while_starting(event),
             Event::Request { id, request } => self.on_request(id, request),
-            Event::Command { from, command } => self.on_command(from, command),
+            Event::Command { from, mut command } => self.on_command(from, &mut command),
             Event::PeerUp(server) => self.on_peer_up(server),
             Event::PeerDown(server) => {
                 self.on_peer_down(server);
@@ -177,7 +168,6 @@ impl Engine {
             }
             Event::Timer => self.run_early(),
         }
-        self.run_due();
     }
 
     pub(crate) fn on_request(&mut self, id: RequestId, request: Request) {
@@ -210,7 +200,7 @@ impl Engine {
         }
     }
 
-    fn on_command(&mut self, from: ServerId, command: Command) {
+    fn on_command(&mut self, from: ServerId, command: &mut Command) {
         match command {
             _ if self.stopped => return,
             Command::Starting => return self.on_starting(from),
@@ -222,17 +212,24 @@ impl Engine {
             _ if !self.admit(from) => return,
             _ => {}
         }
-        self.heard_command(from);
-        if !self.in_time(from, &command) {
+        if !self.in_time(from, command) {
             return;
         }
+        match command {
+            Command::Heartbeat(heartbeat) => self.on_heartbeat(from, heartbeat),
+            command => {
+                self.on_other_command(from, core::mem::replace(command, Command::Starting));
+            }
+        }
+    }
+
+    fn on_other_command(&mut self, from: ServerId, command: Command) {
         match command {
             Command::Batch(batch) => self.on_batch(from, batch),
             Command::Query(query) => self.on_query(from, query),
             Command::Offer(offer) => self.on_offer(from, offer),
             Command::Fetch(fetch) => self.on_fetch(from, fetch),
             Command::Answer(answer) => self.on_answer(from, answer),
-            Command::Heartbeat(heartbeat) => self.on_heartbeat(from, heartbeat),
             Command::HeartbeatRequest => self.on_heartbeat_request(from),
             Command::Pull(pull) => self.on_pull(from, pull),
             Command::Delta(delta) => self.on_delta(from, delta),
@@ -244,7 +241,7 @@ impl Engine {
             Command::Verified(verified) => self.on_verified(from, verified),
             Command::Mend(mend) => self.on_mend(from, mend),
             Command::Mended { number, sessions } => self.on_mended(from, number, sessions),
-            Command::Starting | Command::Known { .. } => {}
+            Command::Heartbeat(_) | Command::Starting | Command::Known { .. } => {}
         }
     }
 
@@ -319,41 +316,6 @@ impl Engine {
         self.next
     }
 
-    fn find_next(&mut self) -> Option<(Timestamp, Timer)> {
-        let silence = self.members.next_review(&self.config.farm);
-        self.next_of(silence)
-    }
-
-    fn next_of(&self, silence: Option<Timestamp>) -> Option<(Timestamp, Timer)> {
-        if self.stopped {
-            return None;
-        }
-        if let Some(starting) = &self.starting {
-            return Some((starting.next_review(), Timer::Start));
-        }
-        let timers = [
-            (Some(self.members.next_heartbeat()), Timer::Heartbeat),
-            // When a silence becomes too long, by the caller's clock.
-            (silence.map(|due| self.now + due.since(self.steady)), Timer::Membership),
-            (self.lookups.next_review(), Timer::Lookup),
-            (self.waiting.next_deadline(), Timer::Acknowledge),
-            (self.repair.next_review(), Timer::Repair),
-            (self.facts.next_deadline(), Timer::Expiry),
-            (self.leaving.as_ref().and_then(Leaving::next_review), Timer::Leave),
-            (self.gone.next_review(), Timer::Gone),
-            (self.verification.next_review(), Timer::Verify),
-        ];
-        let due = timers.into_iter().filter_map(|(due, timer)| Some((due?, timer)));
-        due.min()
-    }
-
-    /// Checks that what is to be done next is known.
-    pub(crate) fn check_next(&self) {
-        let silence = self.members.find_first_silence(&self.config.farm);
-        let next = self.next_of(silence.map(|(due, _)| due));
-        assert_eq!(self.next, next, "what is to be done next");
-    }
-
     /// This process.
     pub const fn server(&self) -> ServerId {
         self.config.server
@@ -403,7 +365,7 @@ impl Engine {
 
     /// What this server has of each stream, its own included.
     pub const fn applied(&self) -> &Vector {
-        &self.applied
+        self.applied.vector()
     }
 
     /// A summary for people and programs.
@@ -413,7 +375,7 @@ impl Engine {
             server: self.config.server,
             farm_size: self.config.farm.size,
             members: self.members.show(self.now, self.steady),
-            applied: self.applied.clone(),
+            applied: self.applied.vector().clone(),
             end: self.end(),
             sessions: totals.live,
             partial: totals.partial,
@@ -433,7 +395,7 @@ impl Engine {
     /// What request threads need to serve reads without the engine.
     pub fn view(&self) -> View {
         View {
-            applied: self.applied.clone(),
+            applied: self.applied.vector().clone(),
             stable: self.stable(),
             serving: !self.members.joining()
                 && !self.members.self_skewed()
@@ -450,8 +412,8 @@ impl Engine {
     }
 
     /// The end of this server's own stream.
-    pub(crate) fn end(&self) -> Stamp {
-        self.applied.get(self.config.server)
+    pub(crate) const fn end(&self) -> Stamp {
+        self.applied.end()
     }
 
     pub(crate) const fn view_changed(&mut self) {

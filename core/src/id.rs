@@ -54,9 +54,14 @@ impl ServerId {
     /// Whether two lists are the same. They are compared without stopping at the first difference: mostly there
     /// is none, and so it takes several at once.
     pub(crate) fn are_same(some: &[Self], others: &[Self]) -> bool {
-        let pairs = some.iter().zip(others);
-        some.len() == others.len()
-            && pairs.fold(0, |differs, (one, other)| differs | (one.0 ^ other.0)) == 0
+        let (fours, rest) = some.as_chunks::<4>();
+        let (other_fours, other_rest) = others.as_chunks::<4>();
+        let pairs = rest.iter().zip(other_rest);
+        let mut differs = pairs.fold(0, |differs, (one, other)| differs | (one.0 ^ other.0));
+        for ([a, b, c, d], [e, f, g, h]) in fours.iter().zip(other_fours) {
+            differs |= (a.0 ^ e.0) | (b.0 ^ f.0) | (c.0 ^ g.0) | (d.0 ^ h.0);
+        }
+        some.len() == others.len() && differs == 0
     }
 
     /// The 64 bits: number above, boot milliseconds below.
@@ -184,6 +189,20 @@ impl fmt::Display for SessionId {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lists_are_the_same_if_they_are_as_long_and_no_place_differs() {
+        let list = |len| (0..len).map(ServerId::from_bits).collect::<alloc::vec::Vec<_>>();
+        for len in 0..14 {
+            assert!(ServerId::are_same(&list(len), &list(len)));
+            assert!(!ServerId::are_same(&list(len), &list(len + 1)), "{len}");
+            for place in 0..len as usize {
+                let mut other = list(len);
+                other[place] = ServerId::from_bits(99);
+                assert!(!ServerId::are_same(&list(len), &other), "{place} of {len}");
+            }
+        }
+    }
 
     #[test]
     fn a_session_id_never_shows_its_secret() {

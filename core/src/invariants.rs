@@ -2,10 +2,10 @@
 
 use core::fmt;
 
+use crate::applied::mix;
 use crate::engine::Engine;
-use crate::id::{Address, ServerId};
+use crate::id::Address;
 use crate::session::Session;
-use crate::stamp::Stamp;
 
 impl Engine {
     /// Checks the whole state: indexes against the array, limits, clock against streams. It looks at
@@ -15,7 +15,8 @@ impl Engine {
     /// If anything does not hold: a bug in this crate, never a peer's or a customer's doing.
     pub fn check_invariants(&self) {
         self.check_changed([]);
-        self.members.check_together();
+        self.applied.check_kept();
+        self.members.check_together(&self.applied);
         self.members.check_kept(&self.config);
         self.gone.check_kept();
         self.check_next();
@@ -102,8 +103,6 @@ impl Engine {
     /// A number that changes when the state does, cheap enough to take after every event: for
     /// comparing two runs of one seed (G9), not for comparing servers.
     pub fn fingerprint(&self) -> u64 {
-        let mix =
-            |hash: u64, word: u64| (hash.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let totals = self.facts.totals();
         let words = [
             self.now.as_micros(),
@@ -119,12 +118,7 @@ impl Engine {
             self.view_generation(),
         ];
         let hash = words.into_iter().fold(0, mix);
-        // A sum, so that no entry waits for the one before it; mixed twice, or it would say only which stamps
-        // there are, and not whose.
-        let entry = |(server, stamp): (ServerId, Stamp)| {
-            mix(mix(server.to_bits(), stamp.to_bits()), server.to_bits())
-        };
-        mix(hash, self.applied.iter().map(entry).fold(0, u64::wrapping_add))
+        mix(hash, self.applied.digest())
     }
 }
 
@@ -132,7 +126,8 @@ impl Engine {
 mod tests {
     use super::*;
     use crate::config::{Config, Farm};
-    use crate::stamp::Timestamp;
+    use crate::id::ServerId;
+    use crate::stamp::{Stamp, Timestamp};
 
     #[test]
     fn a_fingerprint_tells_whose_stamp_is_whose() {

@@ -116,6 +116,15 @@ impl<K: Ord, V> SortedMap<K, V> {
         if there { Some(&mut self.0[place].1) } else { self.get_mut(key) }
     }
 
+    /// Whether a key is missing that would mostly lie at this place.
+    pub(crate) fn lacks_near(&self, place: usize, key: &K) -> bool {
+        let before = place.checked_sub(1).and_then(|before| self.0.get(before));
+        let between = before.is_none_or(|(have, _)| have < key)
+            && self.0.get(place).is_none_or(|(have, _)| have > key)
+            && place <= self.0.len();
+        between || self.get(key).is_none()
+    }
+
     /// The value of a key, to change it.
     pub fn get_mut<Q: Ord + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
     where
@@ -323,6 +332,10 @@ mod tests {
             for (key, value) in sets {
                 prop_assert_eq!(map.insert(key, value), tree.insert(key, value));
                 prop_assert_eq!(map.get(&key), tree.get(&key));
+                for (place, key) in (0..9).flat_map(|place| (0..20).map(move |key| (place, key))) {
+                    prop_assert_eq!(map.lacks_near(place, &key), !tree.contains_key(&key));
+                    prop_assert_eq!(map.get_near(place, &key), tree.get(&key));
+                }
                 same(&map, &tree)?;
             }
             map.retain(|_, value| *value < bound);

@@ -56,14 +56,26 @@ impl Timestamp {
         Duration::from_micros(self.0.saturating_sub(earlier.0))
     }
 
+    /// The same in microseconds, for what every event asks.
+    pub(crate) const fn micros_since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// So many microseconds later.
+    pub(crate) const fn plus_micros(self, micros: u64) -> Self {
+        Self(self.0.saturating_add(micros))
+    }
+
     /// `duration` earlier, stopping at the epoch.
     pub fn before(self, duration: Duration) -> Self {
         Self(self.0.saturating_sub(micros(duration)))
     }
 }
 
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+/// The same as `Duration::as_micros` without numbers of 128 bits, which every event would pay for many times.
+pub(crate) const fn micros(duration: Duration) -> u64 {
+    let whole = duration.as_secs().saturating_mul(1_000_000);
+    whole.saturating_add(duration.subsec_micros() as u64)
 }
 
 impl core::ops::Add<Duration> for Timestamp {
@@ -233,6 +245,19 @@ mod tests {
         clock.observe(Stamp::from_bits(Stamp::at(Timestamp::from_millis(7)).to_bits() | 0xffff));
         let next = clock.tick(Timestamp::from_millis(7));
         assert_eq!(next, Stamp::at(Timestamp::from_millis(8)));
+    }
+
+    #[test]
+    fn a_time_moves_by_the_microseconds_of_a_duration_and_stops_at_the_end() {
+        let long = Duration::from_micros(u64::MAX);
+        let some = [Duration::ZERO, Duration::from_nanos(1_999), Duration::new(7, 999_999_999)];
+        for duration in
+            some.into_iter().chain([long, long + Duration::from_micros(1), Duration::MAX])
+        {
+            let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+            assert_eq!(Timestamp::ZERO + duration, Timestamp::from_micros(micros), "{duration:?}");
+            assert_eq!(Timestamp::MAX.before(duration).as_micros(), u64::MAX - micros);
+        }
     }
 
     #[test]

@@ -92,6 +92,12 @@ impl Vector {
     /// The entry of `server`, or [`Stamp::ZERO`].
     pub fn get(&self, server: ServerId) -> Stamp {
         let entries = self.entries();
+        // Numbers mostly begin at 1, and mostly all of them, or few, have an entry.
+        if let Some(near) = entries.get(usize::from(server.number()).wrapping_sub(1))
+            && near.0 == server
+        {
+            return near.1;
+        }
         if entries.len() > FEW {
             return self.place(server).map_or(Stamp::ZERO, |at| entries[at].1);
         }
@@ -303,7 +309,19 @@ impl Default for Vector {
 
 impl PartialEq for Vector {
     fn eq(&self, other: &Self) -> bool {
-        self.entries() == other.entries()
+        let (mine, theirs) = (self.entries(), other.entries());
+        // Without stopping at the first difference, four at a time: those that are compared mostly are equal.
+        let (fours, rest) = mine.as_chunks::<4>();
+        let (other_fours, other_rest) = theirs.as_chunks::<4>();
+        let differ = |own: &Entry, other: &Entry| {
+            (own.0.to_bits() ^ other.0.to_bits()) | (own.1.to_bits() ^ other.1.to_bits())
+        };
+        let pairs = rest.iter().zip(other_rest);
+        let mut differs = pairs.fold(0, |differs, (own, other)| differs | differ(own, other));
+        for ([a, b, c, d], [e, f, g, h]) in fours.iter().zip(other_fours) {
+            differs |= differ(a, e) | differ(b, f) | differ(c, g) | differ(d, h);
+        }
+        mine.len() == theirs.len() && differs == 0
     }
 }
 
@@ -348,23 +366,41 @@ impl Serialize for Vector {
 /// counts; entries at [`Stamp::ZERO`] say nothing and are left out.
 impl<'de> Deserialize<'de> for Vector {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        fixed::read_run(deserializer, |parts: &[[u8; 16]]| {
-            // Mostly few, and those need no memory on their way.
-            if parts.len() <= INLINE {
-                let mut entries = [Entry::default(); INLINE];
-                entries.iter_mut().zip(parts).for_each(|(entry, part)| *entry = read(part));
-                let entries = &entries[..parts.len()];
-                if in_order(entries) {
-                    return Self::of(entries);
-                }
+        fixed::read_run(deserializer, Self::read)
+    }
+}
+
+impl Vector {
+    /// Reads the vector of such a run in the memory of this one, if it is as long.
+    pub(crate) fn read_anew(&mut self, parts: &[[u8; 16]]) {
+        if let Entries::Many(entries) = &mut self.0
+            && entries.len() == parts.len()
+        {
+            entries.iter_mut().zip(parts).for_each(|(entry, part)| *entry = read(part));
+            if in_order(entries) {
+                return;
             }
-            let mut entries: Vec<Entry> = parts.iter().map(read).collect();
-            if !in_order(&entries) {
-                sorted::sort(&mut entries);
-                entries.retain(|&(_, stamp)| stamp > Stamp::ZERO);
+        }
+        *self = Self::read(parts);
+    }
+
+    /// The vector of such a run.
+    fn read(parts: &[[u8; 16]]) -> Self {
+        // Mostly few, and those need no memory on their way.
+        if parts.len() <= INLINE {
+            let mut entries = [Entry::default(); INLINE];
+            entries.iter_mut().zip(parts).for_each(|(entry, part)| *entry = read(part));
+            let entries = &entries[..parts.len()];
+            if in_order(entries) {
+                return Self::of(entries);
             }
-            Self::of_vec(entries)
-        })
+        }
+        let mut entries: Vec<Entry> = parts.iter().map(read).collect();
+        if !in_order(&entries) {
+            sorted::sort(&mut entries);
+            entries.retain(|&(_, stamp)| stamp > Stamp::ZERO);
+        }
+        Self::of_vec(entries)
     }
 }
 
@@ -379,10 +415,12 @@ fn read(part: &[u8; 16]) -> Entry {
 
 /// Whether they are as a correct peer writes them: by server, each once, none at [`Stamp::ZERO`].
 fn in_order(entries: &[Entry]) -> bool {
-    let pairs = entries.iter().zip(entries.iter().skip(1));
-    let unsorted = pairs.fold(0, |unsorted, (a, b)| unsorted | u64::from(a.0 >= b.0));
-    let empty = |empty, entry: &Entry| empty | u64::from(entry.1 == Stamp::ZERO);
-    entries.iter().fold(unsorted, empty) == 0
+    let Some((first, rest)) = entries.split_first() else { return true };
+    let mut before = first.0;
+    rest.iter().fold(first.1 > Stamp::ZERO, |good, entry| {
+        let after = core::mem::replace(&mut before, entry.0);
+        good & (entry.0 > after) & (entry.1 > Stamp::ZERO)
+    })
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use grapevine_core::command::{Batch, Command, Delta, Heartbeat, Pull, Query, Share, Write};
-use grapevine_core::wire::{WireError, decode, encode};
+use grapevine_core::wire::{WireError, decode, decode_into, encode};
 use grapevine_core::{
     Attribute, Counter, Farm, Fixed, Key, Life, MAX_PRINCIPAL_BYTES, Principal, ServerId, Session,
     SortedMap, Stamp, Subtotal, Timestamp, Value, Vector, Version,
@@ -54,6 +54,23 @@ proptest! {
     #[test]
     fn what_is_appended_to_a_buffer_is_what_postcard_writes(command in command()) {
         prop_assert_eq!(encoded(&command), postcard::to_allocvec(&command).expect("encodes"));
+    }
+
+    #[test]
+    fn what_is_read_in_the_memory_of_another_command_is_what_is_read_anew(
+        command in command(),
+        other in command(),
+        flip in prop::option::of((any::<Index>(), 0..8_u8)),
+    ) {
+        let (mut bytes, farm) = (encoded(&command), Farm::default());
+        if let Some((at, bit)) = flip {
+            let at = at.index(bytes.len());
+            bytes[at] ^= 1 << bit;
+        }
+        for mut into in [other, command] {
+            let read = decode_into(&bytes, &farm, &mut into);
+            prop_assert_eq!(read.map(|()| into), decode(&bytes, &farm));
+        }
     }
 
     #[test]

@@ -23,6 +23,9 @@ pub fn decode(data: &[u8]) {
     let mut bytes = Vec::new();
     wire::encode(&command, &mut bytes);
     assert_eq!(wire::decode(&bytes, &farm).as_ref(), Ok(&command), "not the same when sent on");
+    let mut again = command.clone();
+    assert_eq!(wire::decode_into(data, &farm, &mut again), Ok(()), "not read in used memory");
+    assert_eq!(again, command, "not the same in used memory");
     let _ = command.newest();
 }
 

@@ -203,7 +203,10 @@ impl Flow {
         now: Timestamp,
     ) -> Timestamp {
         let drawn = draw(coins, delay);
-        let mut due = now + extra.exact.unwrap_or(drawn);
+        let mut due = match extra.exact {
+            Some(exact) => now + exact,
+            None => Timestamp::from_micros(now.as_micros() + drawn),
+        };
         if extra.burst {
             due = Timestamp::from_micros(due.as_micros().next_multiple_of(BURST));
         }
@@ -216,8 +219,8 @@ impl Flow {
     }
 }
 
-/// How long a message takes.
-pub(crate) fn draw(coins: &mut Coins, delay: &Delay) -> Duration {
+/// How long a message takes, in microseconds.
+pub(crate) fn draw(coins: &mut Coins, delay: &Delay) -> u64 {
     let millis = match *delay {
         Delay::Fixed { ms } => ms,
         Delay::Uniform { min_ms, max_ms } => coins.between(min_ms, max_ms),
@@ -238,7 +241,7 @@ pub(crate) fn draw(coins: &mut Coins, delay: &Delay) -> Duration {
             (least_ms + (halves + coins.unit()) * half_ms).min(most_ms)
         }
     };
-    Duration::from_micros((millis.max(0.0) * 1000.0) as u64)
+    (millis.max(0.0) * 1000.0) as u64
 }
 
 #[cfg(test)]
@@ -282,7 +285,7 @@ mod tests {
         ];
         for (delay, least, most) in kinds {
             let drawn = (0..5_000).map(|n| draw(&mut Coins::about(n, [0; 3]), &delay));
-            let millis: Vec<f64> = drawn.map(|delay| delay.as_secs_f64() * 1000.0).collect();
+            let millis: Vec<f64> = drawn.map(|micros| micros as f64 / 1000.0).collect();
             let (low, high) = millis
                 .iter()
                 .fold((f64::MAX, 0.0_f64), |(low, high), &ms| (low.min(ms), high.max(ms)));

@@ -124,6 +124,7 @@ impl Trace {
         }
     }
 
+    #[inline]
     pub(crate) fn sent(
         &mut self,
         at: Timestamp,

@@ -171,12 +171,11 @@ impl Traffic {
         if self.ledgers.len() <= server {
             self.ledgers.resize_with(server + 1, Ledger::default);
         }
-        let ack_at_once = self.points.contains(&Point::AckAtOnce);
         let ledger = &mut self.ledgers[server];
         if ledger.process != Some(process) {
             *ledger = Ledger { process: Some(process), ..Ledger::default() };
         }
-        ledger.heard(process, event, ack_at_once);
+        ledger.heard(process, event, &self.points);
     }
 
     /// All that a process wants done has come out.
@@ -255,7 +254,7 @@ impl Ledger {
         due.map(|(_, times)| times[what] -= 1).is_some()
     }
 
-    fn heard(&mut self, process: ServerId, event: &Event, ack_at_once: bool) {
+    fn heard(&mut self, process: ServerId, event: &Event, points: &[Point]) {
         self.events += 1;
         match event {
             Event::PeerUp(peer) => match self.greetings.iter_mut().find(|due| due.0 == *peer) {
@@ -270,7 +269,7 @@ impl Ledger {
                 _ => self.lookups.requested(),
             },
             Event::Command { from, command } => {
-                self.heard_command(process, *from, command, ack_at_once);
+                self.heard_command(process, *from, command, points);
             }
             Event::PeerDown(_) | Event::Timer => {}
         }
@@ -281,7 +280,7 @@ impl Ledger {
         process: ServerId,
         from: ServerId,
         command: &Command,
-        ack_at_once: bool,
+        points: &[Point],
     ) {
         match command {
             Command::HeartbeatRequest => self.owe(Reply::Heartbeat, from, 1),
@@ -310,7 +309,8 @@ impl Ledger {
             }
             Command::Answer(_) => self.relays += 1,
             Command::Batch(batch) if batch.ack => {
-                self.owe(Reply::Acknowledge, from, 1 + u32::from(ack_at_once));
+                let twice = points.contains(&Point::AckAtOnce);
+                self.owe(Reply::Acknowledge, from, 1 + u32::from(twice));
             }
             Command::Starting => self.owe(Reply::Known, from, 1),
             Command::Verify(_) => self.owe(Reply::Verified, from, 1),

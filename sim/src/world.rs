@@ -19,7 +19,9 @@ use crate::traffic::Traffic;
 
 mod engines;
 mod faults;
+mod linked;
 mod local;
+mod order;
 mod queue;
 mod recording;
 mod requests;
@@ -32,11 +34,6 @@ use sent::Sent;
 /// What an engine may want done after one event: batches, answers, copies to store, messages. Far more
 /// than there can be to do, so that an engine that never stops is noticed.
 pub(crate) const ACTIONS_PER_EVENT: usize = 200_000;
-/// Where all of an engine's state is looked at now and then: at least so many events for each of its copies
-/// from one look to the next, so that farms of many sessions don't spend all their time on it.
-pub(crate) const EVENTS_PER_COPY: u64 = 4;
-/// The same where it is looked at after every event: no more copies than these for each event.
-pub(crate) const COPIES_PER_EVENT: u64 = 8;
 
 /// When every world starts.
 pub const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
@@ -80,7 +77,7 @@ struct Node {
     /// How many events are to pass before all of its engine's state is looked at.
     unlooked: u64,
     /// The processes that it was told it has a connection to.
-    linked: BTreeSet<ServerId>,
+    linked: linked::Linked,
     /// When each server was last heard from, by this one's clock.
     heard: Vec<Timestamp>,
     /// While paused, what happens to it waits.
@@ -145,6 +142,8 @@ pub struct World {
     changed: Vec<Address>,
     /// Where commands were encoded, for the next ones to be encoded in the same places.
     free: Vec<Vec<u8>>,
+    /// The last message that was read, for the next one to be read in its memory.
+    read: Option<Box<Event>>,
     trace: Trace,
     /// What servers have said, and whether each message had its reason.
     pub(crate) traffic: Traffic,
@@ -191,7 +190,7 @@ impl World {
             answered_from: Timestamp::ZERO,
             given_at: START,
             unlooked: 0,
-            linked: BTreeSet::new(),
+            linked: linked::Linked::default(),
             heard: vec![Timestamp::ZERO; farm.size.into()],
             paused: false,
             held: Vec::new(),
@@ -232,6 +231,7 @@ impl World {
             undetected: 0,
             changed: Vec::new(),
             free: Vec::new(),
+            read: None,
             trace: Trace::default(),
             traffic: Traffic::default(),
             rare: Rare::none(),

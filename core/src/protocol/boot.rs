@@ -18,7 +18,7 @@ use crate::event::{Event, Request, RequestId};
 use crate::id::ServerId;
 use crate::member::State;
 use crate::rare::{Mark, Point};
-use crate::stamp::Timestamp;
+use crate::stamp::{Stamp, Timestamp};
 
 /// How often a starting process asks within its `start_wait`.
 const ASKED: u32 = 4;
@@ -228,13 +228,11 @@ impl Engine {
     /// A heartbeat tells that the farm counts another process of this number, or knows more of this
     /// one's stream than it has written: then it came too late to hear so while it started, or another
     /// process was started beside it. Of two, the newer one stays.
-    pub(crate) fn is_superseded(&mut self, heartbeat: &Heartbeat) -> bool {
+    pub(crate) fn is_superseded(&mut self, members: &[ServerId], acked: Stamp) -> bool {
         let me = self.config.server;
         let newer = |&&server: &&ServerId| server.number() == me.number() && server > me;
-        // Mostly both count the same ones.
-        let same = ServerId::are_same(&heartbeat.members, self.members.newest());
-        let newer = if same { None } else { heartbeat.members.iter().find(newer).copied() };
-        let newer = newer.or((heartbeat.applied.get(me) > self.end()).then_some(me));
+        let newer = members.iter().find(newer).copied();
+        let newer = newer.or((acked > self.end()).then_some(me));
         let Some(newer) = newer else { return false };
         self.rare.mark(Mark::Superseded);
         self.stop(Stop::Superseded { newer });

@@ -17,17 +17,21 @@ use crate::member::State;
 use crate::protocol::membership::{Members, Peer};
 use crate::rare::Mark;
 use crate::session::{Expiry, Session};
-use crate::stamp::{Stamp, Timestamp};
+use crate::stamp::{Stamp, Timestamp, micros};
 
 impl Engine {
     /// Moves both clocks on. An engine is called at every heartbeat at least; what is longer than
     /// this is a step, not time.
     pub(crate) fn tick(&mut self, now: Timestamp) {
-        let longest = self.config.farm.suspect_after;
-        self.rare.mark_if(now.since(self.now) > longest, Mark::ClockSteppedAhead);
-        self.steady = self.steady + now.since(self.now).min(longest);
-        if now.since(self.now) <= longest {
-            self.passed = self.passed + now.since(self.now);
+        let step = now.micros_since(self.now);
+        if step == 0 {
+            return;
+        }
+        let longest = micros(self.config.farm.suspect_after);
+        self.rare.mark_if(step > longest, Mark::ClockSteppedAhead);
+        self.steady = self.steady.plus_micros(step.min(longest));
+        if step <= longest {
+            self.passed = self.passed.plus_micros(step);
         }
         self.now = self.now.max(now);
     }
@@ -131,7 +135,7 @@ impl Engine {
 pub(super) struct Clocks {
     /// By how much each clock was ahead of what had passed here when it was last read, the latest first: that
     /// stays the same until it is read again.
-    ahead: Vec<i128>,
+    ahead: Vec<i64>,
     /// Of how many peers the clock is off this one's, whether they count or not.
     off: usize,
 }
@@ -144,8 +148,10 @@ impl Clocks {
 
     /// A peer's clock is at another distance from this one.
     pub(super) fn moved(&mut self, before: Option<i64>, now: Option<i64>, max_drift: Duration) {
-        self.off -= usize::from(Self::is_off(before, max_drift));
-        self.off += usize::from(Self::is_off(now, max_drift));
+        if before != now {
+            self.off -= usize::from(Self::is_off(before, max_drift));
+            self.off += usize::from(Self::is_off(now, max_drift));
+        }
     }
 
     /// A peer that nobody knows any more.
@@ -154,20 +160,41 @@ impl Clocks {
         self.count(peer.counted, None);
     }
 
-    fn count(&mut self, before: Option<i128>, now: Option<i128>) {
-        let place = |ahead: &[i128], one| ahead.partition_point(|&other| other > one);
-        if let Some(before) = before {
-            self.ahead.remove(place(&self.ahead, before));
+    /// Counts a peer as what it is to be counted as now.
+    pub(super) fn count_anew(&mut self, peer: &mut Peer) {
+        let now = peer.to_be_counted();
+        let before = core::mem::replace(&mut peer.counted, now);
+        if before != now {
+            self.count(before, now);
         }
-        if let Some(now) = now {
-            self.ahead.insert(place(&self.ahead, now), now);
+    }
+
+    fn count(&mut self, before: Option<i64>, now: Option<i64>) {
+        let place = |ahead: &[i64], one| ahead.partition_point(|&other| other > one);
+        let Some(before) = before else {
+            let Some(now) = now else { return };
+            return self.ahead.insert(place(&self.ahead, now), now);
+        };
+        let from = place(&self.ahead, before);
+        let Some(now) = now else {
+            self.ahead.remove(from);
+            return;
+        };
+        // Mostly a clock is read again: only those between the two readings move.
+        let mut to = place(&self.ahead, now);
+        if to <= from {
+            self.ahead.copy_within(to..from, to + 1);
+        } else {
+            to -= 1;
+            self.ahead.copy_within(from + 1..=to, from);
         }
+        self.ahead[to] = now;
     }
 
     /// The time that the `nth` of them has reached, from zero and the latest first, when so much has passed here.
     fn reached(&self, nth: usize, passed: Timestamp) -> Option<Timestamp> {
-        let reached = self.ahead.get(nth)? + i128::from(passed.as_micros());
-        Some(Timestamp::from_micros(u64::try_from(reached).unwrap_or(u64::MAX)))
+        let &ahead = self.ahead.get(nth)?;
+        Some(Timestamp::from_micros(passed.as_micros().saturating_add_signed(ahead)))
     }
 }
 
@@ -175,20 +202,18 @@ impl Peer {
     /// What it is to be counted by among the [`Clocks`]: where its clock stands now at the least follows from its
     /// last reading and what has passed since. Of a step nothing counts: a clock that is set ahead again and again
     /// would take a dead process's along.
-    fn to_be_counted(&self) -> Option<i128> {
-        let ahead = i128::from(self.clock.as_micros()) - i128::from(self.clock_read.as_micros());
-        (self.introduced && self.state != State::Left).then_some(ahead)
+    fn to_be_counted(&self) -> Option<i64> {
+        let counts = self.introduced && self.state != State::Left;
+        counts.then(|| ahead(self.clock, self.clock_read))
     }
 }
 
 impl Members {
-    /// A clock was read, or a process left.
+    /// A process left.
     pub(super) fn count_clock(&mut self, server: ServerId) {
-        let Some(peer) = self.peer_mut(server.number()) else { return };
-        let now = peer.to_be_counted();
-        let before = core::mem::replace(&mut peer.counted, now);
-        if before != now {
-            self.clocks.count(before, now);
+        let (number, place) = (server.number(), self.place(server.number()));
+        if let Some(peer) = self.peers.get_near_mut(place, &number) {
+            self.clocks.count_anew(peer);
         }
     }
 
@@ -219,7 +244,7 @@ impl Members {
 
     pub(super) fn check_clocks(&self, farm: &Farm) {
         let counted = self.peers.values().filter_map(Peer::to_be_counted);
-        let mut ahead: Vec<i128> = counted.collect();
+        let mut ahead: Vec<i64> = counted.collect();
         ahead.sort_unstable_by(|a, b| b.cmp(a));
         assert_eq!(self.clocks.ahead, ahead, "the clocks of those who count");
         let off = |peer: &&Peer| Clocks::is_off(peer.clock_offset, farm.max_drift);
@@ -229,7 +254,7 @@ impl Members {
 
 /// How far a reading is ahead of another, in microseconds.
 pub(super) fn ahead(reading: Timestamp, of: Timestamp) -> i64 {
-    let ahead = reading.since(of).as_micros() as i128 - of.since(reading).as_micros() as i128;
+    let ahead = i128::from(reading.as_micros()) - i128::from(of.as_micros());
     i64::try_from(ahead).unwrap_or(if ahead < 0 { i64::MIN } else { i64::MAX })
 }
 

@@ -2,11 +2,16 @@
 //! far each one's stream goes and has been applied, and what the clocks say.
 
 use crate::action::{Action, To};
+use crate::applied::Applied;
 use crate::command::{Command, Heartbeat};
+use crate::config::Config;
 use crate::engine::Engine;
 use crate::id::ServerId;
+use crate::protocol::clocks::ahead;
+use crate::protocol::membership::{CLOCK_READINGS, Members};
+use crate::protocol::sources::Compared;
 use crate::rare::{Mark, Point};
-use crate::stamp::Stamp;
+use crate::stamp::{Stamp, Timestamp};
 use crate::vector::Vector;
 
 // The sender's half.
@@ -38,7 +43,7 @@ impl Engine {
         Heartbeat {
             clock: self.now,
             end: self.end(),
-            applied: self.applied.clone(),
+            applied: self.applied.vector().clone(),
             joining: self.members.joining(),
             partial: self.facts.has_partial(live),
             left: self.members.gone_for_good(),
@@ -80,47 +85,103 @@ impl Engine {
 // The receiver's half.
 impl Engine {
     /// Takes what a server says of itself.
-    pub(crate) fn on_heartbeat(&mut self, from: ServerId, heartbeat: Heartbeat) {
-        if self.is_superseded(&heartbeat) {
+    pub(crate) fn on_heartbeat(&mut self, from: ServerId, heartbeat: &mut Heartbeat) {
+        let streams = self.members.compare(from, &heartbeat.applied, &self.applied);
+        // Mostly both count the same ones.
+        let same = ServerId::are_same(&heartbeat.members, self.members.newest());
+        let others: &[ServerId] = if same { &[] } else { &heartbeat.members };
+        if self.is_superseded(others, streams.acks) {
             return;
         }
-        let me = self.config.server;
-        let missing = self.missing_of(from, &heartbeat);
-        self.hear_of_members(&heartbeat.members);
+        let applied = self.applied.get(from);
+        let missing = self.missing_of(from, heartbeat, streams.covered && heartbeat.end <= applied);
+        if !same {
+            self.hear_of_members(others);
+        }
         self.hear_of_links(&heartbeat.linked);
-        self.on_gone_said(from, &heartbeat);
-        let acked = heartbeat.applied.get(me);
+        self.on_gone_said(from, heartbeat);
         let partial = heartbeat.partial;
         if heartbeat.clock > self.now + self.config.farm.max_drift {
             self.skewed(from, Stamp::at(heartbeat.clock));
         }
         let time = (self.now, self.passed);
         let off = self.members.self_skewed();
-        self.members.on_heartbeat(from, heartbeat, &self.applied, time, &self.config);
+        self.members.on_heartbeat(
+            from,
+            heartbeat,
+            (&self.applied, applied, streams),
+            time,
+            &self.config,
+        );
         self.rare.mark_if(!off && self.members.self_skewed(), Mark::OwnClockOff);
         self.review_skewed(from);
         self.view_changed();
-        if !missing.is_empty() {
+        if let Some(missing) = missing {
             self.notice_behind(missing);
         }
         if !partial {
-            self.on_ack(from, acked, Mark::AckedByHeartbeat);
+            self.on_ack(from, streams.acks, Mark::AckedByHeartbeat);
         }
         self.check_joined();
         self.review_leaving();
     }
 
-    /// What a heartbeat's sender has and this server lacks.
-    fn missing_of(&self, from: ServerId, heartbeat: &Heartbeat) -> Vector {
-        let covered = self.applied.covers_entry(from, heartbeat.end);
-        if covered && self.applied.covers(&heartbeat.applied) {
-            return Vector::default();
+    /// What a heartbeat's sender has and this server lacks, if it lacks anything.
+    fn missing_of(&self, from: ServerId, heartbeat: &Heartbeat, covered: bool) -> Option<Vector> {
+        if covered {
+            return None;
         }
         let mut missing = heartbeat.applied.clone();
         missing.raise(from, heartbeat.end);
         missing.retain(|server, stamp| {
             !self.covered_entry(&self.applied, server, stamp) && !self.is_forgotten(server)
         });
-        missing
+        Some(missing).filter(|missing| !missing.is_empty())
+    }
+}
+
+impl Members {
+    /// Takes a heartbeat in. The sender is admitted already, and its streams are compared with what is applied
+    /// here.
+    fn on_heartbeat(
+        &mut self,
+        from: ServerId,
+        heartbeat: &mut Heartbeat,
+        (all, applied, streams): (&Applied, Stamp, Compared),
+        (now, passed): (Timestamp, Timestamp),
+        config: &Config,
+    ) {
+        let (number, place) = (from.number(), self.place(from.number()));
+        let peer = self.peers.get_near_mut(place, &number);
+        let Some(peer) = peer.filter(|peer| peer.server == from) else { return };
+        if peer.end <= applied {
+            peer.covered_until = peer.covered_until.max(peer.clock);
+        }
+        if !peer.introduced {
+            peer.introduced = true;
+            self.links.members_changed();
+        }
+        peer.joining = heartbeat.joining;
+        peer.copies = heartbeat.copies;
+        peer.end = peer.end.max(heartbeat.end);
+        if self.joining {
+            peer.note_named(heartbeat, config.server);
+        }
+        peer.offsets.copy_within(1.., 0);
+        peer.offsets[CLOCK_READINGS - 1] = ahead(heartbeat.clock, now);
+        let offset = peer.offsets.into_iter().max();
+        let before = core::mem::replace(&mut peer.clock_offset, offset);
+        let later = heartbeat.clock >= peer.clock;
+        if later {
+            // Of two heartbeats that overtook each other, the later one says it all.
+            (peer.clock, peer.clock_read) = (heartbeat.clock, passed);
+        }
+        self.clocks.moved(before, offset, config.farm.max_drift);
+        self.clocks.count_anew(peer);
+        if later {
+            self.together.take_told(&mut peer.told, &mut heartbeat.applied, all, streams);
+        }
+        self.judge_own_clock(&config.farm);
+        self.note_time(now, passed, &config.farm);
     }
 }

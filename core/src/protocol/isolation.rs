@@ -10,19 +10,10 @@
 use crate::config::WhenIsolated;
 use crate::engine::Engine;
 use crate::error::Unavailable;
-use crate::id::ServerId;
 use crate::member::State;
 use crate::stamp::{Timestamp, nth_latest};
 
 impl Engine {
-    /// A command came. (That a link came up is not enough: its other direction may be dead.)
-    pub(crate) fn heard_command(&mut self, from: ServerId) {
-        let now = self.now;
-        if let Some(peer) = self.members.of_mut(from) {
-            peer.heard_at = now;
-        }
-    }
-
     /// Until when this server, by its clock, counts as hearing from a majority, if it hears nothing
     /// more. Steps of the clock count as time here: nobody knows what happened meanwhile.
     pub(crate) fn hears_majority_until(&self) -> Timestamp {

@@ -61,10 +61,15 @@ impl Engine {
     /// Joining ends when each configured number has been caught up with since it counts this
     /// process, or was silent so long that it acts on nothing of a predecessor; or, when the whole
     /// farm starts cold, after `cold_start_after`.
+    #[inline]
     pub(crate) fn check_joined(&mut self) {
         if !self.members.joining || self.rare.force(Point::JoinedLate) {
             return;
         }
+        self.join_if_level();
+    }
+
+    fn join_if_level(&mut self) {
         let farm = &self.config.farm;
         let waited = self.steady.since(self.members.started);
         let silent_end = farm.down_after + farm.margin();

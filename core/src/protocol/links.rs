@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use crate::config::Farm;
 use crate::engine::Engine;
 use crate::id::ServerId;
+use crate::kept::Kept;
 use crate::member::State;
 use crate::protocol::membership::{Members, Peer};
 use crate::sorted::SortedMap;
@@ -23,11 +24,14 @@ pub(crate) struct Links {
     /// Per number, the newest that another server has a link to, or was told of; and when that was last
     /// said, by this server's steady time.
     told: SortedMap<u16, (ServerId, Timestamp)>,
+    /// What is told on, if that is known. Each heartbeat says it, and it changes with links and members only.
+    unheard: Kept<Option<Vec<ServerId>>>,
 }
 
 impl Links {
     /// Notes that a link to this process came up, or went down, in a farm of so many.
     pub(super) fn note(&mut self, server: ServerId, up: bool, size: usize) {
+        self.members_changed();
         if !up {
             self.own.remove(&server);
         } else if self.own.len() < 2 * size {
@@ -40,6 +44,11 @@ impl Links {
                 self.own.remove(if first == server { &second } else { &first });
             }
         }
+    }
+
+    /// Others count, or live, than did.
+    pub(super) fn members_changed(&mut self) {
+        *self.unheard = None;
     }
 
     pub(super) fn lead_to(&self, server: ServerId) -> bool {
@@ -80,7 +89,21 @@ impl Members {
 
     /// What is told on, each once: its own links; and what it was told, of numbers that it does not hear itself,
     /// for two who hear them would tell each other for ever.
-    pub(super) fn linked_unheard(&self) -> Vec<ServerId> {
+    pub(super) fn linked_unheard(&mut self) -> Vec<ServerId> {
+        if self.links.unheard.is_none() {
+            *self.links.unheard = Some(self.find_linked_unheard());
+        }
+        self.links.unheard.as_deref().unwrap_or_default().to_vec()
+    }
+
+    /// Checks that what is kept is what would be found anew.
+    pub(super) fn check_links(&self) {
+        if let Some(unheard) = &*self.links.unheard {
+            assert_eq!(*unheard, self.find_linked_unheard(), "what is told on of links");
+        }
+    }
+
+    fn find_linked_unheard(&self) -> Vec<ServerId> {
         let told = self.links.told.values().map(|&(server, _)| server);
         let told = told.filter(|&server| self.lives_older(server).is_none());
         let all = self.links.own.iter().copied().chain(told);
@@ -95,14 +118,15 @@ impl Engine {
     /// Takes in to whom another server has links, and whom it has not heard.
     pub(crate) fn hear_of_links(&mut self, linked: &[ServerId]) {
         let room = self.members.size;
-        let told = &mut self.members.links.told;
         for &server in linked {
+            let told = &mut self.members.links.told;
             let number = server.number();
             let known = told.get(&number);
             let news = known.map_or(told.len() < room, |&(known, _)| known <= server);
             if news && number != self.config.server.number() {
                 self.view_generation += u64::from(known.is_none_or(|&(known, _)| known < server));
                 told.insert(number, (server, self.steady));
+                *self.members.links.unheard = None;
             }
         }
     }
@@ -117,7 +141,7 @@ impl Engine {
         if peers().count() < self.members.expected() || !peers().all(alive) || !all_heard {
             return Vector::default();
         }
-        let mut everywhere = self.applied.clone();
+        let mut everywhere = self.applied.vector().clone();
         peers().for_each(|peer| everywhere.meet(peer.told.applied()));
         everywhere
     }

@@ -6,6 +6,7 @@
 //! missing of it and no copy shows it; and no number may have more than its share of places
 //! (`docs/decisions/0007-places-of-processes.md`).
 
+use crate::applied::Applied;
 use crate::engine::Engine;
 use crate::error::LimitError;
 use crate::id::ServerId;
@@ -18,15 +19,14 @@ impl Engine {
     /// them, and vectors stay small however often servers restart. A live server's entry is never
     /// dropped.
     pub(crate) fn forget_expired_writers(&mut self) {
-        let mut applied = core::mem::take(&mut self.applied);
-        let before = applied.len();
-        applied.retain(|server, stamp| {
+        let mut applied = core::mem::replace(&mut self.applied, Applied::new(self.config.server));
+        let drops = applied.retain(|server, stamp| {
             server == self.config.server
                 || self.members.counts(server)
                 || !self.is_of_long_ago(stamp)
                     && (!self.gone.is_closed(server) || self.facts.changes().knows(server))
         });
-        self.rare.mark_if(applied.len() < before, Mark::WriterForgotten);
+        self.rare.mark_if(drops, Mark::WriterForgotten);
         self.applied = applied;
     }
 

@@ -12,11 +12,17 @@ use crate::rare::Point;
 use crate::stamp::Timestamp;
 
 impl Members {
-    /// When a silence becomes too long. It is asked for after every event, and kept until the peer is heard
-    /// whose silence it is, or a state changes.
-    pub(crate) fn next_review(&mut self, farm: &Farm) -> Option<Timestamp> {
-        if self.first_silence.is_none() {
-            self.first_silence = self.find_first_silence(farm);
+    /// When a silence becomes too long. It is asked for after every event, and kept until a state changes. Once
+    /// the peer is heard whose silence it is, it is found anew only where `matters` says that it might be what is
+    /// due next: it can only have become later, and something else is mostly due before.
+    pub(crate) fn next_review(
+        &mut self,
+        farm: &Farm,
+        matters: impl FnOnce(Timestamp) -> bool,
+    ) -> Option<Timestamp> {
+        let known = *self.first_silence;
+        if known.is_none_or(|(due, _)| *self.heard_since && matters(due)) {
+            (*self.first_silence, *self.heard_since) = (self.find_first_silence(farm), false);
         }
         self.first_silence.map(|(due, _)| due)
     }
@@ -32,14 +38,15 @@ impl Members {
     }
 
     /// A peer's state has changed, or who it is: another silence may be the first one.
-    pub(super) const fn states_changed(&mut self) {
-        self.first_silence = None;
+    pub(super) fn states_changed(&mut self) {
+        *self.first_silence = None;
+        self.links.members_changed();
     }
 
     /// This process is heard from: its silence, if that was the first one to become too long, begins anew.
     pub(super) fn heard_again(&mut self, server: ServerId) {
         if self.first_silence.is_some_and(|(_, number)| number == server.number()) {
-            self.first_silence = None;
+            *self.heard_since = true;
         }
     }
 }

@@ -3,7 +3,9 @@
 //! What they have *together* is asked for at every heartbeat. It is kept, or that question would
 //! cost a walk through the vectors of all of them: most of the time of a large farm.
 
+use crate::applied::Applied;
 use crate::id::ServerId;
+use crate::kept::Kept;
 use crate::member::State;
 use crate::protocol::membership::{Members, Peer};
 use crate::stamp::Stamp;
@@ -15,6 +17,22 @@ pub(super) struct Told {
     applied: Vector,
     /// Whether it is a part of what the sources have together.
     joined: bool,
+    /// Its entry for this server: how far it has acknowledged this server's stream.
+    acks: Stamp,
+    /// Whether all of it was applied here when it was said: then it is, as long as no entry was dropped here. How
+    /// often that had happened by then.
+    covered: Kept<Option<u64>>,
+}
+
+/// How what a heartbeat says of its sender's streams compares.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Compared {
+    /// It is what the sender said last.
+    same: bool,
+    /// How far it acknowledges this server's stream.
+    pub(super) acks: Stamp,
+    /// All of it is applied here.
+    pub(super) covered: bool,
 }
 
 impl Told {
@@ -29,6 +47,30 @@ pub(super) struct Together {
     vector: Vector,
     /// Of how many peers it is made; `None` if it must be made anew.
     of: Option<usize>,
+}
+
+impl Together {
+    /// Notes what a peer has; it takes that out of the heartbeat that says so, and leaves the memory of the one before.
+    pub(super) fn take_told(
+        &mut self,
+        told: &mut Told,
+        says: &mut Vector,
+        applied: &Applied,
+        compared: Compared,
+    ) {
+        *told.covered = compared.covered.then_some(applied.dropped());
+        if compared.same {
+            return;
+        }
+        if told.joined && says.covers(&told.applied) {
+            self.vector.join(says);
+        } else if told.joined {
+            // It dropped the entries of writers of long ago.
+            self.of = None;
+        }
+        core::mem::swap(&mut told.applied, says);
+        told.acks = compared.acks;
+    }
 }
 
 impl Peer {
@@ -69,20 +111,23 @@ impl Members {
             && self.peers.values().all(|peer| peer.told.joined == peer.is_source())
     }
 
-    /// Notes what a peer has.
-    pub(super) fn told(&mut self, server: ServerId, applied: Vector) {
-        let (number, place) = (server.number(), self.place(server.number()));
-        let Some(peer) = self.peers.get_near_mut(place, &number) else { return };
-        if peer.told.joined && applied.covers(&peer.told.applied) {
-            self.together.vector.join(&applied);
-        } else if peer.told.joined {
-            // It dropped the entries of writers of long ago.
-            self.together.of = None;
-        }
-        peer.told.applied = applied;
+    /// Compares what a peer says that it has with what it said last, and with what is applied here. Mostly it
+    /// repeats itself, and then nothing else need be looked at.
+    pub(super) fn compare(&self, server: ServerId, says: &Vector, applied: &Applied) -> Compared {
+        let told = self.peer(server.number()).filter(|peer| peer.server == server);
+        let told = told.map(|peer| &peer.told).filter(|told| told.applied == *says);
+        let same = told.is_some();
+        let acks = told.map_or_else(|| says.get(applied.own()), |told| told.acks);
+        let covered = told.is_some_and(|told| *told.covered == Some(applied.dropped()));
+        Compared { same, acks, covered: covered || applied.covers(says) }
     }
 
-    pub(crate) fn check_together(&self) {
+    pub(crate) fn check_together(&self, applied: &Applied) {
+        for told in self.peers.values().map(|peer| &peer.told) {
+            assert_eq!(told.acks, told.applied.get(applied.own()), "what a peer acknowledged");
+            let covered = *told.covered == Some(applied.dropped());
+            assert!(!covered || applied.covers(&told.applied), "what a peer told is applied here");
+        }
         if self.together_is_fresh() {
             let mut together = Vector::default();
             self.sources().for_each(|(_, applied, _)| together.join(applied));

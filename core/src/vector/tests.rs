@@ -45,6 +45,36 @@ fn encoded(entries: &[Entry]) -> Vec<u8> {
 
 proptest! {
     #[test]
+    fn a_stamp_is_found_wherever_its_entry_stands(
+        entries in prop::collection::btree_map(0..40_u64, 1..9_u64, 0..40),
+        boots in prop::collection::vec(0..3_u64, 40),
+    ) {
+        // Numbers from zero, most or few of them, and some have two processes.
+        let server = |number: u64, boot| {
+            ServerId::from_bits(((number / 2) << 48) | ((number % 2) << 9) | boot)
+        };
+        let all = entries.iter().map(|(&number, &stamp)| {
+            (server(number, boots[number as usize]), Stamp::from_bits(stamp))
+        });
+        let vector: Vector = all.clone().collect();
+        let tree: BTreeMap<ServerId, Stamp> = all.collect();
+        for number in 0..44 {
+            for boot in 0..3 {
+                let server = server(number, boot);
+                let stamp = tree.get(&server).copied().unwrap_or(Stamp::ZERO);
+                prop_assert_eq!(vector.get(server), stamp);
+            }
+        }
+        let again: Vector = tree.iter().map(|(&server, &stamp)| (server, stamp)).collect();
+        prop_assert_eq!(&vector, &again);
+        if let Some((&server, _)) = tree.iter().next_back() {
+            let mut other = again;
+            other.raise(server, Stamp::from_bits(10));
+            prop_assert_ne!(&vector, &other);
+        }
+    }
+
+    #[test]
     fn a_vector_does_what_a_tree_does(a in entries(), b in entries(), bound in 0..14_u64) {
         let (left, right) = (tree(&a), tree(&b));
         let mut ours: Vector = a.iter().copied().map(entry).collect();
@@ -58,6 +88,9 @@ proptest! {
             .collect();
         prop_assert_eq!(ours.beyond(&theirs).collect::<Vec<_>>(), &beyond[..]);
         prop_assert_eq!(ours.covers(&theirs), beyond.is_empty());
+        prop_assert_eq!(ours == theirs, left == right);
+        let newest = left.iter().map(|(&server, &stamp)| Version::new(stamp, server)).max();
+        prop_assert_eq!(ours.newest(), newest.unwrap_or_default());
         prop_assert_eq!(ours.cmp(&theirs), left.cmp(&right));
         let mut least = left.clone();
         least.retain(|server, stamp| {

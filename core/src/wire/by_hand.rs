@@ -36,7 +36,7 @@ pub(crate) fn copy(copy: &Session, out: &mut Vec<u8>) {
 }
 
 #[inline]
-fn vector(vector: &Vector, out: &mut Vec<u8>) {
+pub(super) fn vector(vector: &Vector, out: &mut Vec<u8>) {
     varint(16 * vector.len() as u64, out);
     for (server, at) in vector.iter() {
         entry(server, at, out);
@@ -92,7 +92,7 @@ fn attribute(attribute: &Attribute, out: &mut Vec<u8>) {
 
 /// Eight bytes each, all at once: for every single time the buffer is asked whether there is room.
 #[inline]
-fn words<const N: usize>(words: [u64; N], out: &mut Vec<u8>) {
+pub(super) fn words<const N: usize>(words: [u64; N], out: &mut Vec<u8>) {
     out.extend_from_slice(words.map(u64::to_le_bytes).as_flattened());
 }
 
@@ -133,7 +133,7 @@ fn bytes(bytes: &[u8], out: &mut Vec<u8>) {
 
 /// Seven bits to a byte, the lowest first.
 #[inline]
-fn varint(mut number: u64, out: &mut Vec<u8>) {
+pub(super) fn varint(mut number: u64, out: &mut Vec<u8>) {
     while number >= 0x80 {
         out.push(number as u8 | 0x80);
         number >>= 7;

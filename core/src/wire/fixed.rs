@@ -141,8 +141,23 @@ pub(crate) mod servers {
         D: Deserializer<'de>,
     {
         super::read_run(deserializer, |words| {
-            words.iter().map(|&word| ServerId::from_bits(u64::from_le_bytes(word))).collect()
+            let mut servers = Vec::new();
+            read(words, &mut servers);
+            servers
         })
+    }
+
+    /// Reads the servers of such a run in the memory of others.
+    #[inline]
+    pub(crate) fn read(words: &[[u8; 8]], into: &mut Vec<ServerId>) {
+        let servers = words.iter().map(|&word| ServerId::from_bits(u64::from_le_bytes(word)));
+        // Mostly there are as many.
+        if into.len() == words.len() {
+            into.iter_mut().zip(servers).for_each(|(server, read)| *server = read);
+        } else {
+            into.clear();
+            into.extend(servers);
+        }
     }
 }
 

@@ -2,19 +2,25 @@
 
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use grapevine_core::{Action, Command, Engine, Event, Life, Notice, ServerId, Session, To, wire};
-
-use super::{
-    ACTIONS_PER_EVENT, COPIES_PER_EVENT, EVENTS_PER_COPY, Happening, Observation, Sent, World,
+use grapevine_core::{
+    Action, Command, Engine, Event, Life, Notice, ServerId, Session, Timestamp, To, wire,
 };
+
+use super::{ACTIONS_PER_EVENT, Happening, Observation, Sent, World};
 use crate::coins::Coins;
 use crate::network::{Extra, Fate, Link};
 use crate::rare::{HarnessMark, HarnessPoint};
 
+/// Where all of an engine's state is looked at now and then: at least so many events for each of its copies
+/// from one look to the next, so that farms of many sessions don't spend all their time on it.
+const EVENTS_PER_COPY: u64 = 4;
+/// The same where it is looked at after every event: no more copies than these for each event.
+const COPIES_PER_EVENT: u64 = 8;
 /// Bytes that most messages stay below.
 const MESSAGE_BYTES: usize = 512;
+/// A millisecond, in microseconds.
+const MILLISECOND: u64 = 1_000;
 
 impl World {
     pub(super) fn receive(&mut self, from: ServerId, link: Link, sent: Rc<Sent>, flipped: bool) {
@@ -39,13 +45,25 @@ impl World {
         }
         self.messages += 1;
         self.trace.message(self.now, from, link, sent.name(), sent.digest());
-        let command = Sent::command(sent, &self.farm, &mut self.free);
         self.nodes[link.1].heard[link.0] = self.clock(link.1);
-        self.handle(link.1, Event::Command { from, command });
+        // A process that only starts takes it whole.
+        let last = self.read.take().filter(|last| matches!(**last, Event::Command { .. }));
+        let mut event =
+            last.unwrap_or_else(|| Box::new(Event::Command { from, command: Command::Starting }));
+        if let Event::Command { from: sender, command } = &mut *event {
+            *sender = from;
+            Sent::read(sent, &self.farm, &mut self.free, command);
+        }
+        self.give(link.1, &mut event);
+        self.read = Some(event);
     }
 
     /// Hands an event to a server, and does what it wants done.
-    pub fn handle(&mut self, server: usize, event: Event) {
+    pub fn handle(&mut self, server: usize, mut event: Event) {
+        self.give(server, &mut event);
+    }
+
+    fn give(&mut self, server: usize, event: &mut Event) {
         if self.rare.forces_around() {
             self.show_drained(server);
         }
@@ -61,7 +79,7 @@ impl World {
         self.by_command = matches!(event, Event::Command { .. });
         self.was_joining = engine.joining();
         if self.checked {
-            self.traffic.heard(server, engine.server(), &event);
+            self.traffic.heard(server, engine.server(), event);
         }
         engine.handle(now, event);
         let late = self.rare.force(HarnessPoint::DrainLate);
@@ -90,28 +108,43 @@ impl World {
         self.check(server, &engine);
         self.trace.handled(self.now, server, engine.fingerprint());
         if let Some((due, _)) = engine.poll_timeout() {
-            // A clock that was set back stands until the time that it showed has come again.
-            let stands = now.since(shows);
-            if !stands.is_zero() {
-                self.rare.mark(HarnessMark::ClockStoodStill);
-            }
-            let mut wait = due.since(now) + stands;
-            if late || self.rare.force(HarnessPoint::TimerEarly) {
-                wait = wait.min(Duration::from_millis(1));
-            } else if self.rare.force(HarnessPoint::TimerLate) {
-                wait += Duration::from_millis(100);
-            }
-            self.arm(server, wait);
+            self.wake(server, due, (shows, now), late);
         }
         let node = &mut self.nodes[server];
         node.undrained = late;
         node.latest = now;
-        node.busy = self.now + node.cost;
+        node.busy = if node.cost.is_zero() { self.now } else { self.now + node.cost };
+        self.queue.busiest = self.queue.busiest.max(node.busy);
         node.engine = Some(engine);
+        let stops = node.stop.is_some();
         if self.strict {
             self.check_claims(server);
         }
-        self.stop_process(server);
+        if stops {
+            self.stop_process(server);
+        }
+    }
+
+    /// Has a server woken up when its engine says, at the latest; its clock shows this, and reads this.
+    fn wake(
+        &mut self,
+        server: usize,
+        due: Timestamp,
+        (shows, now): (Timestamp, Timestamp),
+        late: bool,
+    ) {
+        // A clock that was set back stands until the time that it showed has come again.
+        let stands = now.as_micros() - shows.as_micros();
+        if stands > 0 {
+            self.rare.mark(HarnessMark::ClockStoodStill);
+        }
+        let mut wait = due.as_micros().saturating_sub(now.as_micros()).saturating_add(stands);
+        if late || self.rare.force(HarnessPoint::TimerEarly) {
+            wait = wait.min(MILLISECOND);
+        } else if self.rare.force(HarnessPoint::TimerLate) {
+            wait = wait.saturating_add(100 * MILLISECOND);
+        }
+        self.arm(server, wait);
     }
 
     /// Whether the server that the last event came to was joining before it: what it answered at once, it may have
@@ -147,11 +180,13 @@ impl World {
         engines.for_each(Engine::check_invariants);
     }
 
-    pub(super) fn arm(&mut self, server: usize, wait: Duration) {
+    /// Has a server woken up in so many microseconds.
+    pub(super) fn arm(&mut self, server: usize, wait: u64) {
         // A timer that is due at once still takes a microsecond, or a busy server stops the world.
-        let due = self.now + wait.max(Duration::from_micros(1));
-        if self.nodes[server].timer.is_none_or(|armed| due < armed) {
-            self.nodes[server].timer = Some(due);
+        let due = Timestamp::from_micros(self.now.as_micros().saturating_add(wait.max(1)));
+        let timer = &mut self.nodes[server].timer;
+        if timer.is_none_or(|armed| due < armed) {
+            *timer = Some(due);
             self.schedule(due, Happening::Timer { server, due });
         }
     }
@@ -286,9 +321,10 @@ impl World {
     fn link_up(&mut self, (server, other): Link) {
         let Some(peer) = self.running(other).map(Engine::server) else { return };
         let node = &mut self.nodes[server];
-        if self.network.cut.contains(&(server, other)) || !node.linked.insert(peer) {
+        if node.linked.leads_to(peer) || self.network.cut.contains(&(server, other)) {
             return;
         }
+        node.linked.note(peer, true);
         let life = node.life;
         self.schedule(self.now, Happening::Connection { server, life, peer, up: true });
     }
@@ -305,11 +341,14 @@ impl World {
         let extra = self.extra_delay(link);
         match self.network.send(link, self.now, extra) {
             Fate::Arrives(once, again) => {
-                for (due, flipped) in [Some(once), again].into_iter().flatten() {
+                let mut arrives = |(due, flipped)| {
                     self.trace.sent(self.now, due, link, command, flipped);
                     let sent = Rc::clone(sent);
-                    let happening = Happening::Message { from, link, life, sent, flipped };
-                    self.schedule(due, happening);
+                    self.schedule(due, Happening::Message { from, link, life, sent, flipped });
+                };
+                arrives(once);
+                if let Some(again) = again {
+                    arrives(again);
                 }
             }
             Fate::Waits => {

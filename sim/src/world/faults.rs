@@ -172,11 +172,10 @@ impl World {
 
     /// Tells a server that a connection came up, or ended.
     pub(super) fn connected(&mut self, server: usize, peer: ServerId, up: bool) {
+        self.nodes[server].linked.note(peer, up);
         if !up {
-            self.nodes[server].linked.remove(&peer);
             return self.handle(server, Event::PeerDown(peer));
         }
-        self.nodes[server].linked.insert(peer);
         self.handle(server, Event::PeerUp(peer));
         // Who died in the very moment of connecting has ended what had not begun yet: that end was told first.
         if self.running(usize::from(peer.number()) - 1).map(Engine::server) != Some(peer) {

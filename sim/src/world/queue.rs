@@ -1,12 +1,11 @@
 //! What happens next: a queue in order of time, and of scheduling.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 use std::rc::Rc;
 
 use grapevine_core::{Request, RequestId, ServerId, Timestamp};
 
 use super::World;
+use super::order::{Next, Order};
 use super::sent::Sent;
 use crate::network::Link;
 
@@ -68,12 +67,12 @@ impl Happening {
 /// What happens next, by time, then as scheduled.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    /// When, the how-manieth that was scheduled, and its place in `happenings`: what is sorted is
-    /// small.
-    order: BinaryHeap<Reverse<(Timestamp, u64, usize)>>,
+    order: Order,
     happenings: Vec<Option<Happening>>,
     free: Vec<usize>,
     scheduled: u64,
+    /// Until when some server is busy, at the latest.
+    pub(super) busiest: Timestamp,
 }
 
 impl Queue {
@@ -85,34 +84,33 @@ impl Queue {
             self.happenings[place] = Some(happening);
         }
         self.scheduled += 1;
-        self.order.push(Reverse((due, self.scheduled, place)));
+        self.order.push(Next::new(due, self.scheduled, place));
     }
 
     pub(super) fn pop(&mut self) -> Option<(Timestamp, Happening)> {
-        let Reverse((due, _, place)) = self.order.pop()?;
-        self.free.push(place);
-        let happening = self.happenings[place].take();
-        Some((due, happening.expect("each place is given out once")))
+        let next = self.order.pop()?;
+        self.free.push(next.place());
+        let happening = self.happenings[next.place()].take();
+        Some((next.due(), happening.expect("each place is given out once")))
     }
 
     /// What comes next, if it does before both these times, the second one included.
     fn next_before(&self, before: Timestamp, until: Timestamp) -> Option<&Happening> {
-        let &Reverse((due, _, place)) = self.order.peek()?;
-        let happening = self.happenings[place].as_ref();
-        happening.filter(|_| due < before && due <= until)
+        let next = self.order.first()?;
+        let happening = self.happenings[next.place()].as_ref();
+        happening.filter(|_| next.due() < before && next.due() <= until)
     }
 
     /// Has what comes next happen at another time.
     fn put_off(&mut self, due: Timestamp) {
-        if let Some(mut next) = self.order.peek_mut() {
+        if let Some(next) = self.order.pop() {
             self.scheduled += 1;
-            next.0.0 = due;
-            next.0.1 = self.scheduled;
+            self.order.push(Next::new(due, self.scheduled, next.place()));
         }
     }
 
     fn next_due(&self) -> Option<Timestamp> {
-        self.order.peek().map(|&Reverse((due, ..))| due)
+        self.order.first().map(Next::due)
     }
 }
 
@@ -125,6 +123,10 @@ impl World {
     /// Puts off what comes next, again and again, as long as its server is busy: with a slow server
     /// that is most of what happens. Not what comes at the one time or later, or after the other.
     pub(crate) fn pass_busy(&mut self, before: Timestamp, until: Timestamp) {
+        // Mostly none ever was.
+        if self.queue.busiest <= self.now {
+            return;
+        }
         while let Some(happening) = self.queue.next_before(before, until) {
             let now = self.now.max(self.queue.next_due().unwrap_or_default());
             let node = &self.nodes[happening.server()];
@@ -143,5 +145,46 @@ impl World {
 
     pub(super) fn schedule(&mut self, due: Timestamp, happening: Happening) {
         self.queue.push(due, happening);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_happens_next_is_the_earliest_and_of_one_time_the_first_that_was_scheduled() {
+        let mut queue = Queue::default();
+        let mut expected = Vec::new();
+        let dues = [7, 3, u64::MAX, 3, 0, 7, 1 << 40, 3].map(Timestamp::from_micros);
+        for (server, due) in dues.into_iter().cycle().take(40).enumerate() {
+            queue.push(due, Happening::Timer { server, due });
+            expected.push((due, server));
+            if server % 5 == 4 {
+                // Its place is taken by another one.
+                expected.sort();
+                let (due, happening) = queue.pop().expect("some are left");
+                assert_eq!((due, happening.server()), expected.remove(0));
+            }
+        }
+        expected.sort();
+        for next in expected {
+            assert_eq!(queue.next_due(), Some(next.0));
+            assert_eq!(queue.pop().map(|(due, what)| (due, what.server())), Some(next));
+        }
+        assert!(queue.pop().is_none());
+    }
+
+    #[test]
+    fn what_is_put_off_comes_after_what_was_scheduled_for_that_time() {
+        let mut queue = Queue::default();
+        let at = Timestamp::from_micros;
+        for (server, due) in [5, 9].into_iter().enumerate() {
+            queue.push(at(due), Happening::Timer { server, due: at(due) });
+        }
+        queue.put_off(at(9));
+        let order: Vec<usize> =
+            std::iter::from_fn(|| queue.pop()).map(|(_, what)| what.server()).collect();
+        assert_eq!(order, [1, 0]);
     }
 }

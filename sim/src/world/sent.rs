@@ -38,18 +38,18 @@ impl Sent {
         &self.bytes
     }
 
-    /// What one who gets it reads, each of several anew. The last one leaves the memory of the bytes for others.
+    /// What one who gets it reads, each of several anew, in the memory of what was read before. The last one leaves
+    /// the memory of the bytes for others.
     ///
     /// # Panics
     /// If the bytes can't be read: the farm's own servers have written them.
     #[inline]
-    pub(super) fn command(sent: Rc<Self>, farm: &Farm, free: &mut Vec<Vec<u8>>) -> Command {
-        let command = wire::decode(&sent.bytes, farm).expect("own bytes decode");
+    pub(super) fn read(sent: Rc<Self>, farm: &Farm, free: &mut Vec<Vec<u8>>, into: &mut Command) {
+        wire::decode_into(&sent.bytes, farm, into).expect("own bytes decode");
         if let Ok(last) = Rc::try_unwrap(sent)
             && free.len() < KEPT
         {
             free.push(last.bytes);
         }
-        command
     }
 }

@@ -25,7 +25,9 @@ impl Engine {
                 covers.retain(kept);
             }
         }
-        if heartbeat.published && !self.gone.said.contains(&from.number()) {
+        // Where all is closed, nobody need say so.
+        let matters = heartbeat.published && !self.gone.nothing_to_close();
+        if matters && !self.gone.said.contains(&from.number()) {
             let theirs = Line::drawn(&heartbeat.members, &heartbeat.left);
             if theirs == self.gone.line {
                 self.gone.said.insert(from.number());

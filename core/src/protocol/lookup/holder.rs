@@ -29,7 +29,7 @@ impl Engine {
         } else {
             self.ask_on(from, &query)
         };
-        let applied = self.applied.clone();
+        let applied = self.applied.vector().clone();
         let by = self.config.server;
         if let Found::Whole(session) | Found::Joining(Some(session)) = &found
             && self.offers(session)
@@ -61,7 +61,7 @@ impl Engine {
             return self.fetch_on(from, &fetch);
         }
         let found = self.found(&fetch.id, &Vector::default());
-        let applied = self.applied.clone();
+        let applied = self.applied.vector().clone();
         let Fetch { lookup, id, .. } = fetch;
         let answer = Answer { lookup, id, applied, found, by, asks: Vec::new() };
         self.send(from, Command::Answer(answer));

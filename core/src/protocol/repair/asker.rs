@@ -121,7 +121,7 @@ impl Engine {
     fn start_round(&mut self) {
         let restarted = self.repair.broken.is_some();
         let nothing = self.rare.force(Point::BaseNothing);
-        let base = if nothing { Vector::default() } else { self.applied.clone() };
+        let base = if nothing { Vector::default() } else { self.applied.vector().clone() };
         let holders = self.choose_holders(&base);
         if holders.is_empty() {
             return;

@@ -30,7 +30,7 @@ impl Engine {
 
     fn walk(&self, pull: &Pull) -> Delta {
         let cursor = pull.cursor.as_ref();
-        let start = cursor.map_or(&self.applied, |cursor| &cursor.start);
+        let start = cursor.map_or(self.applied(), |cursor| &cursor.start);
         let part = cursor.map_or(0, |cursor| cursor.part);
         let (sessions, complete) = (Vec::new(), Vec::new());
         let mut delta = Delta { round: pull.round, part, sessions, next: None, complete };

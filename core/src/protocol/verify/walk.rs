@@ -76,8 +76,10 @@ impl Verification {
             None if self.pass.is_some() => Some(Timestamp::ZERO),
             None => self.due,
         };
-        let end = self.pass.as_ref().map(|pass| pass.until);
-        next.into_iter().chain(end).min()
+        match &self.pass {
+            Some(pass) => Some(next.map_or(pass.until, |next| next.min(pass.until))),
+            None => next,
+        }
     }
 
     fn walk(&mut self) -> &mut Walk {

@@ -37,7 +37,7 @@ impl Pace {
     /// How long something takes that is sent now.
     pub(super) fn delay(&mut self) -> Duration {
         let delay = self.lane.borrow().delay;
-        draw(&mut self.coins, &delay)
+        Duration::from_micros(draw(&mut self.coins, &delay))
     }
 
     /// When something arrives that is sent now: never before what was sent before it. `None` if it is
