@@ -142,8 +142,8 @@ impl Engine {
     /// Takes an event at a time. Never fails and never blocks; what there is to do afterwards comes
     /// from [`Engine::poll_action`]. May be called many times before draining.
     ///
-    /// An event that is lent means nothing any more afterwards, but its memory can be used again: see
-    /// [`crate::wire::decode_into`].
+    /// An event that is lent means nothing any more afterwards (it may be another one), but its memory can be used
+    /// again: see [`crate::wire::decode_into`].
     pub fn handle(&mut self, now: Timestamp, mut event: impl BorrowMut<Event>) {
         self.tick(now);
         match event.borrow_mut() {

@@ -207,29 +207,45 @@ fn plain_session() -> Session {
 #[test]
 fn a_frame_over_the_farms_limit_is_refused_before_it_is_looked_at() {
     let farm = Farm { frame_bytes: 10, ..Farm::default() };
-    let refused = decode(&[0xff; 11], &farm);
-    assert_eq!(refused, Err(WireError::TooLong { bytes: 11, allowed: 10 }));
+    let wanted = Err(WireError::TooLong { bytes: 11, allowed: 10 });
+    assert_eq!(decode(&[0xff; 11], &farm), wanted);
+    let mut into = Command::Heartbeat(quiet_heartbeat());
+    let bytes = encoded(&into);
+    let (bytes, allowed) = (bytes.len(), bytes.len() as u32 - 1);
+    let farm = Farm { frame_bytes: allowed, ..farm };
+    let read = decode_into(&encoded(&into.clone()), &farm, &mut into);
+    assert_eq!(read, Err(WireError::TooLong { bytes, allowed }));
 }
 
 #[test]
 fn a_vector_with_more_servers_than_a_farm_remembers_is_refused_wherever_it_stands() {
     let farm = Farm { known_servers: 8, ..Farm::default() };
-    let refused = |command: &Command| match decode(&encoded(command), &farm) {
-        Err(WireError::Vector { servers: 9, allowed: 8 }) => true,
-        Ok(_) => false,
-        other => panic!("{other:?}"),
+    let refused = |command: &Command| {
+        let bytes = encoded(command);
+        let mut into = Command::Heartbeat(quiet_heartbeat());
+        let read = decode_into(&bytes, &farm, &mut into).map(|()| into);
+        let anew = decode(&bytes, &farm);
+        assert_eq!(read, anew, "it is read otherwise in used memory");
+        match anew {
+            Err(WireError::Vector { servers: 9, allowed: 8 }) => true,
+            Ok(_) => false,
+            other => panic!("{other:?}"),
+        }
     };
     for (count, wanted) in [(8, false), (9, true)] {
         let vector = servers(count);
         let query = plain_query(vector.clone());
         let many: Vec<ServerId> = vector.iter().map(|(server, _)| server).collect();
-        let session = Session { seen: vector, ..plain_session() };
+        let session = Session { seen: vector.clone(), ..plain_session() };
         assert_eq!(refused(&Command::Query(query)), wanted);
-        let (few, none) = (quiet_heartbeat(), Vec::new);
-        for (members, left, closed) in
-            [(many.clone(), none(), none()), (none(), many.clone(), none()), (none(), none(), many)]
-        {
-            let heartbeat = Heartbeat { members, left, closed, ..few.clone() };
+        let few = quiet_heartbeat();
+        for heartbeat in [
+            Heartbeat { applied: vector, ..few.clone() },
+            Heartbeat { members: many.clone(), ..few.clone() },
+            Heartbeat { left: many.clone(), ..few.clone() },
+            Heartbeat { closed: many.clone(), ..few.clone() },
+            Heartbeat { linked: many.clone(), ..few.clone() },
+        ] {
             assert_eq!(refused(&Command::Heartbeat(heartbeat)), wanted);
         }
         assert_eq!(refused(&carried(session)), wanted);

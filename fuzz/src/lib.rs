@@ -3,11 +3,12 @@
 
 mod script;
 
+use std::borrow::BorrowMut;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use grapevine_core::command::{Command, Found, Pull, Query};
+use grapevine_core::command::{Command, Found, Heartbeat, Pull, Query};
 use grapevine_core::{
     Acks, Action, Address, Config, Create, Engine, Event, Farm, Local, Principal, ReadPolicy,
     Request, RequestId, Response, Rotation, Secret, ServerId, SessionId, Stamp, Timestamp, To,
@@ -19,7 +20,11 @@ pub use script::{Ask, Step, steps, to_bytes};
 /// Bytes give a command or an error. A command that is sent on comes back the same (G10).
 pub fn decode(data: &[u8]) {
     let farm = farm();
-    let Ok(command) = wire::decode(data, &farm) else { return };
+    let read = wire::decode(data, &farm);
+    let mut used = Command::Heartbeat(Heartbeat::default());
+    let again = wire::decode_into(data, &farm, &mut used).map(|()| used);
+    assert_eq!(again, read, "not the same in used memory");
+    let Ok(command) = read else { return };
     let mut bytes = Vec::new();
     wire::encode(&command, &mut bytes);
     assert_eq!(wire::decode(&bytes, &farm).as_ref(), Ok(&command), "not the same when sent on");
@@ -118,6 +123,8 @@ struct World {
     pull: Option<(ServerId, Pull)>,
     /// The last query that was sent.
     query: Option<Query>,
+    /// The memory in which commands are read.
+    used: Event,
 }
 
 impl World {
@@ -133,8 +140,8 @@ impl World {
         let config = Config { server: server(), farm: farm.clone(), local };
         let engine = Engine::new(config, [3; 32], now).expect("the configuration fits");
         let (answered, tokens) = (BTreeMap::new(), Vec::new());
-        let (pull, query) = (None, None);
-        Self { engine, farm, now, requests: 0, answered, tokens, pull, query }
+        let (pull, query, used) = (None, None, Event::Timer);
+        Self { engine, farm, now, requests: 0, answered, tokens, pull, query, used }
     }
 
     fn take(&mut self, step: Step<'_>) {
@@ -142,11 +149,7 @@ impl World {
             Step::Wait(millis) => {
                 self.wait(Duration::from_millis(millis.into()));
             }
-            Step::Command(from, bytes) => {
-                if let Ok(command) = wire::decode(bytes, &self.farm) {
-                    self.handle(Event::Command { from, command });
-                }
-            }
+            Step::Command(from, bytes) => self.take_bytes(from, bytes),
             Step::Fitting(from, bytes) => {
                 if let Ok(mut command) = wire::decode(bytes, &self.farm) {
                     let from = self.fit(&mut command).unwrap_or(from);
@@ -157,6 +160,21 @@ impl World {
             Step::Down(server) => self.handle(Event::PeerDown(server)),
             Step::Ask(ask) => self.ask(ask),
         }
+    }
+
+    /// Reads a command in the memory of the last one, whatever became of that, and lends it to the engine.
+    fn take_bytes(&mut self, from: ServerId, bytes: &[u8]) {
+        let mut event = std::mem::replace(&mut self.used, Event::Timer);
+        if !matches!(event, Event::Command { .. }) {
+            event = Event::Command { from, command: Command::Heartbeat(Heartbeat::default()) };
+        }
+        if let Event::Command { from: sender, command } = &mut event {
+            *sender = from;
+            if wire::decode_into(bytes, &self.farm, command).is_ok() {
+                self.handle(&mut event);
+            }
+        }
+        self.used = event;
     }
 
     /// Lets time pass, and calls the engine until nothing is due any more.
@@ -210,7 +228,7 @@ impl World {
         self.handle(Event::Request { id, request });
     }
 
-    fn handle(&mut self, event: Event) {
+    fn handle(&mut self, event: impl BorrowMut<Event>) {
         self.engine.handle(self.now, event);
         self.engine.check_invariants();
         self.check_memory();

@@ -205,7 +205,7 @@ impl Flow {
         let drawn = draw(coins, delay);
         let mut due = match extra.exact {
             Some(exact) => now + exact,
-            None => Timestamp::from_micros(now.as_micros() + drawn),
+            None => Timestamp::from_micros(now.as_micros().saturating_add(drawn)),
         };
         if extra.burst {
             due = Timestamp::from_micros(due.as_micros().next_multiple_of(BURST));

@@ -43,6 +43,22 @@ fn encoded(entries: &[Entry]) -> Vec<u8> {
     all
 }
 
+#[test]
+fn vectors_are_the_same_if_they_are_as_long_and_no_place_differs() {
+    let vector = |len: u64, other: Option<(u64, Entry)>| {
+        let place = |n| other.filter(|&(at, _)| at == n).map_or(entry((2 * n, 5)), |(_, e)| e);
+        (0..len).map(place).collect::<Vector>()
+    };
+    for len in 0..14 {
+        assert_eq!(vector(len, None), vector(len, None));
+        assert_ne!(vector(len, None), vector(len + 1, None));
+        for at in 0..len {
+            assert_ne!(vector(len, None), vector(len, Some((at, entry((2 * at + 1, 5))))), "{at}");
+            assert_ne!(vector(len, None), vector(len, Some((at, entry((2 * at, 6))))), "{at}");
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn a_stamp_is_found_wherever_its_entry_stands(

@@ -62,17 +62,16 @@ static ABOUT: About = About {
 };
 
 impl Ended {
-    /// Notes what a server hears by storing a part of this session.
-    fn hear(&mut self, scene: &Scene<'_>, by: ServerId, id: &SessionId) {
+    /// Notes what a server hears by storing a copy. What it has by now may be more: where several events were
+    /// handled before anything was told of them, it heard some of that after other copies.
+    fn hear(&mut self, scene: &Scene<'_>, by: ServerId, copy: &Session) {
+        let id = &copy.id;
         if let Some(revocation) = scene.model.revocation(id) {
             note_newest(self.revoked.entry(by).or_default(), revocation);
         }
         let Some(replaces) = scene.model.get(id).and_then(|known| known.replaces) else { return };
         // What stands in for the middle of a chain of new IDs doesn't say what that one replaced.
-        let stands_in = |copy: &Session| copy.id == *id && copy.stands_in();
-        let index = usize::from(by.number()) - 1;
-        let copy = scene.world.running(index).and_then(|engine| engine.copy(id.address));
-        if copy.is_some_and(|copy| stands_in(copy)) {
+        if copy.stands_in() {
             return;
         }
         let earliest = &mut self.known(by, &replaces.id).rotated;
@@ -188,7 +187,7 @@ impl Check for Ended {
 
     fn stored(&mut self, scene: &Scene<'_>, by: ServerId, copy: &Arc<Session>) -> Judgement {
         let (id, life) = (copy.id, copy.life);
-        self.hear(scene, by, &id);
+        self.hear(scene, by, copy);
         if life != Life::Live {
             let known = self.known(by, &id);
             known.over.get_or_insert_with(|| copy.seen.get(by));

@@ -25,7 +25,7 @@ impl Engine {
                 covers.retain(kept);
             }
         }
-        // Where all is closed, nobody need say so.
+        // Where all is closed up to this line, a move to it moves nothing; and another line asks everybody anew.
         let matters = heartbeat.published && !self.gone.nothing_to_close();
         if matters && !self.gone.said.contains(&from.number()) {
             let theirs = Line::drawn(&heartbeat.members, &heartbeat.left);

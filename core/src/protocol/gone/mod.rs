@@ -110,6 +110,11 @@ impl Gone {
     /// There is another line, or more is closed.
     fn lines_changed(&mut self) {
         self.level = self.has_closed_all_lines();
+        if self.level {
+            // Who said what is asked no more: two servers that have closed all are alike.
+            self.said.clear();
+            self.target = Vector::default();
+        }
     }
 
     fn has_closed_all_lines(&self) -> bool {
@@ -119,6 +124,8 @@ impl Gone {
     /// Checks that what is kept is what would be found anew.
     pub(crate) fn check_kept(&self) {
         assert_eq!(self.level, self.has_closed_all_lines(), "whether there is nothing to close");
+        let forgotten = self.said.is_empty() && self.target.is_empty();
+        assert!(!self.level || forgotten, "all is closed, and it is still noted who said so");
     }
 
     /// Whether there is nothing left to publish.
