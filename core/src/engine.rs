@@ -3,6 +3,7 @@
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use core::borrow::BorrowMut;
+use core::mem;
 
 use crate::action::{Action, Response, To};
 use crate::applied::Applied;
@@ -147,27 +148,22 @@ impl Engine {
     pub fn handle(&mut self, now: Timestamp, mut event: impl BorrowMut<Event>) {
         self.tick(now);
         match event.borrow_mut() {
+            event if self.starting() => self.while_starting(mem::replace(event, Event::Timer)),
             // By far the most, and large: it stays where it is.
-            Event::Command { from, command } if !self.starting() => {
-                self.on_command(*from, command);
+            Event::Command { from, command } => self.on_command(*from, command),
+            event @ Event::Request { .. } => {
+                if let Event::Request { id, request } = mem::replace(event, Event::Timer) {
+                    self.on_request(id, request);
+                }
             }
-            event => self.on_other_event(core::mem::replace(event, Event::Timer)),
-        }
-        self.run_due();
-    }
-
-    fn on_other_event(&mut self, event: Event) {
-        match event {
-            event if self.starting() => self.while_starting(event),
-            Event::Request { id, request } => self.on_request(id, request),
-            Event::Command { from, mut command } => self.on_command(from, &mut command),
-            Event::PeerUp(server) => self.on_peer_up(server),
+            Event::PeerUp(server) => self.on_peer_up(*server),
             Event::PeerDown(server) => {
-                self.on_peer_down(server);
-                self.lookups_lose(server);
+                self.on_peer_down(*server);
+                self.lookups_lose(*server);
             }
             Event::Timer => self.run_early(),
         }
+        self.run_due();
     }
 
     pub(crate) fn on_request(&mut self, id: RequestId, request: Request) {
@@ -218,7 +214,7 @@ impl Engine {
         match command {
             Command::Heartbeat(heartbeat) => self.on_heartbeat(from, heartbeat),
             command => {
-                self.on_other_command(from, core::mem::replace(command, Command::Starting));
+                self.on_other_command(from, mem::replace(command, Command::Starting));
             }
         }
     }

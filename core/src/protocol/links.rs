@@ -71,7 +71,7 @@ impl Members {
     /// then only starting, and may give up, or has died unheard, by a clock that was ahead.
     fn lives_older(&self, server: ServerId) -> Option<&Peer> {
         let counted = self.peer(server.number());
-        counted.filter(|peer| peer.introduced && peer.state == State::Alive)
+        counted.filter(|peer| peer.is_alive())
     }
 
     /// The processes that a link leads to, here or elsewhere, and that do not count here. Others' word stays
@@ -136,9 +136,8 @@ impl Engine {
     /// count: it may have been there for long, behind a partition, and is fed from now on.
     pub(crate) fn stable(&self) -> Vector {
         let peers = || self.members.peers.values().filter(|peer| peer.state != State::Left);
-        let alive = |peer: &Peer| peer.introduced && peer.state == State::Alive;
         let all_heard = self.members.unheard(self.steady, &self.config.farm).next().is_none();
-        if peers().count() < self.members.expected() || !peers().all(alive) || !all_heard {
+        if peers().count() < self.members.expected() || !peers().all(Peer::is_alive) || !all_heard {
             return Vector::default();
         }
         let mut everywhere = self.applied.vector().clone();

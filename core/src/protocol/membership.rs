@@ -362,6 +362,11 @@ impl Peer {
         }
     }
 
+    /// Whether it counts, and was heard lately, its clock being right.
+    pub(super) fn is_alive(&self) -> bool {
+        self.introduced && self.state == State::Alive
+    }
+
     /// A command of its came.
     fn hear(&mut self, steady: Timestamp, now: Timestamp) {
         (self.heard, self.heard_at) = (steady, now);

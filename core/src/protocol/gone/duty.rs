@@ -8,7 +8,6 @@ use alloc::vec::Vec;
 
 use crate::engine::Engine;
 use crate::id::ServerId;
-use crate::member::State;
 use crate::protocol::membership::Members;
 use crate::protocol::repair::after_base;
 use crate::rare::Mark;
@@ -18,9 +17,8 @@ use crate::stamp::Stamp;
 /// Who publishes what this server has of one writer that is gone, beyond the applied entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Duty {
-    /// Nobody need: all of it came in streams that live, where it is already.
-    Nobodys,
-    /// These processes, who told of it; what came besides came in streams that live.
+    /// These processes, who told of it. What came besides came in streams that live, where it is already; if all
+    /// did, there are none.
     Tellers(BTreeSet<ServerId>),
     /// This server: its list has been walked, or is to be.
     Own,
@@ -29,8 +27,7 @@ pub(crate) enum Duty {
 impl Members {
     /// Whether what this process has told can be left to it: it counts, and lives as far as one can tell.
     fn lives(&self, server: ServerId) -> bool {
-        let peer = self.peer(server.number()).filter(|peer| peer.server == server);
-        peer.is_some_and(|peer| peer.introduced && peer.state == State::Alive)
+        self.peer(server.number()).is_some_and(|peer| peer.server == server && peer.is_alive())
     }
 }
 
@@ -75,23 +72,23 @@ impl Engine {
     /// Before a session from a live stream is merged: what comes in a stream need not be published
     /// again by whoever reads the stream.
     pub(crate) fn hear_of_gone(&mut self, session: &Session) {
-        for (writer, _) in session.seen.iter() {
-            if !self.facts.changes().knows(writer) && self.is_open(writer) {
-                self.gone.duties.entry(writer).or_insert(Duty::Nobodys);
-            }
-        }
+        self.leave_what_is_new(session, &BTreeSet::new());
     }
 
     /// Before a session is merged that another server tells: all that is here of a writer who is gone
     /// before it was heard of was told.
     pub(crate) fn be_told_of_gone(&mut self, from: ServerId, session: &Session) {
-        if !self.members.lives(from) {
-            return;
+        if self.members.lives(from) {
+            self.leave_what_is_new(session, &BTreeSet::from([from]));
         }
+    }
+
+    /// Leaves to others what is to come of gone writers of whom nothing is here yet.
+    fn leave_what_is_new(&mut self, session: &Session, tellers: &BTreeSet<ServerId>) {
         for (writer, _) in session.seen.iter() {
             if !self.facts.changes().knows(writer) && self.is_open(writer) {
                 let duty = self.gone.duties.entry(writer);
-                duty.or_insert_with(|| Duty::Tellers(BTreeSet::from([from])));
+                duty.or_insert_with(|| Duty::Tellers(tellers.clone()));
             }
         }
     }
@@ -105,10 +102,6 @@ impl Engine {
         brought.retain(|(writer, _)| match self.gone.duties.get_mut(writer) {
             Some(Duty::Tellers(tellers)) => {
                 tellers.insert(from);
-                false
-            }
-            Some(duty @ Duty::Nobodys) => {
-                *duty = Duty::Tellers(BTreeSet::from([from]));
                 false
             }
             Some(Duty::Own) | None => true,
