@@ -80,7 +80,7 @@ pub(crate) struct Members {
     /// What time a majority had reached when it last said so, and what had passed here then; `None` if none
     /// has since this process started.
     pub(super) told: Option<(Timestamp, Timestamp)>,
-    pub(super) together: Together,
+    pub(super) together: Kept<Together>,
 }
 
 impl Members {
@@ -99,7 +99,7 @@ impl Members {
             joining: true,
             self_skewed: false,
             told: None,
-            together: Together::default(),
+            together: Kept::default(),
         }
     }
 

@@ -15,8 +15,8 @@ use crate::vector::Vector;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Told {
     applied: Vector,
-    /// Whether it is a part of what the sources have together.
-    joined: bool,
+    /// Whether it is a part of what the sources have together, as kept.
+    joined: Kept<bool>,
     /// Its entry for this server: how far it has acknowledged this server's stream.
     acks: Stamp,
     /// Whether all of it was applied here when it was said: then it is, as long as no entry was dropped here. How
@@ -62,9 +62,9 @@ impl Together {
         if compared.same {
             return;
         }
-        if told.joined && says.covers(&told.applied) {
+        if *told.joined && says.covers(&told.applied) {
             self.vector.join(says);
-        } else if told.joined {
+        } else if *told.joined {
             // It dropped the entries of writers of long ago.
             self.of = None;
         }
@@ -92,8 +92,8 @@ impl Members {
             self.together.vector = Vector::default();
             let mut of = 0;
             for peer in self.peers.values_mut() {
-                peer.told.joined = peer.is_source();
-                if peer.told.joined {
+                *peer.told.joined = peer.is_source();
+                if *peer.told.joined {
                     self.together.vector.join(&peer.told.applied);
                     of += 1;
                 }
@@ -106,9 +106,9 @@ impl Members {
     /// Whether what is kept is made of the sources as they are now. A peer that was replaced since
     /// is missed: its successor is not joined, and one less is.
     fn together_is_fresh(&self) -> bool {
-        let joined = self.peers.values().filter(|peer| peer.told.joined).count();
+        let joined = self.peers.values().filter(|peer| *peer.told.joined).count();
         self.together.of == Some(joined)
-            && self.peers.values().all(|peer| peer.told.joined == peer.is_source())
+            && self.peers.values().all(|peer| *peer.told.joined == peer.is_source())
     }
 
     /// Compares what a peer says that it has with what it said last, and with what is applied here. Mostly it
@@ -133,5 +133,91 @@ impl Members {
             self.sources().for_each(|(_, applied, _)| together.join(applied));
             assert_eq!(self.together.vector, together, "what the sources have together");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+    use alloc::string::String;
+    use alloc::vec::Vec;
+
+    use super::*;
+    use crate::Engine;
+    use crate::action::Action;
+    use crate::config::{Config, Farm};
+    use crate::event::Event;
+    use crate::stamp::Timestamp;
+
+    impl Members {
+        /// Forgets all that is [`Kept`].
+        fn forget_kept(&mut self) {
+            self.states_changed();
+            *self.heard_since = false;
+            *self.together = Together::default();
+            for peer in self.peers.values_mut() {
+                (*peer.told.joined, *peer.told.covered) = (false, None);
+            }
+        }
+    }
+
+    const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
+
+    /// Engines whose commands arrive at once, from a time on, for so many steps of 50 ms; and all that they did.
+    fn run(engines: &mut [Engine], from: u64, steps: u64) -> String {
+        let mut did = Vec::new();
+        for now in (from..from + steps).map(|step| START.plus_micros(step * 50_000)) {
+            for of in 0..engines.len() {
+                engines[of].handle(now, Event::Timer);
+                while let Some(action) = engines[of].poll_action() {
+                    if let Action::Publish { command, .. } = &action {
+                        let from = engines[of].server();
+                        for to in (0..engines.len()).filter(|&to| to != of) {
+                            let command = command.clone();
+                            engines[to].handle(now, Event::Command { from, command });
+                        }
+                    }
+                    did.push(format!("{of} {now:?} {action:?}"));
+                }
+            }
+        }
+        did.join("\n")
+    }
+
+    #[test]
+    fn an_engine_that_has_forgotten_what_it_keeps_is_the_same_text_and_does_the_same() {
+        let servers: Vec<_> = (1..=3).map(|number| ServerId::new(number, START)).collect();
+        let engine = |&server: &ServerId| {
+            let config = Config::new(server, Farm::default());
+            Engine::new(config, [7; 32], START).expect("a good configuration")
+        };
+        let mut engines: Vec<Engine> = servers.iter().map(engine).collect();
+        for (engine, &own) in engines.iter_mut().zip(&servers) {
+            let others = servers.iter().filter(|&&other| other != own);
+            others.for_each(|&other| engine.handle(START, Event::PeerUp(other)));
+        }
+        run(&mut engines, 1, 40);
+        let shown = |engines: &[Engine]| {
+            format!("{:?}", engines.iter().map(Engine::behaviour).collect::<Vec<_>>())
+        };
+        for engine in &mut engines {
+            engine.members.together();
+            engine.members.linked_unheard();
+        }
+        let (before, mut forgetful) = (shown(&engines), engines.clone());
+        for engine in &mut forgetful {
+            let known = |engine: &Engine| {
+                let members = &engine.members;
+                let peers = members.peers.values().all(|peer| peer.told.covered.is_some());
+                (members.together_is_fresh(), peers, members.first_silence.is_some())
+            };
+            assert_eq!(known(engine), (true, true, true), "there is something to forget");
+            engine.members.forget_kept();
+            assert_eq!(known(engine), (false, false, false));
+        }
+        assert_eq!(shown(&forgetful), before, "what is kept is not shown");
+        assert_eq!(run(&mut forgetful, 41, 40), run(&mut engines, 41, 40));
+        assert_eq!(shown(&forgetful), shown(&engines));
+        forgetful.iter().for_each(Engine::check_invariants);
     }
 }

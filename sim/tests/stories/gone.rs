@@ -11,6 +11,11 @@ fn written(world: &mut World, server: usize, token: &Token, name: &str) -> Serve
     set(world, server, token, name, "x")
 }
 
+/// Whether a copy at a server shows the second write of who died.
+fn has_second(world: &World, server: usize) -> bool {
+    world.engine(server).copies().any(|copy| copy.get("second").is_some())
+}
+
 /// Server 2 writes to a session that all have: once so that nobody hears of it, and once so that
 /// only server 1 does, beyond a gap. Then it dies before anybody can ask.
 fn a_death_that_leaves_a_hole(world: &mut World) -> (Token, Token) {
@@ -114,8 +119,7 @@ fn what_came_with_an_answer_is_published_again_when_its_holder_dies() {
     world.start(2);
     settle(&mut world);
     assert_eq!(world.differences(), Vec::<String>::new());
-    let second = world.engine(2).copies().any(|copy| copy.get("second").is_some());
-    assert!(second, "the write that the answer brought is everywhere");
+    assert!(has_second(&world, 2), "the write that the answer brought is everywhere");
 }
 
 /// That a server left is told on: its own word may be lost, and a server that starts later never
@@ -276,14 +280,51 @@ fn what_was_left_to_who_told_of_it_is_published_by_who_was_told_when_that_one_di
     let _ = world.read(0, &token);
     assert_eq!(world.status(1).counters.published_again, 0, "the story needs one that waits");
     world.crash(1);
-    let has = |world: &World, server: usize| {
-        world.engine(server).copies().any(|copy| copy.get("second").is_some())
-    };
-    assert!(has(&world, 0) && !has(&world, 2), "one alone has it, and was told of it");
+    assert!(
+        has_second(&world, 0) && !has_second(&world, 2),
+        "one alone has it, and was told of it"
+    );
     settle(&mut world);
     assert_eq!(world.status(0).counters.published_again, 1);
     world.start(1);
     settle(&mut world);
     assert_eq!(world.differences(), Vec::<String>::new());
-    assert!((0..3).all(|server| has(&world, server)));
+    assert!((0..3).all(|server| has_second(&world, server)));
+}
+
+/// Two servers have parts of what a dead one wrote, each beyond a gap, and the first of them has published its own.
+#[test]
+fn who_has_published_its_part_of_what_is_left_publishes_what_it_is_told_of_afterwards_too() {
+    let mut world = farm(124);
+    let (mine, others) = (create(&mut world, 2), create(&mut world, 2));
+    settle(&mut world);
+    world.network.partition(&[2], &[0, 1]);
+    written(&mut world, 2, &mine.token, "nobody's");
+    world.network.heal();
+    world.network.partition(&[2], &[1]);
+    written(&mut world, 2, &mine.token, "first");
+    world.run_for(Duration::from_millis(5));
+    world.network.heal();
+    world.network.partition(&[2], &[0]);
+    let second = written(&mut world, 2, &others.token, "second");
+    world.run_for(Duration::from_millis(5));
+    world.crash(2);
+    world.network.heal();
+    world.start(2);
+    while world.status(0).counters.published_again == 0 {
+        world.run_for(Duration::from_millis(1));
+    }
+    let _ = world.read(0, &second.token);
+    assert_eq!(world.status(1).counters.published_again, 0, "the story needs one that waits");
+    world.crash(1);
+    assert!(
+        has_second(&world, 0) && !has_second(&world, 2),
+        "one alone has it, and was told of it"
+    );
+    settle(&mut world);
+    assert_eq!(world.status(0).counters.published_again, 2);
+    world.start(1);
+    settle(&mut world);
+    assert_eq!(world.differences(), Vec::<String>::new());
+    assert!((0..3).all(|server| has_second(&world, server)));
 }
