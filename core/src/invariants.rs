@@ -103,7 +103,7 @@ impl Engine {
     /// A number that changes when the state does, cheap enough to take after every event: for
     /// comparing two runs of one seed (G9), not for comparing servers.
     pub fn fingerprint(&self) -> u64 {
-        let totals = self.facts.totals();
+        let (totals, next) = (self.facts.totals(), self.next);
         let words = [
             self.now.as_micros(),
             self.clock.newest().to_bits(),
@@ -116,6 +116,11 @@ impl Engine {
             self.counters.merged,
             self.counters.repaired,
             self.view_generation(),
+            self.random.drawn().0 as u64,
+            self.random.drawn().1 as u64,
+            // Who is to do what when says most of all talks that go on.
+            next.map_or(0, |(due, _)| due.as_micros()),
+            next.map_or(0, |(_, timer)| timer as u64 + 1),
         ];
         let hash = words.into_iter().fold(0, mix);
         mix(hash, self.applied.digest())

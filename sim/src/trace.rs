@@ -10,8 +10,11 @@ use grapevine_core::{
 
 use crate::network::Link;
 
+mod digest;
 mod record;
 
+pub(crate) use digest::digest;
+use digest::mixed;
 pub use record::Record;
 
 /// The trace of one world.
@@ -33,19 +36,6 @@ pub(crate) struct Trace {
 struct State {
     applied: Vector,
     copies: BTreeMap<Address, Arc<Session>>,
-}
-
-/// A multiply and a rotation per word: enough that any difference changes all that follows.
-const fn mixed(hash: u64, word: u64) -> u64 {
-    (hash.rotate_left(5) ^ word).wrapping_mul(0x9e37_79b9_7f4a_7c15)
-}
-
-/// A digest of a message's bytes.
-pub(crate) fn digest(bytes: &[u8]) -> u64 {
-    let (words, rest) = bytes.as_chunks::<8>();
-    let start = bytes.len() as u64;
-    let hash = words.iter().fold(start, |hash, word| mixed(hash, u64::from_le_bytes(*word)));
-    rest.iter().fold(hash, |hash, &byte| mixed(hash, u64::from(byte)))
 }
 
 impl Trace {
@@ -88,7 +78,7 @@ impl Trace {
         self.mix(at.as_micros());
         self.mix(from.to_bits());
         self.mix((link.0 as u64) << 32 | link.1 as u64);
-        self.mix(name.len() as u64);
+        self.mix(self::digest(name.as_bytes()));
         self.mix(digest);
     }
 
@@ -98,10 +88,7 @@ impl Trace {
         for &address in changed {
             self.mix(address.origin.to_bits() ^ u64::from(address.slot));
             let Some(copy) = engine.copy(address) else { continue };
-            self.mix(copy.newest_stamp().to_bits());
-            self.mix(copy.accessed.to_bits() ^ u64::from(copy.complete));
-            self.mix(copy.footprint() as u64);
-            copy.seen.iter().for_each(|(_, stamp)| self.mix(stamp.to_bits()));
+            self.hash = digest::copy(self.hash, copy);
         }
     }
 
@@ -115,7 +102,7 @@ impl Trace {
     }
 
     pub(crate) fn note(&mut self, at: Timestamp, server: usize, what: &'static str) {
-        self.handled(at, server, what.len() as u64);
+        self.handled(at, server, digest(what.as_bytes()));
         if self.recording {
             self.records.push(Record::Fault { at, server, what });
             if what == "crash" {
@@ -148,7 +135,7 @@ impl Trace {
     }
 
     pub(crate) fn lost(&mut self, at: Timestamp, link: Link, command: &Command, why: &'static str) {
-        self.mix(why.len() as u64);
+        self.mix(digest(why.as_bytes()));
         if self.recording {
             let (about, command) = (record::sessions(command), command.name());
             self.records.push(Record::Lost { at, link, command, about, why });
@@ -161,7 +148,7 @@ impl Trace {
         server: usize,
         outcome: &Result<Response, RequestError>,
     ) {
-        self.mix(u64::from(outcome.is_ok()));
+        self.hash = digest::outcome(self.hash, outcome);
         if self.recording {
             let (what, about) = record::answer(outcome);
             let good = outcome.is_ok();

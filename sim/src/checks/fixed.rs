@@ -131,8 +131,9 @@ pub(super) fn refused(scene: &Scene<'_>, answered: &Answered<'_>, why: &LimitErr
         LimitError::IdleTimeout { .. } => {
             (SHORTEST..=farm.max_lifetime).contains(&asked.idle_timeout)
         }
-        _ => false,
+        _ => return Ok(()),
     };
+    scene.tally.looked(Rule::TimesRefused);
     if allowed { Err(format!("the farm allows what a customer asked for: {why}")) } else { Ok(()) }
 }
 

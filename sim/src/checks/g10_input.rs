@@ -1,5 +1,7 @@
 //! G10: no bytes from the network and no token from a customer do harm.
 
+use grapevine_core::Response;
+
 use crate::shop::Intent;
 
 use super::{About, Answered, Check, Judgement, Rule, Scene};
@@ -16,7 +18,7 @@ static ABOUT: About = About {
     source: "Section 11 of the protocol.",
     rule: "A message with flipped bits is refused by the frame's checksum. A token with flipped \
            bits is refused before the engine sees it. Every response is about the session of the \
-           token that it answers, or after a rotation about the one that took its place. A panic anywhere stops the run. (`fuzz/` goes deeper.)",
+           token that it answers, or after a rotation about the one that took its place. A panic anywhere stops the run. (`fuzz/` goes deeper, and measures how much memory an input takes.)",
     file: "sim/src/checks/g10_input.rs",
     not_applied: None,
 };
@@ -30,23 +32,22 @@ impl Check for Input {
         self.looked
     }
 
-    fn answered(&mut self, _: &Scene<'_>, answered: &Answered<'_>) -> Judgement {
-        self.looked += 1;
+    fn answered(&mut self, scene: &Scene<'_>, answered: &Answered<'_>) -> Judgement {
         let Some(token) = &answered.flight.token else { return Ok(()) };
         let rotates = matches!(answered.flight.intent, Intent::Rotate(_));
-        match answered.outcome {
-            Ok(grapevine_core::Response::Session(served)) if rotates => {
-                let replaced = served.session.fixed.replaces.map(|replaces| replaces.id);
-                if replaced != Some(token.id) || served.token.id != served.session.id {
-                    return Err(format!("{} was rotated, and answered with another", token.id));
-                }
-                Ok(())
+        let Ok(Response::Session(served)) = answered.outcome else { return Ok(()) };
+        self.looked += 1;
+        scene.tally.looked(Rule::SameSession);
+        let id = served.session.id;
+        if rotates {
+            let replaced = served.session.fixed.replaces.map(|replaces| replaces.id);
+            if replaced != Some(token.id) || served.token.id != id {
+                return Err(format!("{} was rotated, and answered with another", token.id));
             }
-            Ok(grapevine_core::Response::Session(served)) if served.session.id != token.id => {
-                Err(format!("asked for {}, served {}", token.id, served.session.id))
-            }
-            _ => Ok(()),
+        } else if id != token.id || served.token.id != id {
+            return Err(format!("asked for {}, served {id}", token.id));
         }
+        Ok(())
     }
 
     fn end(&mut self, scene: &Scene<'_>) -> Judgement {

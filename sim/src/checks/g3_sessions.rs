@@ -328,7 +328,8 @@ fn carries_enough(scene: &Scene<'_>, answered: &Answered<'_>, served: &Served) -
     needed.retain(|server, stamp| !carried.covers_entry(server, stamp));
     for server in 0..scene.world.size() {
         let Some(engine) = scene.world.running(server) else { continue };
-        scene.tally.looked(Rule::Carried);
+        let other = server != answered.server && !needed.is_empty();
+        scene.tally.add(Rule::Carried, u64::from(other));
         let lacks = !engine.applied().covers(&needed) && engine.view().serving;
         if lacks && !out_of_the_count(scene, answered, (served, &needed), engine) {
             return Err(format!(

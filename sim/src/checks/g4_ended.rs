@@ -50,7 +50,8 @@ static ABOUT: About = About {
            it replaced alive, and serves it only in its grace and only to be read. A server that \
            has stored a revocation never has a session of that principal alive that names none as \
            new and was made before the record's time was over, nor serves it, until that time (by its own clock, if it has made the record). Who replaced and revoked what is taken from the writes, not from \
-           the servers' copies. At the end no healed server has a live copy of a session that \
+           the servers' copies (and, beside that, from the copies: what ended a session does not lie beside it alive, \
+           looked at when what took its place is stored, and everything every 256 events, in a large farm as often in its own time). At the end no healed server has a live copy of a session that \
            another healed server knows to be over, by any of these (but for what a server that is not healed, and that \
            only some of them hear, wrote beyond a gap: G1). (That an old session never \
            shows the new one's contents is checked with G3.) Where cut-off servers are to refuse, \
@@ -134,14 +135,15 @@ impl Ended {
     fn cut_off(&mut self, scene: &Scene<'_>, server: usize, served: &Served) -> Judgement {
         let id = served.session.id;
         let refuses = scene.world.farm().when_isolated == WhenIsolated::Refuse;
-        self.looked += u64::from(refuses);
+        if scene.world.hears_majority(server) {
+            return Ok(());
+        }
+        self.looked += 1;
         scene.tally.looked(Rule::CutOff);
-        match scene.world.hears_majority(server) {
-            false if refuses => Err(format!("{id} was served by a cut-off server")),
-            false if !served.isolated => {
-                Err(format!("a cut-off server served {id} as if it were not"))
-            }
-            _ => Ok(()),
+        match served.isolated {
+            _ if refuses => Err(format!("{id} was served by a cut-off server")),
+            false => Err(format!("a cut-off server served {id} as if it were not")),
+            true => Ok(()),
         }
     }
 }
@@ -175,7 +177,10 @@ impl Check for Ended {
     fn wrote(&mut self, scene: &Scene<'_>, by: ServerId, write: &Write, _: bool) -> Judgement {
         // What waits for acknowledgements is served when it is written.
         let Write::Update(delta) = write else { return Ok(()) };
-        scene.tally.looked(Rule::NotWritten);
+        if self.known.contains_key(&by) {
+            self.looked += 1;
+            scene.tally.looked(Rule::NotWritten);
+        }
         let Some(last) = self.knows(by, &delta.id).and_then(|known| known.over) else {
             return Ok(());
         };
@@ -188,6 +193,12 @@ impl Check for Ended {
     fn stored(&mut self, scene: &Scene<'_>, by: ServerId, copy: &Arc<Session>) -> Judgement {
         let (id, life) = (copy.id, copy.life);
         self.hear(scene, by, copy);
+        let engine = scene.world.running(usize::from(by.number()) - 1);
+        if let Some(engine) = engine.filter(|engine| engine.server() == by)
+            && let Some(old) = replaced_beside(scene, engine, copy)
+        {
+            return Err(beside(old, by));
+        }
         if life != Life::Live {
             let known = self.known(by, &id);
             known.over.get_or_insert_with(|| copy.seen.get(by));
@@ -231,14 +242,10 @@ impl Check for Ended {
     }
 
     fn now_and_then(&mut self, scene: &Scene<'_>) -> Judgement {
-        for server in 0..scene.world.size() {
-            let Some(engine) = scene.world.running(server) else { continue };
+        let running = (0..scene.world.size()).filter_map(|server| scene.world.running(server));
+        for engine in running {
             if let Some(copy) = beside_its_end(scene, engine) {
-                return Err(format!(
-                    "{} lives at server {} beside what ended it",
-                    copy.id,
-                    server + 1
-                ));
+                return Err(beside(copy, engine.server()));
             }
         }
         Ok(())
@@ -257,7 +264,10 @@ impl Check for Ended {
         let judged =
             |copy: &Session| copy.life != Life::Deleted && !scene.damaged.contains(&name(&copy.id));
         for (server, copy) in copies().filter(|(_, copy)| judged(copy)) {
-            scene.tally.looked(Rule::OverAtTheEnd);
+            if !over.is_empty() {
+                self.looked += 1;
+                scene.tally.looked(Rule::OverAtTheEnd);
+            }
             let rotated = over
                 .rotated
                 .get(&name(&copy.id))
@@ -279,6 +289,10 @@ struct Over {
 }
 
 impl Over {
+    fn is_empty(&self) -> bool {
+        self.deleted.is_empty() && self.rotated.is_empty() && self.revoked.is_empty()
+    }
+
     fn revoked(&self, scene: &Scene<'_>, copy: &Session) -> bool {
         let newest = copy.fixed.principal.as_ref().and_then(|whose| self.revoked.get(whose));
         newest.is_some_and(|newest| is_kept(scene, newest) && newest.ends(&copy.id, &copy.fixed))
@@ -299,22 +313,41 @@ fn note_newest(of: &mut BTreeMap<Principal, Revocation>, revocation: &Revocation
     }
 }
 
+fn beside(copy: &Session, server: ServerId) -> String {
+    format!("{} lives at {server} beside what ended it", copy.id)
+}
+
+/// Whether a copy is judged by what lies beside it: memory that lost one and got it back may have had what ended it
+/// meanwhile.
+fn is_judged(scene: &Scene<'_>, copy: &Session) -> bool {
+    !scene.damaged.contains(&name(&copy.id))
+}
+
+/// The live copy of the session that this copy's took the place of, at the same server.
+fn replaced_beside<'a>(
+    scene: &Scene<'_>,
+    engine: &'a Engine,
+    copy: &Session,
+) -> Option<&'a Session> {
+    let replaces = copy.fixed.replaces.as_ref()?;
+    let old = engine.copy(replaces.id.address)?;
+    if name(&old.id) != name(&replaces.id) || !is_judged(scene, old) {
+        return None;
+    }
+    scene.tally.looked(Rule::Beside);
+    (old.life == Life::Live).then_some(&**old)
+}
+
 /// A live copy of a server that has, beside it, what ended it.
 fn beside_its_end<'a>(scene: &Scene<'_>, engine: &'a Engine) -> Option<&'a Session> {
-    // Memory that lost a copy and got it back may have had what ended it meanwhile.
-    let judged =
-        |copy: &Session| copy.life == Life::Live && !scene.damaged.contains(&name(&copy.id));
     // Looked for once: most slots of an array are free.
     let mut copies: Vec<&Session> = Vec::with_capacity(crate::claims::held(engine));
     engine.copies().for_each(|copy| copies.push(copy));
     let mut revoked = BTreeMap::new();
     for copy in &copies {
-        if let Some(replaces) = &copy.fixed.replaces
-            && let Some(old) = engine.copy(replaces.id.address)
-            && name(&old.id) == name(&replaces.id)
-            && judged(old)
-        {
-            return Some(old);
+        let old = replaced_beside(scene, engine, copy);
+        if old.is_some() {
+            return old;
         }
         if copy.is_revocation()
             && let Some(revocation) = Revocation::of(copy)
@@ -329,9 +362,14 @@ fn beside_its_end<'a>(scene: &Scene<'_>, engine: &'a Engine) -> Option<&'a Sessi
         let of = copy.fixed.principal.as_ref().and_then(|whose| revoked.get(whose));
         of.is_some_and(|revocation| revocation.ends(&copy.id, &copy.fixed))
     };
-    copies
-        .into_iter()
-        .find(|copy| copy.fixed.revocation < Some(newest) && judged(copy) && ends(copy))
+    copies.into_iter().find(|copy| {
+        let judged = copy.fixed.revocation < Some(newest) && is_judged(scene, copy);
+        if !judged || !ends(copy) {
+            return false;
+        }
+        scene.tally.looked(Rule::Beside);
+        copy.life == Life::Live
+    })
 }
 
 fn over<'a>(copies: impl Iterator<Item = &'a Session>) -> Over {

@@ -162,6 +162,8 @@ impl Check for Expiry {
             }
             Err(RequestError::NotFound(NotFound::Ended)) => {
                 let known = scene.model.get(&token.id);
+                self.looked += 1;
+                scene.tally.looked(Rule::EndedSaid);
                 if known.is_some_and(|known| !known.ended) && scene.world.now() < token.deadline {
                     return Err(format!("{} is said to be ended, and nobody ended it", token.id));
                 }

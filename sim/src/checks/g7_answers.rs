@@ -10,6 +10,8 @@ use crate::shop::{Flight, Intent};
 #[derive(Default)]
 pub(super) struct Answers {
     looked: u64,
+    /// How many requests have been answered.
+    answered: u64,
 }
 
 /// Beyond the engine's own time-outs: what slow servers and skewed clocks may add.
@@ -41,8 +43,8 @@ static ABOUT: About = About {
     rule: "No request waits longer than its kind may, at a server that was not paused, slow or stepped meanwhile \
            and did not die: `query_timeout` while its server starts; then, if it is about a session, that time once more or the time that \
            it names itself (a leave: `leave_timeout`, a comparison: what it was given); then `ack_timeout`, if it waits for others; and a \
-           second. A second \
-           response stops the run. From 50 heartbeats after healing on (on turmoil and sockets connections may be dead then: \
+           second. Looked at when it is answered, and every 256 events if it is not (in a large farm as often in its own time). A second \
+           response stops the run, and who asked a healed server and has none at the end breaks this. From 50 heartbeats after healing on (on turmoil and sockets connections may be dead then: \
            they count from when adapters have given those up, after `silence_timeout`, and have dialled anew), every customer that asks a \
            healed server is served, or told for certain that the session is over or lost: to read, and then to write or \
            to create a session, where a majority, or all if all are healed and have by then what that server wrote before, are to have it (unless not all are, and a server holds a part of which the rest is \
@@ -89,6 +91,26 @@ fn holds_parts(scene: &Scene<'_>) -> bool {
     scene.healed.len() < scene.world.size() && { engines }.any(|engine| engine.partial() > 0)
 }
 
+impl Answers {
+    /// How long a request has waited so far.
+    fn in_time(&mut self, scene: &Scene<'_>, flight: &Flight) -> Judgement {
+        if !flight.prompt {
+            return Ok(());
+        }
+        self.looked += 1;
+        scene.tally.looked(Rule::Waits);
+        let (waited, longest) = (scene.world.now().since(flight.sent), longest(flight));
+        if waited > longest {
+            return Err(format!(
+                "a request ({:?}) waits for {waited:?} at server {}; {longest:?} are allowed",
+                flight.intent,
+                flight.server + 1,
+            ));
+        }
+        Ok(())
+    }
+}
+
 impl Check for Answers {
     fn about(&self) -> &'static About {
         &ABOUT
@@ -99,13 +121,17 @@ impl Check for Answers {
     }
 
     fn answered(&mut self, scene: &Scene<'_>, answered: &Answered<'_>) -> Judgement {
-        self.looked += 1;
+        self.answered += 1;
         let flight = answered.flight;
+        self.in_time(scene, flight)?;
         // Of a session that one server's memory lost, the others may have a part only.
         let name = flight.token.as_ref().map(|token| (token.id.address, token.id.created));
         let damaged = name.is_some_and(|name| scene.damaged.contains(&name));
-        let asked = if flight.intent == Intent::Read { Rule::Last } else { Rule::LastWrite };
-        scene.tally.add(asked, u64::from(flight.last && !damaged));
+        if flight.last && !damaged && flight.intent != Intent::Verify {
+            self.looked += 1;
+            let reads = flight.intent == Intent::Read;
+            scene.tally.looked(if reads { Rule::Last } else { Rule::LastWrite });
+        }
         if flight.last
             && !damaged
             && let Err(why @ RequestError::NotReplicated { .. }) = answered.outcome
@@ -133,23 +159,12 @@ impl Check for Answers {
     }
 
     fn now_and_then(&mut self, scene: &Scene<'_>) -> Judgement {
-        for flight in scene.flights.values() {
-            let waited = scene.world.now().since(flight.sent);
-            scene.tally.add(Rule::Waits, u64::from(flight.prompt));
-            if flight.prompt && waited > longest(flight) {
-                return Err(format!(
-                    "a request ({:?}) waits for {waited:?} at server {}; {:?} are allowed",
-                    flight.intent,
-                    flight.server + 1,
-                    longest(flight)
-                ));
-            }
-        }
-        Ok(())
+        scene.flights.values().try_for_each(|flight| self.in_time(scene, flight))
     }
 
     fn end(&mut self, scene: &Scene<'_>) -> Judgement {
         let mut flights = scene.flights.values();
+        scene.tally.add(Rule::Responded, self.answered + scene.flights.len() as u64);
         match flights.find(|flight| scene.healed.contains(&flight.server)) {
             Some(flight) => Err(format!(
                 "a request at server {} never got a response: {:?} sent at {:?}",
