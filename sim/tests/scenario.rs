@@ -299,3 +299,8 @@ fn a_process_that_is_started_again_and_again_takes_no_place_in_each_life_for_wha
 fn a_new_id_is_for_what_is_left_of_a_session_by_the_word_of_who_wrote_to_its_forerunner() {
     holds(include_str!("found/new-id-of-what-is-lost-in-part.toml"));
 }
+
+#[test]
+fn an_answer_that_goes_out_late_is_judged_by_the_processes_that_lived_when_it_was_given() {
+    holds(include_str!("found/answered-late.toml"));
+}

@@ -145,3 +145,33 @@ impl Engine {
         everywhere
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec::Vec;
+
+    use crate::command::Command;
+    use crate::event::Event;
+    use crate::id::ServerId;
+    use crate::protocol::testing::{START, at, farm, heartbeat};
+
+    #[test]
+    fn a_link_to_a_newer_process_is_not_told_on_any_more_once_the_one_that_counts_speaks() {
+        let mut engines = farm();
+        let process = |boot: u64| ServerId::new(3, START.plus_micros(boot * 1_000_000));
+        let (older, newer) = (process(3), process(4));
+        let me = engines[0].server();
+        let second = engines[1].server();
+        let mut told = heartbeat(&mut engines[1], at(100), me);
+        (told.members, told.linked) = (Vec::from([me, second, older]), Vec::from([newer]));
+        let command = Command::Heartbeat(told);
+        engines[0].handle(at(100), Event::Command { from: second, command });
+        assert_eq!(engines[0].members.linked_unheard(), [newer], "nobody has heard either");
+        let mut first = heartbeat(&mut engines[2], at(101), me);
+        first.members = Vec::from([me, second, older]);
+        let command = Command::Heartbeat(first);
+        engines[0].handle(at(101), Event::Command { from: older, command });
+        assert_eq!(engines[0].members.linked_unheard(), []);
+        engines[0].check_invariants();
+    }
+}

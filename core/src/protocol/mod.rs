@@ -21,5 +21,7 @@ pub(crate) mod rotate;
 pub(crate) mod serve;
 mod silence;
 pub(crate) mod sources;
+#[cfg(test)]
+mod testing;
 pub(crate) mod verify;
 pub(crate) mod write;

@@ -143,11 +143,8 @@ mod tests {
     use alloc::vec::Vec;
 
     use super::*;
-    use crate::Engine;
-    use crate::action::Action;
-    use crate::config::{Config, Farm};
-    use crate::event::Event;
-    use crate::stamp::Timestamp;
+    use crate::engine::Engine;
+    use crate::protocol::testing::{farm, run};
 
     impl Members {
         /// Forgets all that is [`Kept`].
@@ -161,45 +158,13 @@ mod tests {
         }
     }
 
-    const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
-
-    /// Engines whose commands arrive at once, from a time on, for so many steps of 50 ms; and all that they did.
-    fn run(engines: &mut [Engine], from: u64, steps: u64) -> String {
-        let mut did = Vec::new();
-        for now in (from..from + steps).map(|step| START.plus_micros(step * 50_000)) {
-            for of in 0..engines.len() {
-                engines[of].handle(now, Event::Timer);
-                while let Some(action) = engines[of].poll_action() {
-                    if let Action::Publish { command, .. } = &action {
-                        let from = engines[of].server();
-                        for to in (0..engines.len()).filter(|&to| to != of) {
-                            let command = command.clone();
-                            engines[to].handle(now, Event::Command { from, command });
-                        }
-                    }
-                    did.push(format!("{of} {now:?} {action:?}"));
-                }
-            }
-        }
-        did.join("\n")
+    fn shown(engines: &[Engine]) -> String {
+        format!("{:?}", engines.iter().map(Engine::behaviour).collect::<Vec<_>>())
     }
 
     #[test]
     fn an_engine_that_has_forgotten_what_it_keeps_is_the_same_text_and_does_the_same() {
-        let servers: Vec<_> = (1..=3).map(|number| ServerId::new(number, START)).collect();
-        let engine = |&server: &ServerId| {
-            let config = Config::new(server, Farm::default());
-            Engine::new(config, [7; 32], START).expect("a good configuration")
-        };
-        let mut engines: Vec<Engine> = servers.iter().map(engine).collect();
-        for (engine, &own) in engines.iter_mut().zip(&servers) {
-            let others = servers.iter().filter(|&&other| other != own);
-            others.for_each(|&other| engine.handle(START, Event::PeerUp(other)));
-        }
-        run(&mut engines, 1, 40);
-        let shown = |engines: &[Engine]| {
-            format!("{:?}", engines.iter().map(Engine::behaviour).collect::<Vec<_>>())
-        };
+        let mut engines = farm();
         for engine in &mut engines {
             engine.members.together();
             engine.members.linked_unheard();

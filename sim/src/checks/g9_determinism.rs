@@ -11,8 +11,9 @@ static ABOUT: About = About {
     promise: "Same seed and same inputs: the same trace, byte for byte, on any machine, in debug and \
               release.",
     source: "Section 11 of the protocol.",
-    rule: "A rolling hash over every event, its time, its server, the bytes of its message and the \
-           server's state afterwards. `sim/tests/determinism.rs` compares it between two processes, \
+    rule: "A rolling hash over every event, its time, its server, the bytes of its message, every answer, and the \
+           server's state afterwards: each copy that changed, whole but for its secret; what is applied, how much was drawn at \
+           random, what is due next and when; and totals. `sim/tests/determinism.rs` compares it between two processes, \
            and `.ci/run` between debug and release; the swarm runs its first and then every 64th \
            run twice, and counts those as looked at.",
     file: "sim/src/checks/g9_determinism.rs",
