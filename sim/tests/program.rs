@@ -76,6 +76,23 @@ fn a_run_prints_one_json_object_with_everything_that_scripts_rely_on() {
     }
 }
 
+#[test]
+fn what_a_run_prints_is_a_scenario_that_is_the_same_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("printed.toml");
+    let path = file.to_str().expect("plain");
+    let hash = |printed: &str| {
+        let (_, rest) = printed.split_once("; trace ").expect("the hash");
+        rest.split_whitespace().next().expect("a word").to_owned()
+    };
+    let first = text(&simulator(&["run", "--seed", "7"]).stdout);
+    std::fs::write(&file, &first).expect("written");
+    let again = simulator(&["run", "--scenario", path]);
+    assert_eq!(again.status.code(), Some(0), "{}", text(&again.stderr));
+    assert_eq!(hash(&text(&again.stdout)), hash(&first));
+    assert_eq!(hash(&first).len(), 16, "{first}");
+}
+
 /// `simulator run --seed 3 | head -n 0`, and the like.
 #[test]
 fn who_stops_reading_has_seen_enough_and_the_exit_code_is_the_verdict() {
@@ -194,8 +211,8 @@ fn a_result_never_takes_its_scenarios_place() {
     let path = folder.path().join("scenario.toml");
     std::fs::write(&path, "seed = 1\nservers = 1\nduration_s = 1.0").expect("it can be written");
     let path = path.to_str().expect("plain");
-    for call in ["report", "shrink"] {
-        let output = simulator(&[call, "--scenario", path, "--out", path]);
+    for [call, to] in [["report", "--out"], ["shrink", "--out"], ["run", "--trace"]] {
+        let output = simulator(&[call, "--scenario", path, to, path]);
         assert_eq!(output.status.code(), Some(2));
         assert!(text(&output.stderr).contains("is the scenario itself"), "{call}");
     }
