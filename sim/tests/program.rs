@@ -93,6 +93,16 @@ fn what_a_run_prints_is_a_scenario_that_is_the_same_run() {
     assert_eq!(hash(&first).len(), 16, "{first}");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_summary_that_can_not_be_written_is_told_after_what_the_swarm_came_to() {
+    let done = simulator(&["swarm", "--seeds", "0..60", "--json", "/dev/full"]);
+    let (said, why) = (text(&done.stdout), text(&done.stderr));
+    assert_eq!(done.status.code(), Some(2), "{said}");
+    assert!(said.ends_with("All guarantees held in all of 60 runs.\n"), "{said}");
+    assert!(why.contains("/dev/full can't be written: "), "{why}");
+}
+
 /// `simulator run --seed 3 | head -n 0`, and the like.
 #[test]
 fn who_stops_reading_has_seen_enough_and_the_exit_code_is_the_verdict() {
@@ -246,12 +256,23 @@ fn the_last_line_of_a_swarm_says_what_it_came_to() {
 }
 
 #[test]
-fn a_swarm_that_is_cut_short_by_its_time_says_so_and_is_not_blamed_for_what_it_had_no_time_to_look_at()
- {
+fn a_swarm_that_is_cut_short_though_all_marks_are_required_fails_and_says_how_much_was_run() {
+    let range = ["swarm", "--seeds", "0..9000000", "--minutes", "0.02", "--require-marks"];
+    let done = simulator(&range);
+    let said = text(&done.stdout);
+    assert_eq!(done.status.code(), Some(1), "{said}");
+    let last = said.lines().last().expect("a line");
+    assert!(last.contains("marks could not be judged, for time was up: "), "{last}");
+    assert!(last.ends_with(" of 9000000 seeds were run."), "{last}");
+}
+
+#[test]
+fn a_swarm_that_may_be_cut_short_says_so_and_is_not_blamed_for_what_it_had_no_time_to_look_at() {
     let folder = tempfile::tempdir().expect("a folder");
     let json = folder.path().join("summary.json");
     let mut command = Command::new(env!("CARGO_BIN_EXE_grapevine-sim"));
     command.args(["swarm", "--seeds", "0..9000000", "--minutes", "0.03", "--require-marks"]);
+    command.arg("--may-be-cut-short");
     let done = command.arg("--json").arg(&json).output().expect("it runs");
     let said = text(&done.stdout);
     assert_eq!(done.status.code(), Some(0), "{said}");
