@@ -1,5 +1,6 @@
 //! The program as scripts use it: exit codes, the JSON of a run, and what is refused.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -91,6 +92,38 @@ fn what_a_run_prints_is_a_scenario_that_is_the_same_run() {
     assert_eq!(again.status.code(), Some(0), "{}", text(&again.stderr));
     assert_eq!(hash(&text(&again.stdout)), hash(&first));
     assert_eq!(hash(&first).len(), 16, "{first}");
+}
+
+/// The fields of a table of docs/testing.md: the names in its first column.
+fn documented(before: &str) -> BTreeSet<String> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/testing.md");
+    let docs = std::fs::read_to_string(file).expect("docs/testing.md");
+    let (_, rest) = docs.split_once(before).unwrap_or_else(|| panic!("no {before}"));
+    let table = rest.lines().skip_while(|line| !line.starts_with('|'));
+    let rows = table.take_while(|line| line.starts_with('|')).skip(2);
+    let cells = rows.filter_map(|row| row.split('|').nth(1).map(str::to_owned));
+    let names = |cell: String| -> Vec<String> {
+        cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    };
+    cells.flat_map(names).collect()
+}
+
+#[test]
+fn the_documented_fields_of_a_runs_and_of_a_swarms_json_are_those_that_are_written() {
+    let keys = |json: &str| -> BTreeSet<String> {
+        let json: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(json).expect("one JSON object");
+        json.into_iter().map(|(key, _)| key).collect()
+    };
+    let mut run = keys(&text(&simulator(&["run", "--seed", "3", "--json"]).stdout));
+    // Only where time is real.
+    run.insert("late_ms".to_owned());
+    assert_eq!(run, documented("What `run --json` prints"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("summary.json");
+    simulator(&["swarm", "--seeds", "0..2", "--json", file.to_str().expect("plain")]);
+    let summary = std::fs::read_to_string(file).expect("a summary");
+    assert_eq!(keys(&summary), documented("What `swarm --json FILE` writes"));
 }
 
 #[cfg(target_os = "linux")]
