@@ -99,21 +99,52 @@ fn shown(page: &str) -> Option<String> {
         println!("SKIPPED: there is no Chromium on this machine; nobody has drawn the page");
         return None;
     };
+    shown_by(&|| Command::new(&browser), page).unwrap_or_else(|why| panic!("{why}"))
+}
+
+/// The page as a browser has it; `None`, said aloud, if it shows no other page either. An error, if it shows others.
+fn shown_by(browser: &dyn Fn() -> Command, page: &str) -> Result<Option<String>, String> {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("run.html");
     std::fs::write(&file, page).expect("it is written");
-    let mut command = Command::new(browser);
-    command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"]);
-    command.args(["--no-first-run", "--disable-background-networking", "--disable-sync"]);
-    command.args(["--disable-component-update", "--window-size=1400,900", "--dump-dom"]);
-    command.arg(format!("--user-data-dir={}", folder.path().join("profile").display()));
-    let shown = command.arg(format!("file://{}#self-test", file.display())).output();
-    let shown = shown.expect("it runs");
-    if !shown.status.success() {
-        println!("SKIPPED: the Chromium on this machine does not run: {}", shown.status);
-        return None;
+    let show = |address: &str| {
+        let mut command = browser();
+        command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"]);
+        command.args(["--no-first-run", "--disable-background-networking", "--disable-sync"]);
+        command.args(["--disable-component-update", "--window-size=1400,900", "--dump-dom"]);
+        command.arg(format!("--user-data-dir={}", folder.path().join("profile").display()));
+        command.arg(address).output().expect("it runs")
+    };
+    let shown = show(&format!("file://{}#self-test", file.display()));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if shown.status.success() {
+        return Ok(Some(text(&shown.stdout)));
     }
-    Some(String::from_utf8_lossy(&shown.stdout).into_owned())
+    if show("about:blank").status.success() {
+        let (status, said) = (shown.status, text(&shown.stderr));
+        return Err(format!("Chromium shows an empty page, and not this one: {status}\n{said}"));
+    }
+    println!("SKIPPED: the Chromium on this machine does not run: {}", shown.status);
+    Ok(None)
+}
+
+#[cfg(unix)]
+#[test]
+fn a_browser_that_shows_an_empty_page_and_not_this_one_fails_the_test() {
+    // What a browser does is the text; its arguments come after the name.
+    let browser = |does: &'static str| {
+        move || {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", does, "chromium"]);
+            shell
+        }
+    };
+    let why =
+        shown_by(&browser(r#"case "$*" in *about:blank) ;; *) echo boom >&2; exit 3; esac"#), "");
+    let why = why.expect_err("it runs, and shows no page");
+    assert!(why.contains("exit status: 3") && why.ends_with("\nboom\n"), "{why}");
+    assert_eq!(shown_by(&browser("exit 3"), ""), Ok(None), "it shows nothing at all");
+    assert_eq!(shown_by(&browser("echo page"), ""), Ok(Some("page\n".to_owned())));
 }
 
 /// How many rows of a list there are by command, of those that `wanted` is true of.
