@@ -58,7 +58,7 @@ pub use scenario::{
     Buggify, Delay, FIELDS, FarmAcks, Fault, Field, Heal, Kind, Limits, Links, Memory, OwnDelay,
     Scenario, ScenarioError, Scripted, Timed, Workload,
 };
-pub use shrink::{Effort, Progress, Shrunk, Tries, script, shrink};
+pub use shrink::{Effort, Progress, Shrunk, Tries, script, shrink, shrink_first};
 pub use swarm::{
     Hits, LARGEST_SEED, RULES_FROM, Step, Summary, Swarm, hush_runs, run_against, run_in_steps,
     run_on, run_scenario, run_twice,

@@ -35,6 +35,14 @@ impl Default for Effort {
     }
 }
 
+impl Effort {
+    /// What is left of it after so many runs and so much time.
+    fn less(self, runs: u64, time: Duration) -> Self {
+        let (runs, time) = (self.runs.saturating_sub(runs), self.time.saturating_sub(time));
+        Self { runs, time, ..self }
+    }
+}
+
 /// What shrinking has come to.
 #[derive(Clone, Debug)]
 pub struct Shrunk {
@@ -71,17 +79,18 @@ pub fn script(scenario: &Scenario) -> (Outcome, Scenario) {
     (outcome, scripted)
 }
 
-/// Makes a scenario as small as it gets. `breaks` says which guarantee a scenario breaks, if any;
-/// `progress` is called whenever it got smaller. `None` if this one breaks none.
+/// Makes a scenario as small as it gets that breaks this guarantee. `breaks` says which guarantee a scenario breaks, if
+/// any; `progress` is called whenever it got smaller. `None`, after one run, if this one does not break it.
 pub fn shrink(
     scenario: &Scenario,
+    guarantee: &str,
     effort: &Effort,
     breaks: &mut dyn FnMut(&Scenario) -> Option<String>,
     progress: &mut dyn FnMut(Progress),
 ) -> Option<Shrunk> {
-    let guarantee = breaks(scenario)?;
-    let best = scenario.clone();
     let started = Instant::now();
+    let guarantee = breaks(scenario).filter(|broken| broken == guarantee)?;
+    let best = scenario.clone();
     let effort = *effort;
     let seeds = 0;
     let mut search = Search { best, guarantee, effort, seeds, started, runs: 1, breaks, progress };
@@ -100,6 +109,24 @@ pub fn shrink(
     let minimal = !search.over();
     let Search { best, guarantee, runs, .. } = search;
     Some(Shrunk { scenario: best, guarantee, runs, minimal })
+}
+
+/// Makes the first of these scenarios small that breaks this guarantee, as [`shrink`] does. The runs and the time are for
+/// all of them together.
+pub fn shrink_first(
+    scenarios: &[&Scenario],
+    guarantee: &str,
+    effort: &Effort,
+    breaks: &mut dyn FnMut(&Scenario) -> Option<String>,
+    progress: &mut dyn FnMut(Progress),
+) -> Option<Shrunk> {
+    let started = Instant::now();
+    (0..).zip(scenarios).find_map(|(before, scenario)| {
+        // Each that does not break it took one run.
+        let left = effort.less(before, started.elapsed());
+        let shrunk = shrink(scenario, guarantee, &left, breaks, progress)?;
+        Some(Shrunk { runs: shrunk.runs + before, ..shrunk })
+    })
 }
 
 /// Has every damage to memory fall on the copy of this number: which one a number means depends on what was

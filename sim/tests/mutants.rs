@@ -30,6 +30,22 @@ fn the_scorecard_has_a_row_with_all_figures_for_every_bug_and_none_besides() {
 }
 
 #[test]
+fn a_name_that_no_bug_has_is_refused_so_that_no_scorecard_is_empty() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let check = |only: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mutants"));
+        command.args(["--check", "--only", only, "--root"]).arg(&root);
+        command.output().expect("the program runs")
+    };
+    let output = check("a bug by no name");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("--only \"a bug by no name\": there is no such bug"), "{said}");
+    assert!(output.stdout.is_empty(), "a heading without rows");
+    assert_eq!(check("a gap is not noticed").status.code(), Some(0));
+}
+
+#[test]
 fn every_bug_of_the_scorecard_has_its_place_in_the_source() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let output = Command::new(env!("CARGO_BIN_EXE_mutants"))

@@ -1,5 +1,6 @@
 //! The program as scripts use it: exit codes, the JSON of a run, and what is refused.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -74,6 +75,65 @@ fn a_run_prints_one_json_object_with_everything_that_scripts_rely_on() {
     for part in ["seed = 3", "[workload]", "All guarantees held."] {
         assert!(plain.contains(part), "{part} in what `run` prints");
     }
+}
+
+#[test]
+fn what_a_run_prints_is_a_scenario_that_is_the_same_run() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("printed.toml");
+    let path = file.to_str().expect("plain");
+    let hash = |printed: &str| {
+        let (_, rest) = printed.split_once("; trace ").expect("the hash");
+        rest.split_whitespace().next().expect("a word").to_owned()
+    };
+    let first = text(&simulator(&["run", "--seed", "7"]).stdout);
+    std::fs::write(&file, &first).expect("written");
+    let again = simulator(&["run", "--scenario", path]);
+    assert_eq!(again.status.code(), Some(0), "{}", text(&again.stderr));
+    assert_eq!(hash(&text(&again.stdout)), hash(&first));
+    assert_eq!(hash(&first).len(), 16, "{first}");
+}
+
+/// The fields of a table of docs/testing.md: the names in its first column.
+fn documented(before: &str) -> BTreeSet<String> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/testing.md");
+    let docs = std::fs::read_to_string(file).expect("docs/testing.md");
+    let (_, rest) = docs.split_once(before).unwrap_or_else(|| panic!("no {before}"));
+    let table = rest.lines().skip_while(|line| !line.starts_with('|'));
+    let rows = table.take_while(|line| line.starts_with('|')).skip(2);
+    let cells = rows.filter_map(|row| row.split('|').nth(1).map(str::to_owned));
+    let names = |cell: String| -> Vec<String> {
+        cell.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    };
+    cells.flat_map(names).collect()
+}
+
+#[test]
+fn the_documented_fields_of_a_runs_and_of_a_swarms_json_are_those_that_are_written() {
+    let keys = |json: &str| -> BTreeSet<String> {
+        let json: serde_json::Map<String, serde_json::Value> =
+            serde_json::from_str(json).expect("one JSON object");
+        json.into_iter().map(|(key, _)| key).collect()
+    };
+    let mut run = keys(&text(&simulator(&["run", "--seed", "3", "--json"]).stdout));
+    // Only where time is real.
+    run.insert("late_ms".to_owned());
+    assert_eq!(run, documented("What `run --json` prints"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("summary.json");
+    simulator(&["swarm", "--seeds", "0..2", "--json", file.to_str().expect("plain")]);
+    let summary = std::fs::read_to_string(file).expect("a summary");
+    assert_eq!(keys(&summary), documented("What `swarm --json FILE` writes"));
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_summary_that_can_not_be_written_is_told_after_what_the_swarm_came_to() {
+    let done = simulator(&["swarm", "--seeds", "0..60", "--json", "/dev/full"]);
+    let (said, why) = (text(&done.stdout), text(&done.stderr));
+    assert_eq!(done.status.code(), Some(2), "{said}");
+    assert!(said.ends_with("All guarantees held in all of 60 runs.\n"), "{said}");
+    assert!(why.contains("/dev/full can't be written: "), "{why}");
 }
 
 /// `simulator run --seed 3 | head -n 0`, and the like.
@@ -194,8 +254,8 @@ fn a_result_never_takes_its_scenarios_place() {
     let path = folder.path().join("scenario.toml");
     std::fs::write(&path, "seed = 1\nservers = 1\nduration_s = 1.0").expect("it can be written");
     let path = path.to_str().expect("plain");
-    for call in ["report", "shrink"] {
-        let output = simulator(&[call, "--scenario", path, "--out", path]);
+    for [call, to] in [["report", "--out"], ["shrink", "--out"], ["run", "--trace"]] {
+        let output = simulator(&[call, "--scenario", path, to, path]);
         assert_eq!(output.status.code(), Some(2));
         assert!(text(&output.stderr).contains("is the scenario itself"), "{call}");
     }
@@ -229,12 +289,23 @@ fn the_last_line_of_a_swarm_says_what_it_came_to() {
 }
 
 #[test]
-fn a_swarm_that_is_cut_short_by_its_time_says_so_and_is_not_blamed_for_what_it_had_no_time_to_look_at()
- {
+fn a_swarm_that_is_cut_short_though_all_marks_are_required_fails_and_says_how_much_was_run() {
+    let range = ["swarm", "--seeds", "0..9000000", "--minutes", "0.02", "--require-marks"];
+    let done = simulator(&range);
+    let said = text(&done.stdout);
+    assert_eq!(done.status.code(), Some(1), "{said}");
+    let last = said.lines().last().expect("a line");
+    assert!(last.contains("marks could not be judged, for time was up: "), "{last}");
+    assert!(last.ends_with(" of 9000000 seeds were run."), "{last}");
+}
+
+#[test]
+fn a_swarm_that_may_be_cut_short_says_so_and_is_not_blamed_for_what_it_had_no_time_to_look_at() {
     let folder = tempfile::tempdir().expect("a folder");
     let json = folder.path().join("summary.json");
     let mut command = Command::new(env!("CARGO_BIN_EXE_grapevine-sim"));
     command.args(["swarm", "--seeds", "0..9000000", "--minutes", "0.03", "--require-marks"]);
+    command.arg("--may-be-cut-short");
     let done = command.arg("--json").arg(&json).output().expect("it runs");
     let said = text(&done.stdout);
     assert_eq!(done.status.code(), Some(0), "{said}");

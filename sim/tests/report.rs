@@ -99,21 +99,52 @@ fn shown(page: &str) -> Option<String> {
         println!("SKIPPED: there is no Chromium on this machine; nobody has drawn the page");
         return None;
     };
+    shown_by(&|| Command::new(&browser), page).unwrap_or_else(|why| panic!("{why}"))
+}
+
+/// The page as a browser has it; `None`, said aloud, if it shows no other page either. An error, if it shows others.
+fn shown_by(browser: &dyn Fn() -> Command, page: &str) -> Result<Option<String>, String> {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("run.html");
     std::fs::write(&file, page).expect("it is written");
-    let mut command = Command::new(browser);
-    command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"]);
-    command.args(["--no-first-run", "--disable-background-networking", "--disable-sync"]);
-    command.args(["--disable-component-update", "--window-size=1400,900", "--dump-dom"]);
-    command.arg(format!("--user-data-dir={}", folder.path().join("profile").display()));
-    let shown = command.arg(format!("file://{}#self-test", file.display())).output();
-    let shown = shown.expect("it runs");
-    if !shown.status.success() {
-        println!("SKIPPED: the Chromium on this machine does not run: {}", shown.status);
-        return None;
+    let show = |address: &str| {
+        let mut command = browser();
+        command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"]);
+        command.args(["--no-first-run", "--disable-background-networking", "--disable-sync"]);
+        command.args(["--disable-component-update", "--window-size=1400,900", "--dump-dom"]);
+        command.arg(format!("--user-data-dir={}", folder.path().join("profile").display()));
+        command.arg(address).output().expect("it runs")
+    };
+    let shown = show(&format!("file://{}#self-test", file.display()));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    if shown.status.success() {
+        return Ok(Some(text(&shown.stdout)));
     }
-    Some(String::from_utf8_lossy(&shown.stdout).into_owned())
+    if show("about:blank").status.success() {
+        let (status, said) = (shown.status, text(&shown.stderr));
+        return Err(format!("Chromium shows an empty page, and not this one: {status}\n{said}"));
+    }
+    println!("SKIPPED: the Chromium on this machine does not run: {}", shown.status);
+    Ok(None)
+}
+
+#[cfg(unix)]
+#[test]
+fn a_browser_that_shows_an_empty_page_and_not_this_one_fails_the_test() {
+    // What a browser does is the text; its arguments come after the name.
+    let browser = |does: &'static str| {
+        move || {
+            let mut shell = Command::new("sh");
+            shell.args(["-c", does, "chromium"]);
+            shell
+        }
+    };
+    let why =
+        shown_by(&browser(r#"case "$*" in *about:blank) ;; *) echo boom >&2; exit 3; esac"#), "");
+    let why = why.expect_err("it runs, and shows no page");
+    assert!(why.contains("exit status: 3") && why.ends_with("\nboom\n"), "{why}");
+    assert_eq!(shown_by(&browser("exit 3"), ""), Ok(None), "it shows nothing at all");
+    assert_eq!(shown_by(&browser("echo page"), ""), Ok(Some("page\n".to_owned())));
 }
 
 /// How many rows of a list there are by command, of those that `wanted` is true of.
@@ -175,6 +206,100 @@ fn opens_at_the_causes_and_shows_cut_links(tested: &Value, data: &Value) {
     }
 }
 
+/// A list of numbers of what was tested.
+fn numbers(list: &Value) -> Vec<f64> {
+    let list = list.as_array().unwrap_or_else(|| panic!("{list} is no list"));
+    list.iter().map(|number| number.as_f64().expect("a number")).collect()
+}
+
+/// Whether they are the same but for rounding: to a microsecond.
+fn same(one: &[f64], other: &[f64]) -> bool {
+    one.len() == other.len() && one.iter().zip(other).all(|(a, b)| (a - b).abs() < 1.0)
+}
+
+/// The rows of faults of servers that are drawn: healing has every server go on, though few were paused.
+fn drawn_faults(data: &Value) -> Vec<&Value> {
+    let mut paused = std::collections::BTreeSet::new();
+    let rows = data["lists"]["faults"].as_array().expect("a list").iter();
+    let drawn = rows.filter(|row| {
+        let server = row[1].as_u64();
+        let what = row[2].as_str().expect("what");
+        let was_paused = match what {
+            "pause" => !paused.insert(server),
+            "crash" | "start" | "resume" => paused.remove(&server),
+            _ => false,
+        };
+        what != "resume" || was_paused
+    });
+    drawn.collect()
+}
+
+fn faults_and_requests_are_drawn(tested: &Value, data: &Value) {
+    let early = |row: &&Value| row[0].as_f64().is_some_and(|at| at <= 30.6e6);
+    let all = |list: &str| data["lists"][list].as_array().expect("a list").iter().collect();
+    for (kind, rows, says) in [
+        ("scheduled", all("scheduled"), 1),
+        ("fault", drawn_faults(data), 2),
+        ("asked", all("asked"), 2),
+        ("answered", all("answered"), 2),
+    ] {
+        let drawn = tested[kind].as_array().expect("a list");
+        let mut rows: Vec<&Value> = rows.into_iter().filter(early).collect();
+        let mut there: Vec<&Value> = drawn.iter().map(|thing| &thing[0]).collect();
+        for list in [&mut rows, &mut there] {
+            list.sort_by_key(|row| row.to_string());
+        }
+        assert!(!rows.is_empty(), "there is something {kind} in this run");
+        assert_eq!(there, rows, "all that is {kind} is drawn, and nothing besides");
+        for thing in drawn {
+            let (row, told) = (&thing[0], thing[1].as_str().expect("a text"));
+            assert!(told.contains(row[says].as_str().expect("a text")), "{told}, of {row}");
+        }
+    }
+}
+
+/// From 10 s to 12 s, with the moment 11 s.
+fn buttons_and_keys_go_where_they_say(tested: &Value) {
+    let start = [10e6, 12e6, 11e6];
+    let whole = numbers(&tested["whole"]);
+    let opens = numbers(&tested["opens"]);
+    let goes = [
+        ("causes", [opens[0], opens[1], 30e6]),
+        ("failure", [30e6 - 2e6 * 0.92, 30e6 + 2e6 * 0.08, 30e6]),
+        ("all", [whole[0], whole[1], 11e6]),
+        ("in", [11e6 - 0.6e6, 11e6 + 0.6e6, 11e6]),
+        ("out", [11e6 - 1.6e6, 11e6 + 1.6e6, 11e6]),
+        ("back", [9e6, 11e6, 11e6]),
+        ("on", [11e6, 13e6, 11e6]),
+    ];
+    assert_eq!(tested["buttons"].as_object().expect("a table").len(), goes.len());
+    assert_eq!(tested["unused"], serde_json::json!([]), "buttons that nobody has used");
+    for (name, to) in goes {
+        assert!(same(&numbers(&tested["buttons"][name]), &to), "{name}: {}", tested["buttons"]);
+        assert!(same(&numbers(&tested["keys"][name]), &to), "{name}: {}", tested["keys"]);
+        assert!(same(&numbers(&tested["typed"][name]), &start), "{name}: {}", tested["typed"]);
+    }
+}
+
+fn the_pointer_drags_and_chooses_a_moment(tested: &Value, data: &Value) {
+    // To the right: what is earlier comes, and the moment stays.
+    let by = 2e6 * tested["dragged"]["by"].as_f64().expect("a part of the picture");
+    let to = [10e6 - by, 12e6 - by, 11e6];
+    assert!(by > 1e5 && same(&numbers(&tested["dragged"]["to"]), &to), "{}", tested["dragged"]);
+    assert_eq!(tested["released"], tested["dragged"]["to"], "it is let go");
+    let clicked = &tested["clicked"];
+    let at = clicked["at"].as_f64().expect("a time");
+    assert!(at > 10e6 && at < 12e6, "{at}");
+    assert!(same(&numbers(&clicked["to"]), &[10e6, 12e6, at]), "{clicked}");
+    assert_eq!(clicked["servers"], copies(data, at), "the copies at {at}");
+    let says = clicked["says"].as_str().and_then(|says| says.strip_suffix(" s")).expect("seconds");
+    assert!((says.parse::<f64>().expect("a number") * 1e6 - at).abs() < 1.0, "{says}");
+    let slid = clicked["scrubber"].as_f64().expect("a number") / 100_000.0 * 30e6;
+    assert!((slid - at).abs() < 301.0, "the slider is at {slid}, not at {at}");
+    assert!(same(&numbers(&tested["panned"]), &[10.5e6, 12.5e6, at]), "{}", tested["panned"]);
+    assert_eq!(tested["left"], true, "nothing is pointed at any more");
+}
+
 #[test]
 fn a_browser_draws_what_the_data_say() {
     let (outcome, page) = report(&seven());
@@ -223,6 +348,9 @@ fn a_browser_draws_what_the_data_say() {
     );
     assert!(dom.contains("nobody is &lt;b&gt;happy&lt;/b&gt;"), "text stays text");
     opens_at_the_causes_and_shows_cut_links(&tested, &data);
+    faults_and_requests_are_drawn(&tested, &data);
+    buttons_and_keys_go_where_they_say(&tested);
+    the_pointer_drags_and_chooses_a_moment(&tested, &data);
     let says = tested["hover"]["says"].as_str().expect("a text");
     let row = &tested["hover"]["row"];
     assert!(says.contains(row[4].as_str().expect("a command")) && says.contains("had applied: "));

@@ -49,6 +49,86 @@ fn the_documented_ranges_and_defaults_are_those_that_are_checked() {
     assert_eq!(documented, FIELDS.len(), "a row without a field");
 }
 
+/// The least table of TOML with this field in it, and all that belong to it.
+fn least_with(field: &str) -> toml::Table {
+    let (table, _) = field.rsplit_once('.').unwrap_or_default();
+    let fields =
+        FIELDS.iter().filter_map(|field| field.name.strip_prefix(table)?.strip_prefix('.'));
+    let fields = fields.filter(|name| !name.contains('.') && *name != "flips");
+    let mut text: String = { fields }
+        .map(|name| match name {
+            "to" => "to = 2\n".to_owned(),
+            "side" => "side = [2]\n".to_owned(),
+            "servers" => "servers = [1]\n".to_owned(),
+            name => format!("{name} = 1\n"),
+        })
+        .collect();
+    let in_line = |text: String| text.trim_end().replace('\n', ", ");
+    text = match table.split_once('.').unwrap_or((table, "")) {
+        ("delay", kind) => {
+            format!(
+                "{BASE}[network]\ndelay = {{ {} }}",
+                in_line(format!("kind = \"{kind}\"\n{text}"))
+            )
+        }
+        ("network", "link") => {
+            format!("{BASE}[[network.link]]\n{text}delay = {{ kind = \"fixed\", ms = 1 }}")
+        }
+        ("fault", "") => format!("{BASE}[[fault]]\nkind = \"mend\"\n{text}"),
+        ("fault", "corrupt_memory") => {
+            let kind = "kind = \"corrupt_memory\"\nwhat = \"lost_copy\"";
+            format!("{BASE}[[fault]]\nat_s = 1\n{kind}\n{text}")
+        }
+        ("fault", kind) => format!("{BASE}[[fault]]\nat_s = 1\nkind = \"{kind}\"\n{text}"),
+        ("request", _) => format!("{BASE}[[request]]\nkind = \"set\"\n{text}"),
+        ("", _) => BASE.to_owned(),
+        (table, _) => format!("{BASE}[{table}]\n{text}"),
+    };
+    text.parse().unwrap_or_else(|error| panic!("{error} in {text}"))
+}
+
+/// Takes the entries with this name out of a table and all that are in it.
+fn without(table: &mut toml::Table, table_name: &str, name: &str) {
+    if table_name.is_empty() {
+        table.remove(name);
+        return;
+    }
+    let (first, rest) = table_name.split_once('.').unwrap_or((table_name, ""));
+    match table.get_mut(first).expect("it is there") {
+        toml::Value::Table(inner) => without(inner, rest, name),
+        toml::Value::Array(all) => {
+            let inner = all[0].as_table_mut().expect("a table");
+            without(inner, rest, name);
+        }
+        other => panic!("{other} is no table"),
+    }
+}
+
+#[test]
+fn what_has_no_documented_default_is_refused_where_it_is_left_out() {
+    let rows = rows(&docs());
+    let mut given = 0;
+    for field in FIELDS.iter().filter(|field| rows[field.name][3].is_empty()) {
+        let whole = least_with(field.name);
+        let read = |table: &toml::Table| Scenario::from_toml(&table.to_string());
+        assert!(read(&whole).is_ok(), "{}: {:?} of\n{whole}", field.name, read(&whole));
+        let (table, name) = field.name.rsplit_once('.').unwrap_or(("", field.name));
+        // The kind of a fault or a delay is the name of no table.
+        let table = match table.split_once('.').unwrap_or((table, "")) {
+            ("delay", _) => "network.delay",
+            ("fault", _) => "fault",
+            _ => table,
+        };
+        let mut less = whole.clone();
+        without(&mut less, table, name);
+        assert_ne!(less, whole, "{}", field.name);
+        let refused = read(&less).expect_err(field.name).to_string();
+        assert!(refused.contains(&format!("missing field `{name}`")), "{}: {refused}", field.name);
+        given += 1;
+    }
+    assert!(given > 40, "{given} fields without a default");
+}
+
 #[test]
 fn every_kind_is_documented_and_every_documented_kind_is_read() {
     let docs = docs();
@@ -60,6 +140,10 @@ fn every_kind_is_documented_and_every_documented_kind_is_read() {
     let documented: Vec<&str> =
         section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
     assert_eq!(documented.len(), Kind::ALL.len() + 2, "and creating and reading: {documented:?}");
+    let plain = Scenario::from_toml(BASE).expect("the least that is a scenario");
+    assert!(section.contains("left out, it is all of these") && plain.workload.kinds == Kind::ALL);
+    assert!(docs.contains("`uniform` from 0.2 to 2 ms, if it is left out"));
+    assert_eq!(plain.network.delay, Delay::Uniform { min_ms: 0.2, max_ms: 2.0 });
     for kind in documented {
         let request = "[[request]]\nat_s = 1\ncustomer = 1\nservers = [1]\nkind";
         let text = format!("{BASE}{request} = \"{kind}\"");
@@ -127,8 +211,19 @@ fn what_does_not_fit_is_refused_with_the_value_and_what_is_allowed() {
         (table("[limits]\nsession_bytes = 16777216\n"), vec![]),
         (
             BASE.replace("= 3", "= 64") + "[limits]\nsession_bytes = 16777216",
-            vec!["limits.frame_bytes", "at most 268435456"],
+            vec!["a farm with frame_bytes = ", "at most 268435456"],
         ),
+        (
+            table("[limits]\nverify_every_ms = 1"),
+            vec!["limits.verify_every_ms = 1ms", "0, for never, or at least 10 ms"],
+        ),
+        (table("[limits]\nverify_every_ms = 0"), vec![]),
+        (
+            table("[limits]\nknown_servers = 2"),
+            vec!["limits.known_servers = 2", "from size to 65536"],
+        ),
+        (table("[buggify]\npoints = [\"pull_one\"]"), vec!["missing field `probability`"]),
+        (table("[buggify]\npoints = [\"pull_one\"]\nprobability = 0.5"), vec![]),
         (table("[workload]\ncustomers = 1000000000"), vec!["workload.customers = 1000000000"]),
         (table("[workload]\nthink_ms = [5, 2]"), vec!["workload.think_ms = [5, 2]"]),
         (table("[workload]\nkinds = [\"steal\"]"), vec!["steal"]),

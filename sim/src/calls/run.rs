@@ -41,6 +41,9 @@ pub(crate) fn call(args: &RunArgs) -> Result<bool, String> {
         let name = on.name();
         return Err(format!("--twice, --trace, --against: no two runs on {name} are the same"));
     }
+    if let Some(path) = &args.trace {
+        args.source.spare(path)?;
+    }
     let outcome = match (&args.trace, &args.against) {
         (None, Some(path)) => run_against(&scenario, on, &steps(path)?),
         (None, None) if args.twice => run_twice(&scenario, on),
@@ -59,9 +62,15 @@ pub(crate) fn call(args: &RunArgs) -> Result<bool, String> {
     if args.json {
         say(serde_json::to_string(&outcome).map_err(|error| error.to_string())?)?;
     } else {
-        say(format_args!("{}\n{}", scenario.to_toml(), verdict(&outcome)))?;
+        say(format_args!("{}\n{}", scenario.to_toml(), comment(&verdict(&outcome))))?;
     }
     Ok(outcome.broken.is_none())
+}
+
+/// Text as TOML skips it: what is printed is the scenario's file all the same.
+fn comment(text: &str) -> String {
+    let lines: Vec<String> = text.lines().map(|line| format!("# {line}")).collect();
+    lines.join("\n")
 }
 
 /// The events of a trace, as `--trace` writes them.

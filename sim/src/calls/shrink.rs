@@ -1,9 +1,12 @@
 //! `shrink`: the smallest schedule that still breaks the same guarantee.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
-use grapevine_sim::{Effort, Scenario, Shrunk, Tries, run_scenario, script, shrink};
+use grapevine_sim::{
+    Effort, Progress, Scenario, Shrunk, Tries, run_scenario, script, shrink_first,
+};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use super::{CALL, Source, check_could_be_written, check_writable, note, say, verdict, write};
@@ -38,50 +41,45 @@ pub(crate) fn call(args: &ShrinkArgs) -> Result<bool, String> {
     let bar = ProgressBar::new_spinner();
     let style = ProgressStyle::with_template("{elapsed_precise} {spinner} {msg}");
     bar.set_style(style.map_err(|error| error.to_string())?);
-    let effort = Effort {
-        runs: args.runs,
-        time: std::time::Duration::from_secs(args.seconds),
-        ..Effort::default()
-    };
+    let effort =
+        Effort { runs: args.runs, time: Duration::from_secs(args.seconds), ..Effort::default() };
     let before = (scripted.faults.len(), scripted.requests.len());
-    let mut tries = Tries::default();
+    let mut tries = Tries::of(&broken.guarantee);
     let mut breaks = |candidate: &Scenario| {
         bar.tick();
         tries.broken(candidate)
     };
-    let mut progress = |now: grapevine_sim::Progress| {
+    let mut progress = |now: Progress| {
         bar.set_message(format!(
             "{} runs; {} faults and {} requests left",
             now.runs, now.faults, now.requests
         ));
     };
-    let smallest = shrink(&scripted, &effort, &mut breaks, &mut progress);
     // Written down, the customers' requests break nothing if the harness itself drew on: then the
     // drawn run is shrunk as it is.
-    let smallest = match smallest {
-        Some(shrunk) if shrunk.guarantee == broken.guarantee => Some(shrunk),
-        _ => {
-            let mut tries = Tries::default();
-            let mut breaks = |candidate: &Scenario| tries.broken(candidate);
-            shrink(&scenario, &effort, &mut breaks, &mut progress)
-        }
-    };
+    let runs = [&scripted, &scenario];
+    let smallest = shrink_first(&runs, &broken.guarantee, &effort, &mut breaks, &mut progress);
     bar.finish_and_clear();
-    let Some(shrunk) = smallest else {
+    let Some(mut shrunk) = smallest else {
         return Err("the run fails now and holds then: it depends on more than its seed".into());
     };
-    let mut shrunk = shrunk;
-    // The same run, with creates called so.
-    let (again, named) = script(&shrunk.scenario);
-    if shrunk.scenario.workload.customers == 0
-        && named.requests.len() == shrunk.scenario.requests.len()
-        && again.broken.is_some()
-    {
+    let mut breaks = |named: &Scenario| run_scenario(named).broken.map(|broken| broken.guarantee);
+    if let Some(named) = named(&shrunk, &mut breaks) {
         shrunk.scenario = named;
     }
     write(&args.out, &shrunk.scenario.to_toml())?;
     say(summary(&shrunk, &scenario, before, &args.out))?;
     Ok(false)
+}
+
+/// The same run with creates called so, if it breaks the same guarantee when it is run.
+fn named(shrunk: &Shrunk, breaks: &mut dyn FnMut(&Scenario) -> Option<String>) -> Option<Scenario> {
+    if shrunk.scenario.workload.customers > 0 {
+        return None;
+    }
+    let named = script(&shrunk.scenario).1;
+    let all = named.requests.len() == shrunk.scenario.requests.len();
+    (all && breaks(&named).as_ref() == Some(&shrunk.guarantee)).then_some(named)
 }
 
 fn summary(shrunk: &Shrunk, from: &Scenario, before: (usize, usize), out: &Path) -> String {
@@ -105,4 +103,25 @@ fn summary(shrunk: &Shrunk, from: &Scenario, before: (usize, usize), out: &Path)
         verdict(&run_scenario(scenario)),
         out = out.display(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_schedule_whose_creates_are_called_so_is_taken_only_if_it_breaks_the_same_when_it_is_run() {
+        let scenario = script(&Scenario::drawn(3)).1;
+        let guarantee = "G3".to_owned();
+        let shrunk = Shrunk { scenario, guarantee, runs: 1, minimal: true };
+        for (breaks, taken) in [(None, false), (Some("G1"), false), (Some("G3"), true)] {
+            let mut run = Vec::new();
+            let named = named(&shrunk, &mut |candidate| {
+                run.push(candidate.clone());
+                breaks.map(str::to_owned)
+            });
+            assert_eq!(run.len(), 1, "what is written was run");
+            assert_eq!(named, taken.then(|| run.remove(0)), "{breaks:?}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! `swarm`: many runs on all cores, with how far it is, and the first failures kept as they are found.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub(crate) struct SwarmArgs {
     #[arg(long)]
     seeds: Option<String>,
     /// Run for so many minutes; from seed 0 on, if no seeds are given. With seeds A..B: for so many at most, and what
-    /// is cut short by that is not blamed for what it had no time to look at.
+    /// is cut short by that is not blamed for what it had no time to look at, unless marks are required.
     #[arg(long)]
     minutes: Option<f64>,
     /// What the runs are on: `queue`, `turmoil`, `madsim` or `sockets`, as `run` has it. On sockets time is real:
@@ -44,9 +44,14 @@ pub(crate) struct SwarmArgs {
     /// Write the summary here as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Fail, naming them, if some coverage marks were never hit or some rare choices never forced.
+    /// Fail, naming them, if some coverage marks were never hit or some rare choices never forced; or if that can't be
+    /// said, because time was up before the last seed.
     #[arg(long)]
     require_marks: bool,
+    /// A swarm with `--require-marks` whose time is up before its last seed is not asked for marks: a slow machine alone
+    /// makes it fail no more than one without. The last line says it.
+    #[arg(long)]
+    may_be_cut_short: bool,
     /// Stop at the first failure.
     #[arg(long)]
     stop_at_first: bool,
@@ -98,17 +103,40 @@ pub(crate) fn call(args: &SwarmArgs) -> Result<bool, String> {
         }
     });
     bar.finish_and_clear();
-    if let Some(path) = &args.json {
-        write(path, &serde_json::to_string_pretty(&summary).map_err(|error| error.to_string())?)?;
-    }
-    let written = folder.map(|folder| folder.close(&summary, &interrupted)).transpose()?;
-    let good = report(&summary, &swarm, args, written.as_deref())?;
+    let (written, unwritten) =
+        folder.map(|folder| folder.close(&summary, &interrupted)).unwrap_or_default();
+    let json = args.json.as_deref().map_or(Ok(()), |path| write_json(path, &summary));
+    let told = report(&summary, &swarm, args, &written);
+    let good = came_to(&summary, told, [unwritten, json.err()])?;
     if interrupted.load(Ordering::Relaxed) && summary.failed == 0 {
         // Nobody takes the part that was run for the whole.
         note("stopped before the end");
         std::process::exit(INTERRUPTED);
     }
     Ok(good)
+}
+
+fn write_json(path: &Path, summary: &Summary) -> Result<(), String> {
+    write(path, &serde_json::to_string_pretty(summary).map_err(|error| error.to_string())?)
+}
+
+/// What a swarm came to, when it is also told what of it could not be written: a guarantee that was broken counts for
+/// more.
+fn came_to(
+    summary: &Summary,
+    told: Result<bool, String>,
+    unwritten: [Option<String>; 2],
+) -> Result<bool, String> {
+    let (told, untold) = told.map_or_else(|why| (false, Some(why)), |good| (good, None));
+    let why: Vec<String> = unwritten.into_iter().chain([untold]).flatten().collect();
+    match why.is_empty() {
+        true => Ok(told),
+        false if summary.failed == 0 => Err(why.join("\n")),
+        false => {
+            note(why.join("\n"));
+            Ok(false)
+        }
+    }
 }
 
 /// Whether to come to an end: then the runs under way are the last, and what there is is told. Who can't
@@ -211,7 +239,7 @@ fn report(
     summary: &Summary,
     swarm: &Swarm,
     args: &SwarmArgs,
-    written: Option<&str>,
+    written: &str,
 ) -> Result<bool, String> {
     say(format_args!(
         "{} runs on {} of {:.1} simulated s, {} failed; {} events, {} messages, each encoded and decoded",
@@ -267,11 +295,12 @@ fn report(
             summary.undecided
         ))?;
     }
-    if let Some(written) = written.filter(|_| summary.failed > 0) {
+    if summary.failed > 0 && !written.is_empty() {
         say(written)?;
     }
-    let good = summary.good(args.require_marks);
-    say(last_line(summary, good, swarm.seeds()))?;
+    let judge_marks = args.require_marks && !(summary.cut_short && args.may_be_cut_short);
+    let good = summary.good(judge_marks);
+    say(last_line(summary, judge_marks, swarm.seeds()))?;
     Ok(good)
 }
 
@@ -301,9 +330,10 @@ fn tell_unused(summary: &Summary) -> Result<(), String> {
 }
 
 /// What it came to, where it is looked for first: in the last line.
-fn last_line(summary: &Summary, good: bool, asked: Option<u64>) -> String {
-    let missed = asked.unwrap_or(0).saturating_sub(summary.runs);
-    match (good, summary.failed) {
+fn last_line(summary: &Summary, judge_marks: bool, asked: Option<u64>) -> String {
+    let asked = asked.unwrap_or(0);
+    let missed = asked.saturating_sub(summary.runs);
+    match (summary.good(judge_marks), summary.failed) {
         (true, _) if summary.cut_short => format!(
             "All guarantees held in all of {} runs, but TIME WAS UP: {missed} more were not run.",
             summary.runs
@@ -316,6 +346,10 @@ fn last_line(summary: &Summary, good: bool, asked: Option<u64>) -> String {
                 summary.undecided, summary.runs
             )
         }
+        (false, 0) if judge_marks && summary.cut_short => format!(
+            "No guarantee was broken, but marks could not be judged, for time was up: {} of {asked} seeds were run.",
+            summary.runs
+        ),
         (false, 0) => "No guarantee was broken, but not everything was looked at: see above. More \
                        seeds look at more."
             .to_owned(),
@@ -335,19 +369,35 @@ mod tests {
     #[test]
     fn a_swarm_with_failures_ends_with_how_many_there_were() {
         let summary = Summary { runs: 9, failed: 2, ..Summary::default() };
-        assert_eq!(last_line(&summary, summary.good(false), None), "FAILED: 2 of 9 runs.");
+        assert_eq!(last_line(&summary, false, None), "FAILED: 2 of 9 runs.");
     }
 
     #[test]
     fn a_swarm_whose_time_was_up_says_how_many_were_not_run_and_one_that_ran_nothing_is_not_good() {
         let mut summary = Summary { runs: 9, cut_short: true, ..Summary::default() };
-        let said = last_line(&summary, summary.good(true), Some(12));
+        let said = last_line(&summary, false, Some(12));
         assert!(
             said.ends_with("in all of 9 runs, but TIME WAS UP: 3 more were not run."),
             "{said}"
         );
+        let said = last_line(&summary, true, Some(12));
+        assert!(
+            said.ends_with("could not be judged, for time was up: 9 of 12 seeds were run."),
+            "{said}"
+        );
         summary.runs = 0;
-        let said = last_line(&summary, summary.good(true), Some(12));
+        let said = last_line(&summary, true, Some(12));
         assert_eq!(said, "NOTHING WAS RUN: time was up.");
+    }
+
+    #[test]
+    fn what_can_not_be_written_never_hides_a_broken_guarantee() {
+        let full = || [Some("the disk is full".to_owned()), None];
+        let held = Summary { runs: 9, ..Summary::default() };
+        let broken = Summary { failed: 2, ..held.clone() };
+        assert_eq!(came_to(&held, Ok(true), [None, None]), Ok(true));
+        assert_eq!(came_to(&held, Ok(true), full()), Err("the disk is full".to_owned()));
+        assert_eq!(came_to(&broken, Ok(false), full()), Ok(false));
+        assert_eq!(came_to(&broken, Err("no output".to_owned()), [None, None]), Ok(false));
     }
 }

@@ -173,7 +173,7 @@ function drawMessages() {
   }
 }
 function drawRequests() {
-  const point = (row, px, py, about) => drawn.push({ row, line: [px - 1, py, px + 1, py], about, near: 8 });
+  const point = (kind, row, px, py, about) => drawn.push({ kind, row, line: [px - 1, py, px + 1, py], about, near: 8 });
   const seen = (row) => inView(row) && (wanted(row[3]) || !row[3].length);
   const perServerCount = Array(data.servers).fill(0);
   for (const row of lists.asked) if (seen(row)) perServerCount[row[1]]++;
@@ -193,7 +193,7 @@ function drawRequests() {
     if (close[server]) { pen.globalAlpha = 0.6; pen.fillRect(px - 0.5, py - 10, 1, 7); pen.globalAlpha = 1; }
     else { pen.beginPath(); pen.moveTo(px, py - 3); pen.lineTo(px - 5, py - 12); pen.lineTo(px + 5, py - 12); pen.fill(); }
     label(what, px, py - 15, "#1d2433", ends, server);
-    point(row, px, py - 8, () => `A customer asks server ${server + 1}: ${what}\nat ${seconds(at)}\n${names(about)}`);
+    point("asked", row, px, py - 8, () => `A customer asks server ${server + 1}: ${what}\nat ${seconds(at)}\n${names(about)}`);
   }
   // What was refused lies on top.
   for (const row of lists.answered.filter(seen).sort((a, b) => b[4] - a[4])) {
@@ -203,7 +203,7 @@ function drawRequests() {
     if (close[server]) pen.fillRect(px - (good ? 0.5 : 1), py + 3, good ? 1 : 2, good ? 6 : 11);
     else { pen.beginPath(); pen.arc(px, py + 7, 4, 0, 7); pen.fill(); }
     if (!good) label(what.length > 34 ? what.slice(0, 33) + "…" : what, px, py + 23, colour, ends2, server);
-    point(row, px, py + 7, () => `Server ${server + 1} answers: ${what}\nat ${seconds(at)}\n${names(about)}\napplied: ${appliedAt(server, at)}`);
+    point("answered", row, px, py + 7, () => `Server ${server + 1} answers: ${what}\nat ${seconds(at)}\n${names(about)}\napplied: ${appliedAt(server, at)}`);
   }
 }
 // While links are cut or clogged, it is said above the lines, and the smaller sides have another ground.
@@ -264,7 +264,7 @@ function drawFaults() {
     const words = px > end ? "⚡ " + what : px > bolt + 9 ? "⚡" : "";
     if (words) { text(words, px + 2, words === "⚡" ? 30 : 17, "#b54708"); bolt = px; }
     if (words.length > 1) end = px + pen.measureText(words).width + 10;
-    drawn.push({ row, line: [px, 4, px, 24], about: () => what === "healing" ? `Everything is healed, or a majority of the servers: now the farm must converge\nat ${seconds(at)}` : `Fault of the schedule: ${what}\nat ${seconds(at)} (at_s = ${((at - data.begin) / 1e6).toFixed(3)} in the scenario)` });
+    drawn.push({ kind: "scheduled", row, line: [px, 4, px, 24], about: () => what === "healing" ? `Everything is healed, or a majority of the servers: now the farm must converge\nat ${seconds(at)}` : `Fault of the schedule: ${what}\nat ${seconds(at)} (at_s = ${((at - data.begin) / 1e6).toFixed(3)} in the scenario)` });
   }
   for (const row of lists.faults) {
     const [at, server, what] = row;
@@ -278,7 +278,7 @@ function drawFaults() {
       text(what, px + 9, py - 6, what === "crash" ? "#c81e3a" : "#b54708");
       ends[server] = px + 9 + pen.measureText(what).width;
     }
-    drawn.push({ row, line: [px - 4, py, px + 4, py], near: 8, about: () => `Server ${server + 1}: ${what}\nat ${seconds(at)}` });
+    drawn.push({ kind: "fault", row, line: [px - 4, py, px + 4, py], near: 8, about: () => `Server ${server + 1}: ${what}\nat ${seconds(at)}` });
   }
 }
 function drawMarks() {

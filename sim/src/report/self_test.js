@@ -29,6 +29,9 @@ function selfTest() {
     return { at: moment, servers: servers.map((box) => [...box.querySelectorAll("[data-session]")].map(shows)) };
   });
   el("all").click();
+  for (const kind of ["scheduled", "fault", "asked", "answered"])
+    done[kind] = drawn.filter((thing) => thing.kind === kind).map((thing) => [thing.row, thing.about()]);
+  done.whole = [view.from, view.to];
   done.links = drawn.filter((thing) => thing.kind === "links").map((thing) => thing.about());
   el("failure").click();
   done.broken = drawn.filter((thing) => thing.kind === "broken").map((thing) => thing.about());
@@ -44,9 +47,62 @@ function selfTest() {
   done.scale.push(view.to - view.from);
   el("out").click();
   done.scale.push(view.to - view.from);
+  places(done);
+  pointers(done);
   done.requests = performance.getEntriesByType("resource").map((entry) => entry.name);
   const node = document.createElement("script");
   node.type = "application/json"; node.id = "tested";
   node.textContent = JSON.stringify(done).replaceAll("<", "\\u003c");
   document.body.append(node);
+}
+// Where each button goes to from one place, and its key; and that who writes into a field goes nowhere.
+function places(done) {
+  const keys = { causes: "c", failure: "f", all: "a", in: "+", out: "-", back: "ArrowLeft", on: "ArrowRight" };
+  const press = (node, key) => node.dispatchEvent(new KeyboardEvent("keydown", { key, bubbles: true }));
+  const after = (use) => {
+    moment = 11e6;
+    look(10e6, 12e6);
+    use();
+    return [view.from, view.to, moment];
+  };
+  done.buttons = {}; done.keys = {}; done.typed = {};
+  done.unused = [...document.querySelectorAll("button")].map((button) => button.id).filter((id) => !(id in keys));
+  for (const [id, key] of Object.entries(keys)) {
+    done.buttons[id] = after(() => el(id).click());
+    done.keys[id] = after(() => press(document.body, key));
+    done.typed[id] = after(() => press(el("scrubber"), key));
+  }
+}
+// What the pointer does on the picture: it drags, it chooses a moment, and it leaves; and the wheel with Shift.
+function pointers(done) {
+  // No pointer of a test can be held.
+  canvas.setPointerCapture = () => {};
+  const point = (type, px) => {
+    const box = canvas.getBoundingClientRect();
+    canvas.dispatchEvent(new PointerEvent(type, { clientX: box.left + px, clientY: box.top + 8 }));
+  };
+  const here = () => [view.from, view.to, moment];
+  moment = 11e6;
+  look(10e6, 12e6);
+  point("pointerdown", 500);
+  for (const px of [550, 600]) point("pointermove", px);
+  point("pointerup", 600);
+  done.dragged = { by: 100 / (canvas.clientWidth - LEFT), to: here() };
+  point("pointermove", 700);
+  done.released = here();
+  look(10e6, 12e6);
+  const at = time(400);
+  point("pointerdown", 400);
+  point("pointerup", 400);
+  const shows = (node) => [Number(node.dataset.session), node.textContent];
+  const servers = [...el("copies").querySelectorAll("article")];
+  done.clicked = {
+    at, to: here(), says: el("moment").value, scrubber: Number(el("scrubber").value),
+    servers: servers.map((box) => [...box.querySelectorAll("[data-session]")].map(shows)),
+  };
+  canvas.dispatchEvent(new WheelEvent("wheel", { deltaY: 250, shiftKey: true, cancelable: true }));
+  done.panned = here();
+  el("hint").hidden = false;
+  canvas.dispatchEvent(new PointerEvent("pointerleave"));
+  done.left = el("hint").hidden;
 }

@@ -28,6 +28,8 @@ const VERIFY: Duration = Duration::from_secs(3);
 /// So much longer for each server that may hear its questions and not answer, or not hear them: it is
 /// asked several times.
 const UNANSWERED: Duration = Duration::from_secs(5);
+/// A server whose clock is off by more than this, in microseconds, is set right by a new process.
+const CLOCK_OFF: u64 = 200_000;
 /// Between two requests after healing.
 const BETWEEN: Duration = Duration::from_millis(300);
 /// How long nothing happens at the end.
@@ -149,7 +151,7 @@ impl Run {
             self.world.slow(server, Duration::ZERO);
             self.world.drift(server, 0);
             self.resume(server);
-            if self.world.skew_of(server).unsigned_abs() > 200_000 {
+            if self.world.skew_of(server).unsigned_abs() > CLOCK_OFF {
                 self.crash(server);
                 self.observe();
             }

@@ -9,11 +9,13 @@ use crate::rare;
 /// Which rare choices are forced, and how often. They are listed in `docs/rare.md`. Each is one
 /// that the protocol allows, so a harness that can't force them leaves this out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 pub struct Buggify {
     /// The choices, by name.
+    #[serde(default)]
     pub points: Vec<String>,
-    /// How probable it is that such a choice is forced when it comes up, 0 to 1.
+    /// How probable it is that such a choice is forced when it comes up, 0 to 1. It must be given: points that are
+    /// never forced would look as if they had been.
     pub probability: f64,
 }
 

@@ -34,6 +34,16 @@ fn refuse(
     Err(ScenarioError::Value { field, value, allowed })
 }
 
+/// How a scenario names what core refuses. What it has no field for comes of those that it has.
+fn limit(field: &str) -> String {
+    if field == "frame_bytes" {
+        return "a farm with frame_bytes".to_owned();
+    }
+    let named = ["", "_ms", "_s"].map(|unit| format!("limits.{field}{unit}"));
+    let known = |name: &&String| FIELDS.iter().any(|field| field.name == **name);
+    named.iter().find(known).unwrap_or(&named[0]).clone()
+}
+
 /// Checks all numbers of a text that has the form of a scenario.
 pub(super) fn ranges(table: &toml::Table) -> Result<(), ScenarioError> {
     for (name, value) in numbers(table) {
@@ -85,7 +95,7 @@ impl Scenario {
         let mut config = Config::new(server, self.limits.farm(self.servers));
         config.local = self.limits.local();
         config.validate().map_err(|error| ScenarioError::Value {
-            field: format!("limits.{}", error.field),
+            field: limit(error.field),
             value: error.value,
             allowed: error.allowed.to_owned(),
         })

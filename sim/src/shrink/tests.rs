@@ -30,7 +30,7 @@ fn only_what_an_artificial_rule_needs_is_left() {
     let large = large.expect("one of a thousand seeds");
     assert!(large.requests.len() > 20, "the run is large: {}", large.requests.len());
     let mut steps = 0;
-    let shrunk = shrink(&large, &generous(), &mut breaks, &mut |_| steps += 1);
+    let shrunk = shrink(&large, "G2", &generous(), &mut breaks, &mut |_| steps += 1);
     let Shrunk { scenario, guarantee, minimal, .. } = shrunk.expect("the rule is broken");
     assert!(minimal && steps > 0);
     assert_eq!((guarantee.as_str(), scenario.faults.len(), scenario.requests.len()), ("G2", 1, 2));
@@ -51,7 +51,7 @@ fn another_guarantee_is_not_taken_for_the_one_that_was_broken() {
         let few = scenario.requests.len() < requests / 2;
         Some(if few { "G3" } else { "G1" }.to_owned())
     };
-    let shrunk = shrink(&large, &generous(), &mut breaks, &mut |_| {}).expect("broken");
+    let shrunk = shrink(&large, "G1", &generous(), &mut breaks, &mut |_| {}).expect("broken");
     assert_eq!((shrunk.guarantee.as_str(), shrunk.scenario.requests.len()), ("G1", requests / 2));
 }
 
@@ -63,7 +63,7 @@ fn when_coin_flips_matter_other_seeds_are_tried() {
         let broken = *scenario == first || scenario.seed % 2 != first.seed % 2;
         broken.then(|| "G4".to_owned())
     };
-    let shrunk = shrink(&large, &generous(), &mut breaks, &mut |_| {}).expect("broken");
+    let shrunk = shrink(&large, "G4", &generous(), &mut breaks, &mut |_| {}).expect("broken");
     assert_eq!((shrunk.scenario.faults.len(), shrunk.scenario.requests.len()), (0, 0));
     assert_ne!(shrunk.scenario.seed % 2, large.seed % 2);
 }
@@ -83,7 +83,7 @@ fn damage_to_memory_may_fall_on_another_copy_so_that_more_can_be_left_out() {
     let mut breaks = |scenario: &Scenario| {
         (*scenario == first || picks(scenario).contains(&1)).then(|| "G1".to_owned())
     };
-    let shrunk = shrink(&large, &generous(), &mut breaks, &mut |_| {}).expect("broken");
+    let shrunk = shrink(&large, "G1", &generous(), &mut breaks, &mut |_| {}).expect("broken");
     assert_eq!((shrunk.scenario.faults.len(), shrunk.scenario.requests.len()), (1, 0));
 }
 
@@ -95,14 +95,22 @@ fn shrinking_stops_after_as_many_runs_as_allowed() {
         Some("G7".to_owned())
     };
     let effort = Effort { runs: 5, ..generous() };
-    let shrunk = shrink(&drawn(crashes), &effort, &mut breaks, &mut |_| {}).expect("broken");
+    let shrunk = shrink(&drawn(crashes), "G7", &effort, &mut breaks, &mut |_| {}).expect("broken");
     assert!(!shrunk.minimal);
     assert_eq!((shrunk.runs, runs), (5, 5));
 }
 
 #[test]
-fn what_breaks_nothing_is_not_shrunk() {
-    assert!(shrink(&drawn(crashes), &generous(), &mut |_| None, &mut |_| {}).is_none());
+fn what_breaks_nothing_or_another_guarantee_is_not_shrunk() {
+    for breaks in [None, Some("G2")] {
+        let mut runs = 0;
+        let mut breaks = |_: &Scenario| {
+            runs += 1;
+            breaks.map(str::to_owned)
+        };
+        assert!(shrink(&drawn(crashes), "G1", &generous(), &mut breaks, &mut |_| {}).is_none());
+        assert_eq!(runs, 1);
+    }
 }
 
 #[test]
@@ -128,7 +136,27 @@ fn a_schedule_is_tried_with_other_seeds_only_once_it_is_short() {
         }
         scenario.requests.contains(&last).then(|| "G2".to_owned())
     };
-    let shrunk = shrink(&large, &generous(), &mut breaks, &mut |_| {}).expect("broken");
+    let shrunk = shrink(&large, "G2", &generous(), &mut breaks, &mut |_| {}).expect("broken");
     assert_eq!((shrunk.scenario.faults.len(), shrunk.scenario.requests.len()), (0, 1));
     assert!((1..=all / 8).contains(&longest), "{longest} of {all} with another seed");
+}
+
+#[test]
+fn a_run_that_is_shrunk_as_it_was_drawn_has_the_runs_and_the_time_that_are_left() {
+    let with_customers = |scenario: &Scenario| scenario.workload.customers > 0;
+    let drawn = (0..100).map(Scenario::drawn).find(with_customers).expect("one of a hundred");
+    let scripted = script(&drawn).1;
+    let mut runs = 0;
+    // Written down, something else is broken.
+    let mut breaks = |candidate: &Scenario| {
+        runs += 1;
+        Some(if with_customers(candidate) { "G3" } else { "G1" }.to_owned())
+    };
+    let effort = Effort { runs: 5, ..generous() };
+    let both = [&scripted, &drawn];
+    let shrunk = shrink_first(&both, "G3", &effort, &mut breaks, &mut |_| {});
+    let shrunk = shrunk.expect("it breaks as it was drawn");
+    assert_eq!((shrunk.guarantee.as_str(), shrunk.runs, runs), ("G3", 5, 5));
+    let left = effort.less(7, Duration::from_secs(5));
+    assert_eq!((left.runs, left.time), (0, effort.time - Duration::from_secs(5)));
 }

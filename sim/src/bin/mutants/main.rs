@@ -107,6 +107,14 @@ fn main() -> ExitCode {
 fn scorecard(cli: &Cli) -> Result<bool, String> {
     let list = read(&cli.root.join("sim/mutants/mutants.toml"))?;
     let Mutants { mutant: mutants } = toml::from_str(&list).map_err(|error| error.to_string())?;
+    let mutants: Vec<Mutant> =
+        mutants.into_iter().filter(|mutant| mutant.name.contains(&cli.only)).collect();
+    if mutants.is_empty() {
+        let only = &cli.only;
+        return Err(format!(
+            "--only {only:?}: there is no such bug; it must be a part of a name in sim/mutants/mutants.toml"
+        ));
+    }
     let mut all = true;
     let work = cli.root.join("target/mutants");
     let more = if cli.shrink.is_some() {
@@ -116,7 +124,7 @@ fn scorecard(cli: &Cli) -> Result<bool, String> {
     };
     println!("| bug | found by | after seeds | seconds |{}", more[0]);
     println!("| --- | --- | --- | --- |{}", more[1]);
-    for mutant in mutants.iter().filter(|mutant| mutant.name.contains(&cli.only)) {
+    for mutant in &mutants {
         let source = read(&cli.root.join(&mutant.file))?;
         if source.matches(&mutant.find).count() != 1 {
             let Mutant { name, file, .. } = mutant;

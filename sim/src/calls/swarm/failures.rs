@@ -58,16 +58,17 @@ impl Folder {
         write(&self.file(seed, ".txt"), &text)
     }
 
-    /// Draws the pictures, and says how many failures and pictures there are, and where.
+    /// Draws the pictures, and says how many failures and pictures there are, and where; and what could not be
+    /// written first, if anything.
     pub(super) fn close(
         self,
         summary: &Summary,
         interrupted: &AtomicBool,
-    ) -> Result<String, String> {
+    ) -> (String, Option<String>) {
         let noted = self.noted.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let (mut seeds, failed) = noted;
+        let (mut seeds, mut failed) = noted;
         seeds.sort_unstable();
-        let (mut drawn, mut bytes) = (0, 0);
+        let (mut tried, mut drawn, mut bytes) = (0, 0, 0);
         // A picture is of a run on the queue.
         let queue = summary.harness == On::Queue;
         for seed in seeds.iter().filter(|_| queue) {
@@ -77,20 +78,23 @@ impl Folder {
             }
             let page = report(&Scenario::drawn(*seed)).1;
             bytes += page.len();
-            write(&self.path.join(format!("seed-{seed}.html")), &page)?;
-            drawn += 1;
+            tried += 1;
+            match write(&self.path.join(format!("seed-{seed}.html")), &page) {
+                Ok(()) => drawn += 1,
+                Err(why) => failed = failed.or(Some(why)),
+            }
         }
-        let written = written(summary, seeds.len(), drawn, &self.path);
+        let written = written(summary, seeds.len(), [tried, drawn], &self.path);
         let told = |outcome: &Outcome| format!("seed {}: {}\n", outcome.seed, verdict(outcome));
         let list: String = summary.failures.iter().map(told).collect();
         let text = format!("{} runs, {} failed\n{written}\n\n{list}", summary.runs, summary.failed);
-        write(&self.path.join("failures.txt"), &text)?;
-        failed.map_or(Ok(written), Err)
+        let list = write(&self.path.join("failures.txt"), &text);
+        (written, failed.or(list.err()))
     }
 }
 
 /// How much of what failed is written down, and where; what is left out is named.
-fn written(summary: &Summary, noted: usize, drawn: usize, path: &Path) -> String {
+fn written(summary: &Summary, noted: usize, [tried, drawn]: [usize; 2], path: &Path) -> String {
     let path = path.display();
     let mut text = format!("Written down in {path}: failures: {noted}, pictures: {drawn}.");
     if summary.failed > noted as u64 {
@@ -99,10 +103,10 @@ fn written(summary: &Summary, noted: usize, drawn: usize, path: &Path) -> String
             summary.failed - noted as u64
         );
     }
-    if summary.harness == On::Queue && drawn < noted {
+    if summary.harness == On::Queue && tried < noted {
         text += &format!(
             " LEFT OUT: more pictures, for these take much room: {}. The commands draw each.",
-            noted - drawn
+            noted - tried
         );
     }
     text
@@ -154,7 +158,8 @@ mod tests {
         assert!(read("failures.txt").contains("not come to its end"));
         let failures = vec![outcome];
         let summary = Summary { runs: 7, failed: 1, failures, ..Summary::default() };
-        let said = folder.close(&summary, &AtomicBool::new(false)).expect("written");
+        let (said, unwritten) = folder.close(&summary, &AtomicBool::new(false));
+        assert_eq!(unwritten, None);
         assert!(read("seed-3.html").contains("</html>"));
         let list = read("failures.txt");
         assert!(list.starts_with("7 runs, 1 failed\nWritten down in "), "{list}");
@@ -171,7 +176,8 @@ mod tests {
             folder.note(&Outcome { seed, ..outcome.clone() });
         }
         let summary = Summary { runs: 1000, failed: 1000, ..Summary::default() };
-        let said = folder.close(&summary, &AtomicBool::new(false)).expect("written");
+        let (said, unwritten) = folder.close(&summary, &AtomicBool::new(false));
+        assert_eq!(unwritten, None);
         assert!(
             said.contains("failures: 100, ") && said.contains("after the first 100: 900."),
             "{said}"
@@ -190,10 +196,30 @@ mod tests {
             folder.note(&Outcome { seed, ..outcome.clone() });
         }
         let summary = Summary { runs: 9, failed: 2, ..Summary::default() };
-        let said = folder.close(&summary, &AtomicBool::new(false)).expect("written");
+        let (said, unwritten) = folder.close(&summary, &AtomicBool::new(false));
+        assert_eq!(unwritten, None);
         let there = |name: &str| path.path().join(name).exists();
         assert!(there("seed-3.html") && !there("seed-5.html") && there("seed-5.toml"));
         assert!(said.contains("take much room: 1."), "{said}");
+    }
+
+    #[test]
+    fn a_picture_that_can_not_be_written_is_named_and_the_others_and_the_list_are_written() {
+        let path = tempfile::tempdir().expect("a folder");
+        let folder = Folder::new(path.path()).expect("it is made");
+        let outcome = run_scenario(&Scenario::drawn(3));
+        for seed in [3, 5] {
+            folder.note(&Outcome { seed, ..outcome.clone() });
+        }
+        std::fs::create_dir(path.path().join("seed-3.html")).expect("a folder in its place");
+        let summary = Summary { runs: 9, failed: 2, ..Summary::default() };
+        let (said, unwritten) = folder.close(&summary, &AtomicBool::new(false));
+        let why = unwritten.expect("one is not written");
+        assert!(why.contains("seed-3.html can't be written: "), "{why}");
+        assert!(path.path().join("seed-5.html").is_file());
+        assert!(said.contains("failures: 2, pictures: 1."), "{said}");
+        let list = std::fs::read_to_string(path.path().join("failures.txt")).expect("the list");
+        assert!(list.starts_with("9 runs, 2 failed\n"), "{list}");
     }
 
     #[test]

@@ -69,3 +69,20 @@ fn a_server_that_says_that_another_misbehaves_breaks_a_guarantee_whatever_the_re
     assert_eq!(broken.guarantee, "G8");
     assert!(broken.sentence.contains("never made"), "{}", broken.sentence);
 }
+
+#[test]
+fn healing_sets_a_clock_right_under_way_up_to_200_ms_and_by_a_new_process_beyond() {
+    let mut run = run_at(3);
+    for (server, ms) in [(1, 190), (2, -210), (3, 210)] {
+        run.fault(&Fault::Step { server, ms });
+    }
+    // One that is set back stands still first.
+    go_on(&mut run, 1000);
+    let processes = |run: &Run| [0, 1, 2].map(|server| run.world.status(server).server);
+    let before = processes(&run);
+    run.liveness();
+    assert!(run.broken.is_none(), "{:?}", run.broken);
+    let after = processes(&run);
+    assert_eq!([0, 1, 2].map(|n| before[n] == after[n]), [true, false, false]);
+    assert_eq!([0, 1, 2].map(|server| run.world.skew_of(server)), [0, 0, 0]);
+}
