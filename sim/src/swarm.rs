@@ -1,6 +1,6 @@
 //! Many runs on all cores: each seed draws its own scenario. The first failures are kept.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::panic::AssertUnwindSafe;
@@ -338,13 +338,19 @@ fn where_it_can<T: Send>(on: On, run: impl FnOnce() -> T + Send) -> T {
 thread_local! {
     /// Whether a run is under way on this thread.
     static RUNS: Cell<bool> = const { Cell::new(false) };
+    /// Where the last run on this thread that panicked did.
+    static WHERE: RefCell<String> = const { RefCell::new(String::new()) };
 }
 
-/// Has panics of runs print nothing: each is reported as a broken guarantee. All others are told as before.
+/// Has panics of runs print nothing: each is reported as a broken guarantee, with where it was. All others are told as
+/// before.
 pub fn hush_runs() {
     let tell = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        if !RUNS.get() {
+        if RUNS.get() {
+            let place = |at: &std::panic::Location<'_>| format!("{}:{}", at.file(), at.line());
+            WHERE.set(panic.location().map(place).unwrap_or_default());
+        } else {
             tell(panic);
         }
     }));
@@ -358,7 +364,8 @@ pub(crate) fn finish(run: &mut Run) -> Outcome {
     finished.unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        run.panicked(text.unwrap_or_else(|| "a panic without a message".to_owned()))
+        let text = text.unwrap_or_else(|| "a panic without a message".to_owned());
+        run.panicked(&WHERE.take(), &text)
     })
 }
 

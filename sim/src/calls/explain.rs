@@ -9,7 +9,8 @@ const OTHERS: [(&str, &str); 2] = [
     (
         "panic",
         "An assertion did not hold, in an engine (`core/src/invariants.rs` and the assertions of the rules \
-         themselves) or in the simulator: a bug, whatever caused it. The sentence is the panic's own.",
+         themselves) or in the simulator: a bug, whatever caused it. The sentence is the place in the source, and what the panic says. `shrink` takes panics at two \
+         places for two bugs.",
     ),
     (
         "undecided",

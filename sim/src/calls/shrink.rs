@@ -44,7 +44,8 @@ pub(crate) fn call(args: &ShrinkArgs) -> Result<bool, String> {
     let effort =
         Effort { runs: args.runs, time: Duration::from_secs(args.seconds), ..Effort::default() };
     let before = (scripted.faults.len(), scripted.requests.len());
-    let mut tries = Tries::of(&broken.guarantee);
+    let what = broken.what();
+    let mut tries = Tries::of(&what);
     let mut breaks = |candidate: &Scenario| {
         bar.tick();
         tries.broken(candidate)
@@ -58,12 +59,12 @@ pub(crate) fn call(args: &ShrinkArgs) -> Result<bool, String> {
     // Written down, the customers' requests break nothing if the harness itself drew on: then the
     // drawn run is shrunk as it is.
     let runs = [&scripted, &scenario];
-    let smallest = shrink_first(&runs, &broken.guarantee, &effort, &mut breaks, &mut progress);
+    let smallest = shrink_first(&runs, &what, &effort, &mut breaks, &mut progress);
     bar.finish_and_clear();
     let Some(mut shrunk) = smallest else {
         return Err("the run fails now and holds then: it depends on more than its seed".into());
     };
-    let mut breaks = |named: &Scenario| run_scenario(named).broken.map(|broken| broken.guarantee);
+    let mut breaks = |named: &Scenario| run_scenario(named).broken.map(|broken| broken.what());
     if let Some(named) = named(&shrunk, &mut breaks) {
         shrunk.scenario = named;
     }
@@ -91,7 +92,7 @@ fn summary(shrunk: &Shrunk, from: &Scenario, before: (usize, usize), out: &Path)
         format!(" With seed {} instead of {}: its coins fall so.", scenario.seed, from.seed)
     };
     format!(
-        "{guarantee} is broken by {} faults and {} requests ({} and {} before), {} servers; \
+        "{guarantee}: {} faults and {} requests are left ({} and {} before), {} servers; \
          {runs} runs, {end}.{seed}\n{}\n\
          Replay it:  {CALL} run --scenario {out}\n\
          See it:     {CALL} report --scenario {out} --out failure.html",

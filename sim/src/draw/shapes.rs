@@ -15,7 +15,7 @@ mod doubt;
 type Shape = fn(&mut ChaCha8Rng, &mut Scenario);
 
 /// The shapes, and how probable each is.
-const SHAPES: [(f64, Shape); 11] = [
+const SHAPES: [(f64, Shape); 12] = [
     (0.07, turnover),
     (0.04, unheard_restarts),
     (0.04, late_parts),
@@ -27,6 +27,7 @@ const SHAPES: [(f64, Shape); 11] = [
     (0.02, doubt::stillborn),
     (0.02, doubt::ahead_alone),
     (0.015, doubt::deaf_writers),
+    (0.03, doubt::split_words),
 ];
 
 /// Gives a scenario a shape, or, mostly, none.

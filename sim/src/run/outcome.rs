@@ -34,6 +34,15 @@ impl Broken {
         at.since(START).as_micros() as f64 / 1e6
     }
 
+    /// What a smaller schedule must break too: the guarantee, and of a panic, the place in the source as well, for two
+    /// assertions that fail are two bugs.
+    pub fn what(&self) -> String {
+        match self.sentence.split_once(": ") {
+            Some((place, _)) if self.guarantee == "panic" => format!("panic at {place}"),
+            _ => self.guarantee.clone(),
+        }
+    }
+
     /// Says that the machine may have done it.
     fn doubt(&mut self, late: Duration) {
         let guarantee = std::mem::replace(&mut self.guarantee, "undecided".to_owned());
@@ -85,9 +94,10 @@ pub struct Outcome {
 }
 
 impl Run {
-    /// The outcome of a run that a panic has stopped.
-    pub(crate) fn panicked(&mut self, text: String) -> Outcome {
-        self.fail("panic", text);
+    /// The outcome of a run that a panic has stopped, at a place in the source, if that is known.
+    pub(crate) fn panicked(&mut self, place: &str, text: &str) -> Outcome {
+        let sentence = if place.is_empty() { text.to_owned() } else { format!("{place}: {text}") };
+        self.fail("panic", sentence);
         self.outcome(Duration::ZERO)
     }
 
@@ -152,5 +162,16 @@ mod tests {
             assert!(at_s.to_string().split('.').nth(1).is_none_or(|decimals| decimals.len() <= 6));
             assert!(json["event"].is_u64() && json["guarantee"].is_string());
         }
+    }
+
+    #[test]
+    fn two_assertions_that_fail_are_two_bugs_and_a_guarantee_is_one_whatever_it_says() {
+        let what = |guarantee: &str, sentence: &str| {
+            let (guarantee, sentence) = (guarantee.to_owned(), sentence.to_owned());
+            Broken { guarantee, sentence, at_s: 0.0, event: 0 }.what()
+        };
+        assert_eq!(what("panic", "core/src/a.rs:7: left: 1"), "panic at core/src/a.rs:7");
+        assert_ne!(what("panic", "core/src/a.rs:7: no"), what("panic", "core/src/a.rs:8: no"));
+        assert_eq!(what("G3", "x: was lost"), "G3");
     }
 }

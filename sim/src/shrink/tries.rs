@@ -22,20 +22,21 @@ pub struct Tries {
 }
 
 impl Tries {
-    /// For schedules that are to break this guarantee.
+    /// For schedules that are to break this guarantee, by [`Broken::what`](crate::Broken::what).
     pub fn of(guarantee: &str) -> Self {
         Self { guarantee: guarantee.to_owned(), earliest: None }
     }
 
-    /// Which guarantee a schedule breaks, if any.
+    /// Which guarantee a schedule breaks, if any, by [`Broken::what`](crate::Broken::what).
     pub fn broken(&mut self, scenario: &Scenario) -> Option<String> {
         let broken = self.run(scenario).broken?;
+        let what = broken.what();
         if let Ok(at) = Duration::try_from_secs_f64(broken.at_s)
-            && broken.guarantee == self.guarantee
+            && what == self.guarantee
         {
             self.earliest = Some(self.earliest.map_or(at, |earliest| earliest.min(at)));
         }
-        Some(broken.guarantee)
+        Some(what)
     }
 
     fn run(&self, scenario: &Scenario) -> Outcome {

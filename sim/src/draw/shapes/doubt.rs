@@ -212,3 +212,44 @@ pub(super) fn deaf_writers(rng: &mut ChaCha8Rng, scenario: &mut Scenario) {
     add(scenario, cut + 0.1, Fault::Isolate { server: lacks });
     add(scenario, ends - seconds(rng, 0.0, 0.5), Fault::Mend);
 }
+
+/// What a server wrote last before it died reaches two others, a part each, beyond a gap. One of these dies for good
+/// before its turn to publish its part, of which it has told the other, that has published its own by then.
+pub(super) fn split_words(rng: &mut ChaCha8Rng, scenario: &mut Scenario) {
+    calm(rng, scenario, &[Kind::Set, Kind::Add], [3, 3, 3, 3]);
+    scenario.network.delay = Delay::Uniform { min_ms: 0.1, max_ms: seconds(rng, 1.0, 8.0) };
+    // Who asks again only after seconds: most is not told at once.
+    scenario.workload.customers = rng.random_range(40..80);
+    scenario.workload.think_ms = (20, rng.random_range(1_000..4_000));
+    let points = vec!["again_late".to_owned()];
+    scenario.buggify = Buggify { points, probability: seconds(rng, 0.3, 0.7) };
+    scenario.heal = Heal::Majority;
+    let healed = majority(scenario.seed, usize::from(scenario.servers));
+    let healed: Vec<u16> = healed.into_iter().map(|server| server as u16 + 1).collect();
+    let writer = healed[rng.random_range(0..healed.len())];
+    let first = healed
+        [(healed.iter().position(|&server| server == writer).unwrap_or(0) + 1) % healed.len()];
+    let others = (1..=scenario.servers).filter(|&server| server != writer);
+    let second = others.clone().find(|server| !healed.contains(server)).unwrap_or(first);
+    scenario.duration_s = seconds(rng, 8.0, 12.0);
+    let mut at = scenario.duration_s - seconds(rng, 5.5, 6.5);
+    add(scenario, at, Fault::Isolate { server: writer });
+    at += seconds(rng, 0.1, 0.4);
+    for hears in [first, second] {
+        add(scenario, at, Fault::Mend);
+        for other in others.clone() {
+            if other != hears {
+                add(scenario, at, Fault::Cut { from: writer, to: other });
+            }
+            // Nor is it asked for what is missing.
+            add(scenario, at, Fault::Cut { from: other, to: writer });
+        }
+        at += seconds(rng, 0.2, 0.8);
+    }
+    add(scenario, at, Fault::Crash { server: writer });
+    add(scenario, at, Fault::Mend);
+    at += seconds(rng, 0.01, 0.2);
+    add(scenario, at, Fault::Start { server: writer });
+    at += seconds(rng, 0.8, 3.0);
+    add(scenario, at, Fault::Crash { server: second });
+}
