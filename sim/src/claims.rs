@@ -71,11 +71,13 @@ impl World {
             let id = writer.server();
             let claimed = applied.get(id);
             for &(wrote, copy) in own[other].iter().filter(|&&(wrote, _)| wrote <= claimed) {
+                let damaged = self.damaged().contains(&(copy.id.address, copy.id.created));
+                if damaged || copy.fixed.deadline <= self.now() {
+                    continue;
+                }
                 compared += 1;
                 let has = engine.copy(copy.id.address);
-                let fine = has.is_some_and(|has| has.id > copy.id || has.seen.get(id) >= wrote)
-                    || copy.fixed.deadline <= self.now()
-                    || self.damaged().contains(&(copy.id.address, copy.id.created));
+                let fine = has.is_some_and(|has| has.id > copy.id || has.seen.get(id) >= wrote);
                 if !fine && !knows_revocation(engine, copy, Version::new(wrote, id), self.now()) {
                     return Err(format!(
                         "{} says it has everything of {id} up to {claimed}, but lacks its write \

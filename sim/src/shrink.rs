@@ -124,6 +124,9 @@ pub fn shrink_first(
     (0..).zip(scenarios).find_map(|(before, scenario)| {
         // Each that does not break it took one run.
         let left = effort.less(before, started.elapsed());
+        if before > 0 && (left.runs == 0 || left.time.is_zero()) {
+            return None;
+        }
         let shrunk = shrink(scenario, guarantee, &left, breaks, progress)?;
         Some(Shrunk { runs: shrunk.runs + before, ..shrunk })
     })

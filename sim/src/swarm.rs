@@ -300,7 +300,7 @@ fn parted(one: &[Step], other: &[Step]) -> Broken {
         at_s = Broken::seconds(at);
     }
     let event = event.unwrap_or(0) as u64;
-    Broken { guarantee: "G9".to_owned(), sentence, at_s, event }
+    Broken { guarantee: "G9".to_owned(), sentence, place: None, at_s, event }
 }
 
 /// One run of a scenario, with what is hashed after each event.

@@ -86,7 +86,8 @@ impl Trace {
     /// server's state.
     pub(crate) fn changed(&mut self, engine: &Engine, changed: &[Address]) {
         for &address in changed {
-            self.mix(address.origin.to_bits() ^ u64::from(address.slot));
+            self.mix(address.origin.to_bits());
+            self.mix(u64::from(address.slot));
             let Some(copy) = engine.copy(address) else { continue };
             self.hash = digest::copy(self.hash, copy);
         }

@@ -67,6 +67,8 @@ pub(crate) fn call(args: &ShrinkArgs) -> Result<bool, String> {
     let mut breaks = |named: &Scenario| run_scenario(named).broken.map(|broken| broken.what());
     if let Some(named) = named(&shrunk, &mut breaks) {
         shrunk.scenario = named;
+        // The one run that is always made besides.
+        shrunk.runs += 1;
     }
     write(&args.out, &shrunk.scenario.to_toml())?;
     say(summary(&shrunk, &scenario, before, &args.out))?;

@@ -31,9 +31,12 @@ impl CaughtUp {
             }
             for engine in healed(scene) {
                 let applied = engine.applied().get(writer);
-                scene.tally.looked(Rule::CaughtUp);
                 // A writer may be forgotten once it is given up.
-                if applied != Stamp::ZERO && applied < stamp {
+                if applied == Stamp::ZERO {
+                    continue;
+                }
+                scene.tally.looked(Rule::CaughtUp);
+                if applied < stamp {
                     return Err(format!(
                         "a healed server has all of {writer} up to {stamp}, and {} still has it up to {applied} \
                          only",

@@ -87,8 +87,9 @@ impl Check for Convergence {
 
     fn end(&mut self, scene: &Scene<'_>) -> Judgement {
         let died = !scene.damage.deaths.is_empty();
-        self.looked += 1;
-        scene.tally.looked(Rule::Converged);
+        let several = u64::from(scene.healed.len() > 1);
+        self.looked += several;
+        scene.tally.add(Rule::Converged, several);
         no_false_alarm(scene)?;
         let mut differences = scene.world.differences_among(scene.healed);
         let half_heard = HalfHeard::among(scene);

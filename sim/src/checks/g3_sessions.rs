@@ -328,9 +328,10 @@ fn carries_enough(scene: &Scene<'_>, answered: &Answered<'_>, served: &Served) -
     needed.retain(|server, stamp| !carried.covers_entry(server, stamp));
     for server in 0..scene.world.size() {
         let Some(engine) = scene.world.running(server) else { continue };
+        let has = engine.applied().covers(&needed);
         let other = server != answered.server && !needed.is_empty();
-        scene.tally.add(Rule::Carried, u64::from(other));
-        let lacks = !engine.applied().covers(&needed) && engine.view().serving;
+        scene.tally.add(Rule::Carried, u64::from(other && has));
+        let lacks = !has && engine.view().serving;
         if lacks && !out_of_the_count(scene, answered, (served, &needed), engine) {
             return Err(format!(
                 "{}: server {} dropped {needed:?} from the token, and server {} has not got that \

@@ -21,6 +21,8 @@ pub(super) struct Ended {
     looked: u64,
     /// What each server knows of sessions that are over.
     known: BTreeMap<ServerId, Named<Known>>,
+    /// The servers that have a copy which does not live any more, or had.
+    with_ends: BTreeSet<ServerId>,
     /// The newest revocation that a server has heard of.
     revoked: BTreeMap<ServerId, BTreeMap<Principal, Revocation>>,
 }
@@ -177,7 +179,7 @@ impl Check for Ended {
     fn wrote(&mut self, scene: &Scene<'_>, by: ServerId, write: &Write, _: bool) -> Judgement {
         // What waits for acknowledgements is served when it is written.
         let Write::Update(delta) = write else { return Ok(()) };
-        if self.known.contains_key(&by) {
+        if self.with_ends.contains(&by) {
             self.looked += 1;
             scene.tally.looked(Rule::NotWritten);
         }
@@ -192,6 +194,11 @@ impl Check for Ended {
 
     fn stored(&mut self, scene: &Scene<'_>, by: ServerId, copy: &Arc<Session>) -> Judgement {
         let (id, life) = (copy.id, copy.life);
+        let over = |known: &Known| known.heard || known.rotated.is_some();
+        let judged = self.knows(by, &id).is_some_and(over)
+            || life == Life::Live && self.revoked.contains_key(&by);
+        self.looked += u64::from(judged);
+        scene.tally.add(Rule::Heard, u64::from(judged));
         self.hear(scene, by, copy);
         let engine = scene.world.running(usize::from(by.number()) - 1);
         if let Some(engine) = engine.filter(|engine| engine.server() == by)
@@ -202,11 +209,8 @@ impl Check for Ended {
         if life != Life::Live {
             let known = self.known(by, &id);
             known.over.get_or_insert_with(|| copy.seen.get(by));
-            if life == Life::Deleted {
-                known.heard = true;
-                self.looked += 1;
-                scene.tally.looked(Rule::Heard);
-            }
+            known.heard |= life == Life::Deleted;
+            self.with_ends.insert(by);
             // What stands in for a session that was rotated away may be put where its tombstone was
             // dropped, and doesn't say whose it is; it has nothing to show. If it is ever served,
             // `served` judges it by what is heard.

@@ -163,9 +163,10 @@ impl Check for Answers {
     }
 
     fn end(&mut self, scene: &Scene<'_>) -> Judgement {
-        let mut flights = scene.flights.values();
-        scene.tally.add(Rule::Responded, self.answered + scene.flights.len() as u64);
-        match flights.find(|flight| scene.healed.contains(&flight.server)) {
+        let mut flights =
+            scene.flights.values().filter(|flight| scene.healed.contains(&flight.server));
+        scene.tally.add(Rule::Responded, self.answered);
+        match flights.next() {
             Some(flight) => Err(format!(
                 "a request at server {} never got a response: {:?} sent at {:?}",
                 flight.server + 1,

@@ -28,9 +28,9 @@ pub(super) fn in_part(
     somebody_is_gone(scene, answered, "a part of a session")?;
     let mut missing = answered.flight.known.clone();
     // After a rotation the customer knows what was written to the session before.
-    scene.tally.looked(Rule::LostInPart);
     let rotates = matches!(answered.flight.intent, Intent::Rotate(_));
     missing.retain(|server, stamp| !rotates && !seen.covers_entry(server, stamp));
+    scene.tally.add(Rule::LostInPart, u64::from(!missing.is_empty()));
     let living = missing.iter().find(|&(writer, _)| !is_excused(scene, answered, writer));
     if let Some((writer, stamp)) = living {
         return Err(format!(

@@ -125,6 +125,7 @@ impl Run {
             self.broken = Some(Broken {
                 guarantee: guarantee.to_owned(),
                 sentence,
+                place: None,
                 at_s: Broken::seconds(self.world.now()),
                 event: self.world.events(),
             });

@@ -16,6 +16,9 @@ pub struct Broken {
     pub guarantee: String,
     /// How.
     pub sentence: String,
+    /// Of a panic: where in the source, if [`hush_runs`](crate::hush_runs) was called.
+    #[serde(skip)]
+    pub place: Option<String>,
     /// When, in simulated seconds since the start, with all of their microseconds.
     pub at_s: f64,
     /// After how many events.
@@ -37,9 +40,9 @@ impl Broken {
     /// What a smaller schedule must break too: the guarantee, and of a panic, the place in the source as well, for two
     /// assertions that fail are two bugs.
     pub fn what(&self) -> String {
-        match self.sentence.split_once(": ") {
-            Some((place, _)) if self.guarantee == "panic" => format!("panic at {place}"),
-            _ => self.guarantee.clone(),
+        match &self.place {
+            Some(place) => format!("{} at {place}", self.guarantee),
+            None => self.guarantee.clone(),
         }
     }
 
@@ -98,6 +101,10 @@ impl Run {
     pub(crate) fn panicked(&mut self, place: &str, text: &str) -> Outcome {
         let sentence = if place.is_empty() { text.to_owned() } else { format!("{place}: {text}") };
         self.fail("panic", sentence);
+        let broken = self.broken.as_mut().filter(|broken| broken.guarantee == "panic");
+        if let Some(broken) = broken.filter(|_| !place.is_empty()) {
+            broken.place = Some(place.to_owned());
+        }
         self.outcome(Duration::ZERO)
     }
 
@@ -149,13 +156,19 @@ impl Run {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::Scenario;
 
     #[test]
     fn a_script_reads_when_it_broke_as_a_number_of_seconds_with_microseconds() {
         for micros in [0, 1, 12_345_678, 1_999_999, 86_400_000_001] {
             let at_s = Broken::seconds(START + Duration::from_micros(micros));
-            let broken =
-                Broken { guarantee: "G1".to_owned(), sentence: "so".to_owned(), at_s, event: 7 };
+            let broken = Broken {
+                guarantee: "G1".into(),
+                sentence: "so".into(),
+                place: None,
+                at_s,
+                event: 7,
+            };
             let json = serde_json::to_value(&broken).expect("JSON");
             let read = json["at_s"].as_f64().expect("a number");
             assert_eq!((read * 1e6).round() as u64, micros);
@@ -166,12 +179,15 @@ mod tests {
 
     #[test]
     fn two_assertions_that_fail_are_two_bugs_and_a_guarantee_is_one_whatever_it_says() {
-        let what = |guarantee: &str, sentence: &str| {
-            let (guarantee, sentence) = (guarantee.to_owned(), sentence.to_owned());
-            Broken { guarantee, sentence, at_s: 0.0, event: 0 }.what()
-        };
-        assert_eq!(what("panic", "core/src/a.rs:7: left: 1"), "panic at core/src/a.rs:7");
-        assert_ne!(what("panic", "core/src/a.rs:7: no"), what("panic", "core/src/a.rs:8: no"));
-        assert_eq!(what("G3", "x: was lost"), "G3");
+        let scenario = Scenario::drawn(3);
+        let panicked = |place| Run::new(&scenario).panicked(place, "left: 1").broken.expect("it");
+        let [here, there] = ["core/src/a.rs:7", "core/src/a.rs:8"].map(panicked);
+        assert_eq!(here.what(), "panic at core/src/a.rs:7");
+        assert_eq!(here.sentence, "core/src/a.rs:7: left: 1");
+        assert_ne!(here.what(), there.what());
+        assert_eq!(panicked("").what(), "panic", "nobody has asked where");
+        let mut run = Run::new(&scenario);
+        run.fail("G3", "x: was lost".to_owned());
+        assert_eq!(run.outcome(Duration::ZERO).broken.expect("it").what(), "G3");
     }
 }

@@ -230,8 +230,13 @@ mod tests {
 
     #[test]
     fn two_runs_that_differ_are_replayed_by_two_runs() {
-        let broken =
-            Broken { guarantee: "G9".to_owned(), sentence: String::new(), at_s: 0.0, event: 0 };
+        let broken = Broken {
+            guarantee: "G9".into(),
+            sentence: String::new(),
+            place: None,
+            at_s: 0.0,
+            event: 0,
+        };
         let failure = Outcome { broken: Some(broken), ..run_scenario(&Scenario::drawn(3)) };
         assert!(commands(&failure, "a", "b").ends_with("run --seed 3 --twice"));
     }
