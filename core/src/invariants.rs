@@ -104,6 +104,7 @@ impl Engine {
     /// comparing two runs of one seed (G9), not for comparing servers.
     pub fn fingerprint(&self) -> u64 {
         let (totals, next) = (self.facts.totals(), self.next);
+        let (secrets, jitter) = self.random.drawn();
         let words = [
             self.now.as_micros(),
             self.clock.newest().to_bits(),
@@ -116,8 +117,8 @@ impl Engine {
             self.counters.merged,
             self.counters.repaired,
             self.view_generation(),
-            self.random.drawn().0 as u64,
-            self.random.drawn().1 as u64,
+            secrets as u64,
+            jitter as u64,
             // Who is to do what when says most of all talks that go on.
             next.map_or(0, |(due, _)| due.as_micros()),
             next.map_or(0, |(_, timer)| timer as u64 + 1),
